@@ -1,4 +1,4 @@
-"""Pictures of the page of `towers serve` for the README, from a server that runs.
+"""Pictures of the page of `towers serve` for the handbook, from a server that runs.
 
 towers serve export=exports/current audio_root=../shared/data/catalogue port=8000
 python scripts/page_pictures.py http://127.0.0.1:8000/ content=m2b203ee9e3 listener=u00003
@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.measuring import add_smallest
+from benchmarks.measuring import add_smallest, command_line
 
 CHROMIUM = "/usr/bin/chromium"
 TARGET = Path(__file__).parent.parent / "docs" / "pictures"
@@ -46,7 +46,7 @@ PICTURES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("address", help="of the server")
     parser.add_argument("shown", nargs="+", metavar="content=ID|listener=ID", help="what is shown; both are needed")
     parser.add_argument("--target", type=Path, default=TARGET, help="folder of the pictures")

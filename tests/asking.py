@@ -18,7 +18,7 @@ from towers.errors import UserError
 from towers.retrieval.export import Export
 from towers.retrieval.search import Found
 
-REMARK = "not known to this export, and left out: "
+REMARK = "unknown to this export, and ignored: "
 
 
 def by_command(export: Export, name: str, question: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> Any:

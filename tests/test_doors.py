@@ -334,7 +334,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("embed", {"features": {"country": "xx"}}, "features.country=xx: this export knows nothing of it; give a history"),
     ("embed", {"features": {"countryy": "DE"}}, "features.countryy: no such column of listeners; did you mean country"),
     ("recommend", {"history": [], "features": {"country": "xx"}}, "features.country=xx: this export knows nothing"),
-    ("recommend", {}, "give either user, or history and features of somebody new, or vector"),
+    ("recommend", {}, "give either user, or history and features of a new listener, or vector"),
     ("recommend", {"user": "u", "vector": VECTOR}, "give either user, or history"),
     ("recommend", {"vector": VECTOR, "features": {"country": "DE"}}, "give either user, or history"),
     ("recommend", {"vector": VECTOR[1:]}, "vector: 7 numbers, and this export's vectors have 8"),

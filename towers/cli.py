@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import ExitCode, GateRefused, UserError
-from towers.extras import how_to_install
+from towers.extras import code_version, how_to_install
 from towers.secrets import masked
 
 COMMANDS = {
@@ -56,9 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(_usage())
         return ExitCode.OK if arguments else ExitCode.CALLER
     if arguments[0] == "--version":
-        from importlib.metadata import version
-
-        print(version("towers"))
+        print(code_version())
         return ExitCode.OK
     command, *rest = arguments
     if command not in COMMANDS:

@@ -17,9 +17,10 @@ from typing import Any
 
 from towers.disk import told_when_full
 from towers.errors import UserError
+from towers.extras import code_version
 
 LIBRARIES = (
-    "towers", "numpy", "pyarrow", "faiss-cpu", "onnxruntime", "hydra-core",
+    "numpy", "pyarrow", "faiss-cpu", "onnxruntime", "hydra-core",
     "torch", "torchaudio", "pytorch-lightning", "duckdb", "onnx", "scipy", "scikit-learn", "implicit",
 )  # fmt: skip
 
@@ -71,7 +72,10 @@ class FileDigests:
 
 
 def library_versions() -> dict[str, str]:
-    """Returns the versions of the libraries that can change a result; libraries that are not installed are left out."""
+    """Returns the versions of the libraries that can change a result; libraries that are not installed are left out.
+
+    Keys of cached results contain these, but not the version of this code, which every commit changes.
+    """
     versions = {}
     for library in LIBRARIES:
         try:
@@ -81,10 +85,15 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def code_versions() -> dict[str, str]:
+    """The version of this code, as `towers`, and those of the libraries: what a manifest names."""
+    return {"towers": code_version(), **library_versions()}
+
+
 def environment() -> dict[str, Any]:
     """Returns what a result was made with beside its inputs: libraries, interpreter, machine, device."""
     facts: dict[str, Any] = {
-        "libraries": library_versions(),
+        "libraries": code_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),

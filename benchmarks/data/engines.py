@@ -7,7 +7,6 @@ Both prepare the same raw data by the real command, each in a process of its own
 equal byte for byte. Spark runs on threads of this machine. Sound is left out, since no engine decodes it.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.disturbed import different, files_of
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.manifest import read_json
 
 ENGINES = ("duckdb", "spark")
@@ -67,7 +66,7 @@ def prepared(engine: str, raw: Path, folder: Path, overrides: list[str]) -> dict
 
 def main() -> None:
     """Prints a table of both, and which files differ."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     shared = os.environ.get("TOWERS_SHARED_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(shared) / "catalogue", help="folder of raw data")
     parser.add_argument("overrides", nargs="*", help="of `towers prepare`, for both")

@@ -70,7 +70,7 @@ def test_what_is_older(tmp_path, end, written_s, found):
 def test_a_move_says_what_readers_have_to_know(tmp_path):
     older = version(tmp_path, "older", 1, space_id="a", dim=64)
     newer = version(tmp_path, "newer", 2, space_id="b", dim=16)
-    told = "current moves from older to it, to another space (a -> b): vectors of before do not fit, from 64 to 16"
+    told = "current moves from older to it, to another space (a -> b): earlier vectors do not fit, from 64 to 16"
     assert moved(older, newer) == f"{told} dimensions"
     assert moved(newer, older).startswith("current moves BACK from newer to it")
     same = version(tmp_path, "same", 3, space_id="b", dim=16)

@@ -17,7 +17,7 @@ TRACK = "ca916fb63"
 def test_what_is_printed_is_the_vector(tmp_path: Path) -> None:
     done = towers(tmp_path, "embed", *GIVEN, f"history=[{TRACK}]", "features={country: xx}")
     np.testing.assert_allclose(json.loads(done.stdout), api.embed([TRACK], export=GOLDEN), atol=1e-6)
-    assert done.stderr == "towers: not known to this export, and left out: features.country=xx\n"
+    assert done.stderr == "towers: unknown to this export, and ignored: features.country=xx\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -80,7 +80,7 @@ def test_what_cannot_be_asked(demo: tuple[Path, str]) -> None:
     assert "familiar=2.0: must be a share" in refused(demo[0], "recommend", f"user='{user}'", "familiar=2")
     assert "familiar" in refused(demo[0], "recommend", f"user='{user}'", "familiar=much")
     vector = f"vector={[0.1] * Export(demo[0] / 'exports' / 'current').dim}"
-    assert "who asks with a vector has heard nothing" in refused(demo[0], "recommend", vector, "familiar=1")
+    assert "a vector has no listening history" in refused(demo[0], "recommend", vector, "familiar=1")
 
 
 @pytest.mark.slow

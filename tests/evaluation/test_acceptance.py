@@ -60,7 +60,7 @@ def test_half_is_not_most_and_chance_does_not_count() -> None:
 
 @pytest.mark.parametrize(
     ("own", "others", "why"),
-    [({}, {"popularity": {}}, "too few listeners"), ({ALL: 0.3}, {"ease": {ALL: 0.2}}, "no popularity beside it")],
+    [({}, {"popularity": {}}, "too few listeners"), ({ALL: 0.3}, {"ease": {ALL: 0.2}}, "no popularity baseline")],
 )
 def test_what_cannot_be_judged_is_not_published_unasked(own, others, why) -> None:
     found = judged(own, **others)

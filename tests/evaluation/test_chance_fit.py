@@ -206,7 +206,7 @@ def test_where_each_is_cut_at_their_own_time_the_window_is_of_events(
 
 def test_without_listening_in_validation_there_is_none(tmp_path: Path, prepared: Callable[[Path], Store]) -> None:
     store = prepared(write_events(tmp_path / "raw", [("a", "x", START), ("a", "y", START + timedelta(days=60))]))
-    with pytest.raises(DataLacks, match="nobody chooses anything in the validation period"):
+    with pytest.raises(DataLacks, match="no listener chooses anything in the validation period"):
         fit_chance(store, np.zeros((2, 4)), lambda rows: np.zeros((len(rows), 4)))
 
 

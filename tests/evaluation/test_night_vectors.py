@@ -79,5 +79,5 @@ def test_whoever_came_later_has_no_place_and_the_mean_of_listeners(store):
 
 def test_refuses_whoever_was_trained_on_tomorrow(protocol):
     seen = Drawn(protocol.store, replace(BEFORE, trained_until_us=NIGHT_US + 1))
-    with pytest.raises(UserError, match="cheat: has been trained on the days"):
+    with pytest.raises(UserError, match="cheat: was trained on the days"):
         judged_tomorrow(protocol, "cheat", seen)

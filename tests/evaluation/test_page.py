@@ -220,7 +220,7 @@ def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
     assert cells[:6] == ["2", "1", "4,321", "12.3", "3.0", "0.5"]
     assert "<td>recall@20/discovery</td>" in shown
     assert ">listeners, at most</th>" in shown
-    assert ("a last look by more listeners (EASE: 7,654)." in shown) == is_flattered
+    assert ("a final evaluation on more listeners (EASE: 7,654)." in shown) == is_flattered
     assert ("the very period shown here" in shown) == is_flattered
     assert "How the baselines were tuned" in shown
     assert report.tuning == {}
@@ -230,7 +230,7 @@ def test_the_page_tells_how_baselines_were_tuned(page, report, is_flattered):
 def test_intervals_of_charts_are_said_to_hold_alone(report):
     pictures = draw(report)
     for picture in (*pictures["headline"], *pictures["slices"]):
-        assert "each holds for its figure alone" in picture.caption
+        assert "each is for one value alone" in picture.caption
 
 
 def test_slices_too_small_are_named_with_their_listeners(report):

@@ -91,5 +91,5 @@ def test_a_column_that_is_there_twice(tmp_path, name):
     columns = {"content_id": pa.array(["a"]), "vector": pa.array([[1.0]])}
     table = pa.Table.from_arrays([*columns.values(), columns[name]], [*columns, name])
     pq.write_table(table, tmp_path / "vectors.parquet")
-    with pytest.raises(UserError, match=f"column {name} is there twice"):
+    with pytest.raises(UserError, match=f"column {name} occurs twice"):
         AudioVectors.read(tmp_path / "vectors.parquet", "key")

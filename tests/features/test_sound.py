@@ -105,7 +105,7 @@ class TestNoSound:
             read_stretches(file_of(name, content), WHOLE)
 
     def test_bare_samples_are_told_from_damage(self, file_of):
-        with pytest.raises(UnusableSound, match="bare samples, whose rate and format nobody knows"):
+        with pytest.raises(UnusableSound, match="bare samples, whose rate and format are unknown"):
             read_stretches(file_of("a.raw", b"\0\1" * 8_000), WHOLE)
 
     def test_a_wav_by_the_name_of_raw_is_a_wav(self, file_of):

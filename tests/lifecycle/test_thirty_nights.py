@@ -79,7 +79,7 @@ def test_a_space_stays_or_everybody_is_told(nights):
         old, new = before["manifest"]["space_id"], night["manifest"]["space_id"]
         kept += old == new
         is_told = old != new
-        assert ("vectors of before do not fit" in night["told"]) == is_told
+        assert ("earlier vectors do not fit" in night["told"]) == is_told
         assert (night["record"]["space_told"] is not None) == is_told
         assert night["record"]["space_id"] == new
         assert ("do not fit" in night["card"]) == is_told

@@ -156,7 +156,7 @@ def test_a_share_makes_a_list_shorter_where_it_must():
     new = Quota(name="of artists never heard", mask=np.arange(10) >= 7, share=0.6)
     found = pick(candidates, Rules(k=8), [new])
     assert found.places.tolist() == [0, 1, 7, 8, 9]
-    assert found.remark == "5 of 8 places are filled: the rules let no more contents in"
+    assert found.remark == "5 of 8 places are filled: the rules allow no more contents"
 
 
 def test_what_a_quota_lacks_is_told():

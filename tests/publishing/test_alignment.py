@@ -164,17 +164,17 @@ class TestNothingToJudgeBy:
     def test_too_few_contents(self, held_out, changeable):
         few = with_manifest(changeable, trained_until_us=3)
         found = aligned(few, held_out, few.vectors)
-        self.changes(found, "contents were chosen in both trainings, too few to say how 8 dimensions")
+        self.changes(found, "contents were chosen in both trainings, too few to fit a rotation of 8 dimensions")
         assert found.rotation is None
 
     def test_too_few_listeners(self, listening, earlier):
         judged = HeldOutListening(listening, min_users=LISTENERS + 1)
-        self.changes(aligned(earlier, judged, earlier.vectors), f"fewer than {LISTENERS + 1} say nothing")
+        self.changes(aligned(earlier, judged, earlier.vectors), f"at least {LISTENERS + 1} are needed")
 
     def test_other_listeners(self, listening, held_out, tmp_path):
         strangers = export_of(tmp_path / "strangers", listening, vectors_by_taste(listening, 0), ["nobody", "u01"])
         found = aligned(strangers, held_out, strangers.vectors)
-        self.changes(found, f"holds 1 of the {LISTENERS} listeners of the test period; fewer than 5")
+        self.changes(found, f"holds 1 of the {LISTENERS} listeners of the test period; at least 5 are needed")
         assert found.rotation is not None
 
     def test_nobody_in_the_test_period(self, listening, earlier):
@@ -182,7 +182,7 @@ class TestNothingToJudgeBy:
         untested = copy.copy(listening)
         untested.histories = replace(histories, test_start=histories.offsets[1:])
         judged = HeldOutListening(untested, min_users=5)
-        self.changes(aligned(earlier, judged, earlier.vectors), "nobody chooses anything in a test period")
+        self.changes(aligned(earlier, judged, earlier.vectors), "no listener chooses anything in the test period")
 
     @pytest.mark.parametrize(("until", "why"), [(2**51, "trained before the test"), (None, "is not known")])
     def test_trained_on_what_is_to_be_found(self, held_out, changeable, until, why):

@@ -138,7 +138,7 @@ def test_without_a_day_of_the_test_there_is_nothing_to_judge_by(whole, tmp_path)
     assert export.listen_chance.window == {"days": 10.0}
     earlier = exported(tmp_path / "v2", whole.until(microseconds_of(VALIDATION)))
     assert earlier.listen_chance is None
-    assert "nobody chooses anything in the validation period" in earlier.manifest["listen_chance"]["reason"]
+    assert "no listener chooses anything in the validation period" in earlier.manifest["listen_chance"]["reason"]
 
 
 def test_another_time_is_another_version(whole, tmp_path):

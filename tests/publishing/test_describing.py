@@ -19,8 +19,8 @@ def test_consumers_are_told_of_another_space_with_the_reason():
     before = {"space_id": "a", "dim": 64}
     drifted = {"earlier": {"version": "v1", "space_id": "a"}, "reason": "old listeners find too little"}
     after = {"space_id": "b", "dim": 64, "space": drifted}
-    told = "to another space (a -> b, for old listeners find too little): vectors of before do not fit"
+    told = "to another space (a -> b, for old listeners find too little): earlier vectors do not fit"
     assert space_told(before, after) == told
-    assert space_told(after, before) == "to another space (b -> a): vectors of before do not fit"
+    assert space_told(after, before) == "to another space (b -> a): earlier vectors do not fit"
     assert space_told(before, before | {"dim": 16}) == "from 64 to 16 dimensions"
     assert space_told(before, before | {"space": drifted}) is None

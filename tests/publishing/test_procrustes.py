@@ -77,5 +77,5 @@ def test_blocks_add_up(monkeypatch):
 
 
 def test_too_few_contents_say_nothing():
-    with pytest.raises(ValueError, match="3 contents do not say how 4 dimensions are turned"):
+    with pytest.raises(ValueError, match="3 contents are too few to fit a rotation of 4 dimensions"):
         fitted(unit(3, 4, 0), unit(3, 4, 1))

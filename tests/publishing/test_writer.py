@@ -172,7 +172,7 @@ def test_the_card_says_what_dimensions_and_codes_are_worth(written, make_trained
     assert list(by_dimension["share of the nearest 20 by dimension"]) == [str(CUT)]
     assert 0 < by_dimension["share of the nearest 20 by dimension"][str(CUT)] < 1
     card = (cut.folder / files.MODEL_CARD).read_text()
-    assert f"The export has {CUT} of the model's {DIM}; what stands under Quality is of all." in card
+    assert f"The export has {CUT} of the model's {DIM}; the figures under Quality are for all of them." in card
     assert "| one bit | 1 | 0.1 GB | 200 |" in card
     assert "The export has" not in (written / files.MODEL_CARD).read_text()
 

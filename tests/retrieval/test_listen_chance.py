@@ -132,7 +132,7 @@ def test_a_large_catalogue_is_looked_at_near_the_listener(tmp_path: Path) -> Non
 def test_without_the_model(tmp_path: Path) -> None:
     plain = Export(known(tmp_path).folder)
     standing, vector = standing_of(plain, 0), plain.user_vectors[0]
-    with pytest.raises(UserError, match=r"familiar=0.5: version export has no model .* format before 3; export again"):
+    with pytest.raises(UserError, match=r"familiar=0.5: version export has no model .* is older than 3; export again"):
         recommend(plain, vector, Query(familiar=0.5), standing)
     found = recommend(plain, vector, Query(k=5, include_heard=True), standing)
     assert found.chances is None
@@ -140,7 +140,7 @@ def test_without_the_model(tmp_path: Path) -> None:
 
 
 def test_a_vector_has_heard_nothing(export: Known) -> None:
-    with pytest.raises(UserError, match=r"familiar=1: who asks with a vector has heard nothing; give user or history"):
+    with pytest.raises(UserError, match=r"familiar=1: a vector has no listening history; give user or history"):
         recommend(export, export.user_vectors[0], Query(familiar=1), None)
 
 

@@ -11,7 +11,7 @@ EVENT = {"content_id": "t0"}
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
-        ("/recommend", 422, "give either user, or history and features of somebody new, or vector"),
+        ("/recommend", 422, "give either user, or history and features of a new listener, or vector"),
         ("/recommend?user=u0&kinds=track", 422, "kinds: no such field; did you mean kind?"),
         ("/recommend?user=who", 404, "user 'who': no such listener in version v1"),
         ("/recommend?user=u0&k=0", 422, "k: "),

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from towers.config.composing import resolved
 from towers.config.instantiate import factory, instantiate, value
 from towers.errors import UserError
-from towers.manifest import digest_of, digest_of_file, library_versions
+from towers.manifest import code_versions, digest_of, digest_of_file, library_versions
 from towers.policies.bandit.home_cards import HomeCards, chosen_cards
 from towers.policies.bandit.policy_file import WritablePolicy
 from towers.retrieval.export import Export
@@ -93,7 +93,7 @@ def simulation_plan(config: DictConfig) -> SimulationPlan:
         rounds=rounds,
         listeners=listeners,
         seeds=seeds,
-        settings={**kept, **versions, "files": digests},
+        settings={**kept, **versions, "files": digests, "libraries": code_versions()},
         fingerprint=digest_of({**kept, **versions, "files": digests}),
         evaluations=Path(config.paths.evaluations),
     )

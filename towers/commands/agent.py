@@ -29,7 +29,7 @@ from towers.lifecycle.agent.worlds import audience_of, require_space
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import coded_as
 from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
-from towers.manifest import library_versions, write_json
+from towers.manifest import code_versions, write_json
 from towers.policies.journey.plan_told import plan_tables, plan_told
 from towers.retrieval.export import Export
 from towers.retrieval.show import title_card
@@ -156,7 +156,7 @@ def _among_listeners(plan: AgentPlan, simulator: SimulatorVersion, version: Agen
     about = {
         "title": f"Agent {version.folder.name}", "agent": str(version.folder), "trained": asdict(version.trained),
         "simulator": simulator.folder.name, "store": audience.fingerprint, "evaluate": asdict(settings),
-        "libraries": library_versions(),
+        "libraries": code_versions(),
     }  # fmt: skip
     page = version.folder / PAGE
     write_agent_page(found, about, page)

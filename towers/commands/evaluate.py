@@ -33,7 +33,7 @@ from towers.evaluation.report.page import write_page
 from towers.evaluation.report.table import costs, table, write
 from towers.evaluation.result import Evaluation
 from towers.evaluation.slices import divided
-from towers.manifest import atomic_file, library_versions, read_json
+from towers.manifest import atomic_file, code_versions, library_versions, read_json
 
 TABLE_WIDTH = 120
 
@@ -92,8 +92,8 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     write_profiles(profiles, target / "profiles.parquet")
     report = report_of(subject, protocol, evaluations, contents, checks, choices, plan.main_metric)
     write_page(report, target / "report.html")
-    metadata = {"fingerprint": fingerprint, "subject": subject.name, **facts, "tuning": choices,
-                "checks": [asdict(check) for check in checks]}  # fmt: skip
+    metadata = {"fingerprint": fingerprint, "subject": subject.name, **facts, "libraries": code_versions(),
+                "tuning": choices, "checks": [asdict(check) for check in checks]}  # fmt: skip
     write(evaluations, target, metadata, main_metric=plan.main_metric, known_intervals=report.intervals)
     log_pictures(report, subject)
     print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
@@ -130,7 +130,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     two = {"before": before, "after": after}
     metadata = {
         **{name: {"folder": str(one.folder), "fingerprint": one.fingerprint} for name, one in two.items()},
-        "store": protocol.store.fingerprint, "settings": plan.settings, "libraries": library_versions(),
+        "store": protocol.store.fingerprint, "settings": plan.settings, "libraries": code_versions(),
     }  # fmt: skip
     written.write(found.comparison, target, metadata)
     print(f"compared {before.folder} with {after.folder}: {target}")

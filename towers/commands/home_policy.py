@@ -17,7 +17,7 @@ from towers.lifecycle.home_gate.gate import HomeEvidence
 from towers.lifecycle.home_gate.gate import judge as verdict_of
 from towers.lifecycle.home_report.pages import write_judgement_page
 from towers.lifecycle.home_report.tables import estimates_table
-from towers.manifest import library_versions
+from towers.manifest import code_versions
 from towers.policies.bandit.policy_file import roll_back
 from towers.service.home_log import OPEN, HomeLog
 
@@ -82,7 +82,7 @@ def _judged(plan: HomePlan) -> tuple[OffPolicyResult, Verdict]:
     about = {
         "title": f"Policy {version.name}", "policy": str(plan.folder), "export": data.export.version,
         "space": data.export.space_id, "log": plan.log_name, "settings": plan.settings,
-        "libraries": library_versions(),
+        "libraries": code_versions(),
     }  # fmt: skip
     write_judgement_page(result, verdict, about, page)
     Console(width=TABLE_WIDTH).print(estimates_table(result))

@@ -45,7 +45,8 @@ def run_application(
     parser = get_args_parser()
     parser.error = _refuse
     is_sweep = bool({"-m", "--multirun"} & {*arguments})
-    args = parser.parse_args([quoted(argument, is_sweep) for argument in arguments])
+    # Options may stand among the keys: `towers train seed=1 --config-dir mine objective=mine`.
+    args = parser.parse_intermixed_args([quoted(argument, is_sweep) for argument in arguments])
     if args.cfg and args.multirun:
         raise UserError("-m, --cfg: do not go together; leave -m out, and give one value a key, to see a configuration")
     check_overrides(args.overrides, command)

@@ -7,6 +7,7 @@ value is first checked against the constructor's annotation, and the message nam
 import importlib
 import inspect
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -156,12 +157,15 @@ def _is_ours(target: Any) -> bool:
 
 
 def _import(path: str, key: str) -> Any:
-    allowed = ALLOWED_TARGETS + tuple(filter(None, os.environ.get("TOWERS_ALLOW_TARGETS", "").split(",")))
+    own = tuple(filter(None, os.environ.get("TOWERS_ALLOW_TARGETS", "").split(",")))
+    allowed = ALLOWED_TARGETS + own
     if not path.startswith(allowed):
         raise UserError(
             f"{key}: {path} is outside {', '.join(allowed)}; "
             "name its package in the environment variable TOWERS_ALLOW_TARGETS to allow it"
         )
+    if path.startswith(own) and (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)  # where the caller's own module may stand; nothing that is installed is hidden
     module, _, name = path.rpartition(".")
     if (old := module.removeprefix("towers.")) in MOVED:
         module = f"towers.{MOVED[old]}"

@@ -1,4 +1,4 @@
-"""How a model stands among the baselines of its evaluation: what is said first, and what decides on publishing."""
+"""Comparison of a model with the baselines of its evaluation, which decides whether it may be published."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from towers.evaluation.result import ALL, metric_key, split_key
 
 POPULARITY, RANDOM, LISTEN_CHANCE = "popularity", "random", "towers, listen chance"
 SLICES = ("all", "discovery")
-"""By which a model is judged: all that listeners chose, and what they had not heard before."""
+"""Slices by which a model is judged: all contents that listeners chose, and those they had not heard before."""
 
 Means = Mapping[str, Mapping[str, float]]
-"""Ranker -> key (`recall@20/discovery`) -> mean, as metrics.json has them, the model's first."""
+"""Ranker -> key (`recall@20/discovery`) -> mean, as in metrics.json, with the model first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """What there is to say before the tables.
+    """Verdict on a model compared with its baselines.
 
     Args:
-        metric: without a slice, such as `recall@20`.
-        below_popularity: by key, the model's figure and popularity's, where the model's is lower.
-        behind: by key, the baselines whose figure is higher, best first, where they are most of all.
-        num_baselines: chance left out.
-        unjudged: why nothing can be said; null where something can.
+        metric: metric without a slice, such as `recall@20`.
+        below_popularity: means of the model and of popularity, by key, for keys with a lower mean of the model.
+        behind: baselines with a higher mean, best first, by key, for keys where these are the majority.
+        num_baselines: number of baselines, without the random one.
+        unjudged: reason why there is no verdict; null if there is one.
     """
 
     metric: str
@@ -33,14 +33,14 @@ class Acceptance:
 
     @property
     def refusal(self) -> str | None:
-        """Why the model is not to be published without being asked; null where it may be."""
+        """Reason why the model must not be published automatically; null if it may be."""
         if self.unjudged is not None:
             return self.unjudged
         told = [f"{key} {own:.3f} against {other:.3f}" for key, (own, other) in self.below_popularity.items()]
         return f"the model is below popularity: {', '.join(told)}" if told else None
 
     def lines(self) -> list[str]:
-        """For people, the worst first; none where the model is ahead of most."""
+        """Returns messages for the user, the worst first; none if the model is ahead of most baselines."""
         lines = [f"{self.refusal}; the most played serves listeners better"] if self.below_popularity else []
         for key, ahead in self.behind.items():
             named = ", ".join(f"{name} {figure:.3f}" for name, figure in ahead[:3])
@@ -52,8 +52,8 @@ def acceptance(means: Means, metric: str) -> Acceptance:
     """Judges the model by `metric` on all targets and on discovery.
 
     Args:
-        means: of all rankers, the model's first.
-        metric: without a slice; a key that the model has no figure for is not judged.
+        means: means of all rankers, the model first.
+        metric: metric without a slice; a key for which the model has no mean is not judged.
     """
     own = own_means(means)
     rivals = {name: figures for name, figures in [*means.items()][1:] if name not in (RANDOM, LISTEN_CHANCE)}
@@ -74,11 +74,13 @@ def acceptance(means: Means, metric: str) -> Acceptance:
 
 
 def own_means(means: Means) -> dict[str, float]:
-    """The figures that a model is judged by: those of its inner products, which rank what is new, and on all targets,
-    where it has them, those of the chance of a listen, which puts what was heard before on one scale with it.
+    """Returns the means by which a model is judged.
+
+    These are the means of its inner products, which rank new contents, and for all targets the means of the chance of
+    a listen, if it has them, because that puts heard and new contents on one scale.
 
     Args:
-        means: of all rankers, the model's first; empty gives none.
+        means: means of all rankers, the model first; may be empty.
     """
     own = dict(next(iter(means.values()), {}))
     by_chance = means.get(LISTEN_CHANCE, {})
@@ -86,12 +88,12 @@ def own_means(means: Means) -> dict[str, float]:
 
 
 def lower(own: Mapping[str, float], other: Mapping[str, float], metric: str) -> dict[str, tuple[float, float]]:
-    """By key, both figures where one's own is lower; keys that one of the two has no figure for are left out.
+    """Returns both means, by key, where the model's is lower; keys missing on either side are skipped.
 
     Args:
-        own: figures by key.
-        other: likewise.
-        metric: without a slice; it is compared on all targets and on discovery.
+        own: means of the model by key.
+        other: means to compare with by key.
+        metric: metric without a slice; it is compared on all targets and on discovery.
     """
     keys = [metric_key(metric, slice_name) for slice_name in SLICES]
     return {key: (own[key], other[key]) for key in keys if key in own and key in other and own[key] < other[key]}
@@ -100,4 +102,4 @@ def lower(own: Mapping[str, float], other: Mapping[str, float], metric: str) -> 
 def _unjudged(keys: list[str], metric: str, has_popularity: bool) -> str | None:
     if not keys:
         return f"too few listeners for a figure of {metric} (evaluation.min_users)"
-    return None if has_popularity else "its evaluation has no popularity beside it (evaluation.baselines.popularity)"
+    return None if has_popularity else "its evaluation has no popularity baseline (evaluation.baselines.popularity)"

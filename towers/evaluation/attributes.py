@@ -1,4 +1,4 @@
-"""What contents are, as codes: genres and artists."""
+"""Attributes of contents as codes: genres and artists."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,28 +13,31 @@ from towers.features.vocabulary import Vocabulary
 
 GENRES: Final = "genres"
 ATTRIBUTES: Final = {GENRES: "genres", "artists": "artist_ids"}
-"""By name, the part of the metadata that holds it. Not the kind, which every content has: two tracks of which nothing
-else is known would be alike."""
+"""Metadata part of each attribute, by name. The kind is not among them, since every content has one: two tracks without
+any other metadata would count as alike."""
 
 
 def content_attributes(store: Store) -> dict[str, Ragged]:
-    """By name of `ATTRIBUTES`, the codes of every content; empty where nothing is known.
+    """Returns the codes of every content by name of `ATTRIBUTES`; an empty list where nothing is known.
 
-    Unlike `Store.content_codes` they hold what training has not seen too: a list of cold contents is as diverse as
-    their genres are. A number stands for the same value within one attribute alone.
+    Unlike `Store.content_codes`, they include values not seen in training, so that the diversity of cold contents is
+    measured, too. A code is only valid within its attribute.
     """
     found = {name: content_values(part, store.contents) for name, part in ATTRIBUTES.items()}
     return {name: encode_values(values, texts, Vocabulary(texts)) for name, (values, texts) in found.items()}
 
 
 def single_codes(codes: Int[np.ndarray, " contents"]) -> Ragged:
-    """One code a content as lists; -1 is none."""
+    """Converts one code per content to lists; -1 gives an empty list."""
     offsets = np.concatenate([[0], np.cumsum(codes >= 0)]).astype(np.int64)
     return Ragged(offsets, codes[codes >= 0])
 
 
 def merged_attributes(attributes: Mapping[str, Ragged], num_contents: int) -> Ragged:
-    """All attributes of each content as one sorted list without repeats; values of different attributes differ."""
+    """Merges all attributes of each content into one sorted list of tags without repeats.
+
+    Values of different attributes have different tags.
+    """
     lists, tags, first = [], [], 0
     for codes in attributes.values():
         lists.append(codes.list_of_value)

@@ -1,4 +1,4 @@
-"""Whether a list holds the kinds of things that the listener plays in the shares in which they play them."""
+"""Calibration of lists: whether the shares of classes in a list match those in the listener's history."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,15 +9,16 @@ from towers.features.ragged import Ragged
 
 
 class Calibration:
-    """Steck 2018, "Calibrated recommendations": the divergence of a list from its listener's history.
+    """Divergence of a list from its listener's history (Steck 2018, "Calibrated recommendations").
 
-    A content of n classes counts 1/n for each. p(c) is the share of class c in the history, repeats included, q(c)
-    that in the list, all ranks alike, and q~ = (1 - alpha) q + alpha p. Contents without a class count for neither.
+    A content with n classes counts 1/n for each. p(c) is the share of class c in the history, repeats included, q(c)
+    its share in the list, with equal weight for all ranks, and q~ = (1 - alpha) q + alpha p. Contents without a class
+    are ignored.
 
     Args:
-        histories: per listener the contents played.
-        classes: per content its classes: genres, kinds.
-        alpha: 0 to 1, see above; keeps the divergence finite, at most `log(1 / alpha)`.
+        histories: contents that each listener played.
+        classes: classes of each content, such as genres or kinds.
+        alpha: smoothing weight, 0 to 1; keeps the divergence finite, at most `log(1 / alpha)`.
     """
 
     def __init__(self, histories: Ragged, classes: Ragged, *, alpha: float = ALPHA):
@@ -31,13 +32,13 @@ class Calibration:
     def divergence(
         self, positions: Int[np.ndarray, " users"], rows: Int[np.ndarray, "users ranks"]
     ) -> Float[np.ndarray, " users"]:
-        """KL(p || q~), the sum over classes of p log(p / q~), in nats: 0 is a list in the listener's own shares.
+        """Returns KL(p || q~), the sum over classes of p log(p / q~), in nats; 0 if both have the same shares.
 
-        NaN where the history or the list has no content with a class.
+        It is NaN if the history or the list has no content with a class.
 
         Args:
-            positions: index the histories.
-            rows: the lists, -1 at places that are not filled.
+            positions: indices into the histories.
+            rows: content rows of the lists; -1 at empty places.
         """
         is_filled = rows >= 0
         offsets = np.concatenate([[0], np.cumsum(is_filled.sum(axis=1))]).astype(np.int64)
@@ -51,7 +52,7 @@ class Calibration:
         return np.where(is_defined, divergence, np.nan)
 
     def _shares(self, contents: Ragged) -> sparse.csr_array:
-        """`[lists, classes]`, each row of sum 1, or empty."""
+        """Returns class shares, `[lists, classes]`; each row sums to 1, or is empty."""
         ones = np.ones(len(contents.values))
         shape = (len(contents), self._num_contents)
         counts = sparse.csr_array((ones, contents.values, contents.offsets), shape=shape) @ self._classes

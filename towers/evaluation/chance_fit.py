@@ -1,4 +1,4 @@
-"""Fits the chance of a listen on what listeners did in the validation period, which training has not seen."""
+"""Fits the chance of a listen on the listening of the validation period, which training has not seen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,29 +17,29 @@ from towers.features.ragged import Ragged
 from towers.retrieval.listen_chance import FEATURES, ListenChance, LogOdds, chance
 
 WINDOW_DAYS, WINDOW_EVENTS = 14.0, 20
-"""Length of the window in which a listen counts, with a clock and without one; less where the validation period is
-shorter."""
+"""Length of the window in which a listen counts, with and without timestamps; less if the validation period is shorter.
+"""
 AT_MOST_LISTENERS, AT_MOST_PAIRS = 5_000, 2_000_000
-"""Listeners and pairs that the model is fitted on; of more, so many are drawn."""
+"""Largest number of listeners and of pairs for the fit; if there are more, a sample is drawn."""
 HELD_OUT_SHARE = 0.2
-"""Share of the listeners who are left out of the fit; the reliability of the chances is measured on them."""
+"""Share of held-out listeners, on whom the reliability of the chances is measured."""
 LEFT_TO_THE_CURVE = ("affinity_squared",)
-"""Features that the model of new contents does without. The square would mend their calibration, which the curve does,
-too; but it lowered recall on discovery (docs/log.md), where the curve leaves the order as it is."""
+"""Features that the model of new contents does not use. The square would improve calibration, but lowered recall on
+discovery (docs/log.md); the curve calibrates, too, and keeps the order."""
 Vectors = Callable[[Int[np.ndarray, " users"]], Float[np.ndarray, "users dim"]]
-"""Vectors of listeners, by rows of the store, as of the start of the validation period."""
+"""Function from listeners' store rows to their vectors as of the start of the validation period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pairs:
-    """Listeners and contents: what is known of them before, and whether a listen came.
+    """Pairs of listeners and contents, with features from before the window and the outcome within it.
 
     Args:
-        features: `[pairs, 10]`.
-        is_chosen: whether the listener chose the content before.
-        is_listen: whether they did so within the window.
-        weight: how many pairs each stands for.
-        listener: `[pairs]`, whose it is.
+        features: `[pairs, 10]`, features of each pair.
+        is_chosen: whether the listener chose the content before the window.
+        is_listen: whether the listener chose it within the window.
+        weight: number of pairs that each represents.
+        listener: `[pairs]`, index of the listener.
     """
 
     features: Float[np.ndarray, "pairs features"]
@@ -49,7 +49,7 @@ class _Pairs:
     listener: Int[np.ndarray, " pairs"]
 
     def where(self, keep: Bool[np.ndarray, " pairs"]) -> "_Pairs":
-        """Those that `keep` marks."""
+        """Returns the pairs that `keep` marks."""
         return _Pairs(**{name: getattr(self, name)[keep] for name in self.__dataclass_fields__})
 
 
@@ -61,31 +61,31 @@ def fit_chance(
     among: Int[np.ndarray, " users"] | None = None,
     seed: int = 0,
 ) -> ListenChance:
-    """Fits the model on pairs of listeners and contents that might come to them at the start of the validation period.
+    """Fits the model on pairs of listeners and contents that could be recommended when the validation period begins.
 
-    All pairs of a listener with what they had chosen before or chose then are taken, and of the others a share, drawn
-    at random and weighted by its inverse; so chances are those over all pairs. A fifth of the listeners is left out of
-    the fit, and says how far chances agree with what came.
+    The fit uses all pairs with a content that the listener chose before or in the window, and a random sample of the
+    others, weighted by its inverse share, so that chances hold for all pairs. A fifth of the listeners is held out to
+    measure calibration.
 
     Args:
-        store: the prepared store.
-        contents: vectors by row, of a network that has not been trained on the validation period.
-        vectors: of listeners, of the same space.
-        among: listeners to fit on; null: all.
-        seed: of the draws.
+        store: prepared store.
+        contents: content vectors by row, of a network that was not trained on the validation period.
+        vectors: function that returns listeners' vectors, of the same space.
+        among: store rows of the listeners to fit on; null: all.
+        seed: seed of the draws.
 
     Raises:
-        DataLacks: nobody chooses anything in the validation period, or did anything before it.
+        DataLacks: no listener chooses anything in the validation period, or none has an event before it.
     """
     listening = Listening(store, "validation")
     listened = listening.chosen_within(days=WINDOW_DAYS, events=WINDOW_EVENTS)
     if not len(listened.values):
-        raise DataLacks("nobody chooses anything in the validation period, so no chance of a listen can be fitted")
+        raise DataLacks("no listener chooses anything in the validation period, so no chance of a listen can be fitted")
     draws = np.random.default_rng(seed)
     known = listening.user_rows if among is None else np.intersect1d(listening.user_rows, among)
     rows = np.sort(draws.permutation(known)[:AT_MOST_LISTENERS])
     if not len(rows):
-        raise DataLacks("nobody did anything before the validation period, so no chance of a listen can be fitted")
+        raise DataLacks("no listener has events before the validation period, so no chance of a listen can be fitted")
     pairs = _pairs(listening, listened, rows, vectors(rows), contents, draws)
     is_held_out = (draws.permutation(len(rows)) < HELD_OUT_SHARE * len(rows))[pairs.listener]
     fitted, judged = pairs.where(~is_held_out), pairs.where(is_held_out)
@@ -109,7 +109,7 @@ def fit_chance(
 
 
 def _window(store: Store) -> dict[str, float]:
-    """What the validation period has of the window: of time, or of events where each listener is cut at their own."""
+    """Returns the window within the validation period: in days, or in events if each listener has their own cut."""
     if store.manifest.get("validation_start_us") is None:
         begins, ends = map(np.asarray, store.histories.period("validation"))
         lengths = ends - begins

@@ -1,4 +1,4 @@
-"""What tuning tried, chose and cost, as it stands in `metrics.json`."""
+"""Record of a tuning in `metrics.json`: trials, chosen settings and cost."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -7,14 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One setting and its mean on the validation period.
+    """One combination of settings and its mean on the validation period.
 
     Args:
-        settings: that were tried.
-        figure: the mean over the listeners judged.
-        listeners: how many were judged.
-        error: standard error of its distance from the best that was judged on as many, over the same listeners.
-        core_seconds: that fitting and judging took.
+        settings: settings that were tried.
+        figure: mean of the metric over the evaluated listeners.
+        listeners: number of evaluated listeners.
+        error: standard error of its paired difference to the best trial on the same listeners.
+        core_seconds: processor seconds of the fit and the evaluation.
     """
 
     settings: Mapping[str, Any]
@@ -26,7 +26,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreSeconds:
-    """What a baseline cost, in seconds of a processor: of tuning, of the fit for good, and of ranking for all."""
+    """Cost of a baseline in processor seconds: of tuning, of the final fit, and of ranking for all listeners."""
 
     tuning: float = 0.0
     fit: float = 0.0
@@ -35,16 +35,16 @@ class CoreSeconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What was chosen for a baseline, and from what.
+    """Chosen settings of a baseline, and the trials behind them.
 
     Args:
-        settings: the best; empty where nothing was tried, and the baseline stays as it is configured.
-        metric: that decided; null where nothing was tried.
-        trials: all that were tried.
-        left_out: settings that were not tried, for the budget was spent.
-        listeners_left_out: how many more listeners were still to judge what lies close, when the budget was spent.
-        is_on_evaluated_period: whether the period chosen on is the one that is reported, which flatters the baseline.
-        core_seconds: what it cost.
+        settings: best settings; empty if nothing was tried and the baseline stays as configured.
+        metric: metric that decided; null if nothing was tried.
+        trials: all trials.
+        left_out: settings that were not tried because the budget was spent.
+        listeners_left_out: number of further listeners on whom close trials were not evaluated, for the same reason.
+        is_on_evaluated_period: whether the settings were chosen on the reported period, which favours the baseline.
+        core_seconds: cost of the baseline.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Choice:
     core_seconds: CoreSeconds = field(default_factory=CoreSeconds)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the same as plain values for JSON."""
+        """Returns the choice as plain values for JSON."""
         return {
             **asdict(self),
             "trials": [asdict(trial) for trial in self.trials],
@@ -65,5 +65,5 @@ class Choice:
 
 
 def is_complete(choice: Mapping[str, Any]) -> bool:
-    """Whether the budget sufficed for all that there was to try (`Choice.as_dict`)."""
+    """Returns whether the budget sufficed for all trials of a choice (in the form of `Choice.as_dict`)."""
     return not choice["left_out"] and not choice["listeners_left_out"]

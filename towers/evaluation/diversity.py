@@ -1,4 +1,4 @@
-"""How different the contents of one list are from each other."""
+"""Diversity of the contents within one list."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -6,19 +6,19 @@ from jaxtyping import Float, Int
 from towers.features.ragged import Ragged
 
 _CHUNK_LISTS = 1024
-"""Lists that are compared at a time: some 10 MB for lists of 20."""
+"""Number of lists processed at a time: some 10 MB for lists of 20."""
 
 
 def intra_list_diversity(tags: Ragged, rows: Int[np.ndarray, "users ranks"]) -> Float[np.ndarray, " users"]:
-    """The mean of `1 - |a ∩ b| / |a ∪ b|` (Jaccard) over all pairs of contents of a list, a and b being their tags.
+    """Returns the mean Jaccard distance `1 - |a ∩ b| / |a ∪ b|` over all pairs of a list's contents, with tags a and b.
 
-    0 says that all are alike, 1 that no two have anything in common. A pair is left out when nothing is known of one
-    of the two (no tags); NaN where no pair is left, as in a list of one. A content that stands in a list twice is a
-    pair of equals. After Ziegler et al. 2005, "Improving recommendation lists through topic diversification".
+    It is 0 if all contents are alike and 1 if no two have a tag in common. Pairs with a content without tags are
+    ignored; NaN if no pair is left, as in a list of one. A content that occurs twice in a list is a pair of equals.
+    After Ziegler et al. 2005, "Improving recommendation lists through topic diversification".
 
     Args:
-        tags: per content, sorted and without repeats.
-        rows: the lists, -1 at places that are not filled.
+        tags: tags of each content, sorted and without repeats.
+        rows: content rows of the lists; -1 at empty places.
     """
     chunks = [rows[start : start + _CHUNK_LISTS] for start in range(0, len(rows), _CHUNK_LISTS)]
     return np.concatenate([np.zeros(0), *(_diversity(tags, chunk) for chunk in chunks)])
@@ -36,11 +36,11 @@ def _diversity(tags: Ragged, rows: Int[np.ndarray, "users ranks"]) -> Float[np.n
 
 
 def _shared(tags: Ragged, rows: Int[np.ndarray, "users ranks"]) -> Float[np.ndarray, "users ranks ranks"]:
-    """How many tags each two contents of a list share."""
+    """Returns the number of common tags of each two contents of a list."""
     users, ranks = np.nonzero(rows >= 0)
     listed = tags.take(rows[users, ranks])
     users, ranks = users[listed.list_of_value], ranks[listed.list_of_value]
-    # Tags are numbered anew within each list: the columns are then as many as one list has tags, not as there are.
+    # Tags are renumbered within each list, so that there are only as many columns as one list has tags.
     width = 1 + int(tags.values.max(initial=0))
     keys, places = np.unique(users * width + listed.values, return_inverse=True)
     columns = places - np.searchsorted(keys, users * width)

@@ -1,8 +1,8 @@
-"""An export, measured on a prepared store: the vectors that serving would have had, at any of the store's cuts.
+"""Evaluation of an export on a prepared store, with the vectors that serving would have had at any cut of the store.
 
-Contents are those of the store, found in the export by id; listeners are encoded from their histories in the store
-by the export's own ONNX user tower and vocabularies. So the store may be a later one than the export was made from;
-whether it is an earlier one, whose periods were trained on, is checked in `future.trained_before`.
+Contents of the store are looked up in the export by id; listeners are encoded from their histories in the store by the
+export's own ONNX user tower and vocabularies. So the store may be newer than the one from which the export was made;
+`future.trained_before` checks that it is not an older one, on whose periods the network was trained.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from towers.retrieval.export import Export
 from towers.retrieval.files import USER_TOWER
 
 MAX_TOKENS = 4_096
-"""Padded events that the network reads at a time."""
+"""Number of padded events per batch of the network."""
 
 
 @dataclass(frozen=True)
 class ExportOnStore:
-    """Says of an export what a training run says of itself: its vectors, and what they were trained on.
+    """An export opened on a store, with the same interface as a training run: vectors, and what they were trained on.
 
     Args:
-        export: whose vectors are measured.
-        store: whose listeners they are measured on.
+        export: export that is evaluated.
+        store: store with the contents and listeners of the evaluation.
     """
 
     export: Export
@@ -38,12 +38,12 @@ class ExportOnStore:
 
     @property
     def provenance(self) -> Provenance:
-        """What the export was trained on."""
+        """Data on which the export's network was trained."""
         return self.export.provenance
 
     @cached_property
     def _export_rows(self) -> Int[np.ndarray, " contents"]:
-        """By content row of the store; -1 where the export lacks it."""
+        """Row in the export of each content row of the store; -1 if the export does not have the content."""
         rows = self.export.content_ids.rows(self.store.contents["content_id"])
         if not (rows >= 0).any():
             raise UserError(
@@ -54,15 +54,15 @@ class ExportOnStore:
 
     @property
     def missing(self) -> Int[np.ndarray, " missing"]:
-        """Content rows of the store that the export does not hold: they came after it was made.
+        """Content rows of the store that the export does not have, because they were added later.
 
         Raises:
-            UserError: it holds none of them.
+            UserError: the export has none of the store's contents.
         """
         return np.flatnonzero((self._export_rows < 0) & self.store.has_content)
 
     def notes(self) -> list[str]:
-        """What the export and the store do not share, a line each for people; empty where they share everything.
+        """Returns a message for each thing that the export and the store do not share; empty if they share everything.
 
         Raises:
             UserError: they share no content.
@@ -71,22 +71,24 @@ class ExportOnStore:
         if missing:
             notes.append(
                 f"{self.export.folder}: lacks {missing:,} of the {total:,} contents ({missing / total:.1%}) of "
-                f"{self.store.folder}; they stand in no list, and are missed where they are targets"
+                f"{self.store.folder}; they are in no list, and count as misses where they are targets"
             )
         held = self.store.features.user_columns
         columns = [name for name in self.export.features.user_columns if name not in held]
         if columns:
             notes.append(
                 f"{self.export.folder}: reads {', '.join(columns)} of listeners, which {self.store.folder} does not "
-                "hold; for everybody unknown"
+                "hold; unknown for all listeners"
             )
         return notes
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """By content row of the store, float32: unit, or zero for what is `missing`, which a ranker then leaves out.
+        """Returns vectors by content row of the store, float32: unit vectors, or zeros for `missing` contents.
+
+        Rankers exclude contents with a vector of zeros.
 
         Raises:
-            UserError: the export holds none of them.
+            UserError: the export has none of the store's contents.
         """
         return self._by_store_row(self.export.vectors)
 
@@ -102,16 +104,16 @@ class ExportOnStore:
         content_vectors: Float[np.ndarray, "contents dim"],
         until: Until,
     ) -> Float[np.ndarray, "users dim"]:
-        """Unit vectors of the store's listeners from their histories up to the start of a period, or to the end.
+        """Returns unit vectors of the store's listeners from their histories up to the start of a period, or the end.
 
         Args:
-            user_rows: of the store.
-            content_vectors: as `content_vectors` gives them.
-            until: the period that is not seen any more.
+            user_rows: listeners' rows in the store.
+            content_vectors: the result of `content_vectors`.
+            until: first period that is not read any more, or the end.
         """
         histories = self.store.histories
         begin, end = (np.asarray(column)[user_rows] for column in (histories.offsets, histories.known_until(until)))
-        is_truncated = self.export.tower_inputs is not self.export.vectors  # then its tower reads more than is exported
+        is_truncated = self.export.tower_inputs is not self.export.vectors  # the tower reads full vectors
         encoder = self._encoder(self._by_store_row(self.export.tower_inputs) if is_truncated else content_vectors)
         codes, contexts = self.user_codes[user_rows], self.codes_of("context")
         lengths = np.minimum(end - begin, self.export.manifest["max_length"])
@@ -124,7 +126,7 @@ class ExportOnStore:
         return vectors
 
     def _encoder(self, content_vectors: Float[np.ndarray, "contents dim"]) -> UserEncoder:
-        """Over the store's content rows. Elapsed times count only where training and the store both know times."""
+        """Opens the user tower over the store's content rows; it reads times if training and the store have them."""
         manifest = self.export.manifest
         has_clock = manifest["has_clock"] and self.store.has_clock
         path = self.export.folder / USER_TOWER
@@ -137,7 +139,7 @@ class ExportOnStore:
 
     @cached_property
     def user_codes(self) -> Int[np.ndarray, "users columns"]:
-        """The export's codes of the store's listeners."""
+        """Feature codes of the store's listeners in the export's vocabularies."""
         held, names = self.store.features.user_columns, self.export.features.user_columns
         codes = np.zeros((self.store.histories.num_users, len(names)), np.int64)
         for column, name in enumerate(names):
@@ -146,6 +148,6 @@ class ExportOnStore:
         return codes
 
     def codes_of(self, vocabulary: str) -> Int[np.ndarray, " codes"]:
-        """The export's code by the store's code of the same text; 0 for what the export does not know."""
+        """Returns the export's code for each code of the store's vocabulary; 0 for text unknown to the export."""
         texts = self.store.vocabulary(vocabulary).values
         return np.concatenate([[0], self.export.vocabulary(vocabulary).encode(texts)]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A prepared store and a cut in time to what is to be ranked for whom."""
+"""Builds an evaluation task from a prepared store and a cut in time."""
 
 from typing import Literal
 
@@ -11,12 +11,12 @@ from towers.features.ragged import Ragged
 
 
 def task_from_store(store: Store, period: Literal["validation", "test"]) -> EvaluationTask:
-    """Listeners with a positive event in `period`; their histories are everything that is known then.
+    """Builds the task of the listeners with a positive event in `period`, with histories up to its start.
 
     Args:
-        store: the prepared store.
-        period: validation, with histories up to the end of training, or test, with histories up to that of validation;
-            a gap of the split lies between these ends and the period.
+        store: prepared store.
+        period: validation, with histories up to the end of training, or test, with histories up to the end of
+            validation; a gap of the split lies between the histories and the period.
     """
     histories = store.histories
     begin, end = histories.period(period)
@@ -40,14 +40,14 @@ def task_from_store(store: Store, period: Literal["validation", "test"]) -> Eval
 
 
 def all_histories(store: Store, period: Literal["validation", "test"]) -> Ragged:
-    """Positive contents before `period` of all listeners, those without a target included: to fit baselines on."""
+    """Returns the positive contents of all listeners before `period`, on which baselines are fitted."""
     histories = store.histories
     everything = Ragged(np.asarray(histories.offsets), np.asarray(histories.content_row))
     return everything.where(is_before(store, period))
 
 
 def is_before(store: Store, period: Literal["validation", "test"]) -> Bool[np.ndarray, " events"]:
-    """`[events of all listeners]`: positive, and known when `period` is predicted."""
+    """Returns, for each event of all listeners, whether it is positive and lies before the cut of `period`."""
     histories = store.histories
     end = np.asarray(histories.known_until(period))
     users = np.repeat(np.arange(histories.num_users), np.diff(histories.offsets))

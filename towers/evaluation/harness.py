@@ -1,7 +1,7 @@
-"""Full ranking of the whole catalogue for every listener, and what each slice of targets makes of it.
+"""Full ranking of the catalogue for every listener, and metrics for every slice of the targets.
 
-Knows no model: whoever gives listeners lists is a `Ranker`. Lists are asked for once per block of listeners; slices
-then differ only in which of the targets they count, so the whole table comes from one pass.
+It knows no model: any object that makes lists is a `Ranker`. Lists are made once per block of listeners; slices differ
+only in which targets they count, so one pass computes all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from towers.features.ragged import Ragged
 
 LIST_LENGTH = 20
 LIST_SLICES = (ALL, "discovery")
-"""The slices whose lists are judged as lists too: what the listener sees, and what is new in it."""
+"""Slices for which list metrics (novelty, diversity, ...) are computed, beside those of hits."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class ListJudge(Protocol):
-    """What there is to say of lists beyond hits: novelty, diversity, calibration, coverage."""
+    """Computes metrics of lists beyond hits: novelty, diversity, calibration, coverage."""
 
     def per_listener(
         self,
@@ -33,26 +33,26 @@ class ListJudge(Protocol):
         rows: Int[np.ndarray, "users ranks"],
         hits: Bool[np.ndarray, "users ranks"],
     ) -> dict[str, Float[np.ndarray, " users"]]:
-        """By metric (`novelty@20`), a figure of each listener's list; NaN where it is not defined.
+        """Returns, by metric (`novelty@20`), a value for each listener's list; NaN where it is undefined.
 
         Args:
-            positions: index the task's `user_rows`.
-            rows: the lists, -1 at places that are not filled.
+            positions: indices into the task's `user_rows`.
+            rows: content rows of the lists; -1 at empty places.
             hits: true where the content is a target.
         """
         ...
 
     def catalogue(self, exposure: Int[np.ndarray, " contents"]) -> dict[str, float]:
-        """By metric (`coverage@20`), a figure of all lists together.
+        """Returns, by metric (`coverage@20`), a value for all lists together.
 
         Args:
-            exposure: how many lists each content stands in.
+            exposure: number of lists that contain each content.
         """
         ...
 
     @property
     def k(self) -> int:
-        """The length of the lists judged."""
+        """Length of the lists that are measured."""
         ...
 
 
@@ -68,9 +68,9 @@ def evaluate(
     list_judge: ListJudge | None = None,
     list_length: int = LIST_LENGTH,
 ) -> Evaluation:
-    """Metrics of `ranker` per listener, for all targets and by slice.
+    """Computes the metrics of `ranker` per listener, for all targets and by slice.
 
-    A target that is no candidate cannot be ranked and is not counted; a listener without a target in a slice is not in
+    A target that is no candidate cannot be ranked and is not counted. A slice contains only listeners with a target in
     it. "Heard" means in the listener's history, "cold" without a play in the training period.
 
     | slice | targets | ranked |
@@ -83,21 +83,21 @@ def evaluate(
     | `cold_users` | not heard, of listeners without an event in training | |
     | `head`, `middle`, `tail` | not heard, by a third of the training plays each (`popularity_thirds`) | |
     | `track`, `episode`, ... | not heard, of that kind; absent where all are of one kind | |
-    | `name:label` | not heard, as the slicing of that name divides them | |
+    | `name:label` | not heard, divided by the slicing of that name | |
 
     Args:
-        task: what is to be ranked for whom.
-        ranker: gives the lists.
-        filter_seen: whether the slice `all` leaves out what the listener has heard.
-        ks: lengths of the lists judged.
-        min_users: slices with fewer listeners get no mean.
-        slicings: divide the slice `discovery` further.
-        slices: are judged in the place of those above; null: those above.
-        list_judge: judges the lists of `LIST_SLICES` as lists.
-        list_length: how much of each listener's lists the evaluation keeps.
+        task: listeners, candidates and targets.
+        ranker: ranker that makes the lists.
+        filter_seen: whether the slice `all` excludes contents that the listener has heard.
+        ks: list lengths at which metrics are computed.
+        min_users: smallest number of listeners for which a slice has a mean.
+        slicings: further divisions of the slice `discovery`.
+        slices: slices in place of those above; null: those above.
+        list_judge: metrics of the lists of `LIST_SLICES` beyond hits.
+        list_length: number of ranks of each list that the evaluation keeps.
 
     Raises:
-        ValueError: what the ranker raises; `ks` or `min_users` below 1.
+        ValueError: the ranker raises it, or `ks` or `min_users` is below 1.
     """
     if not ks or min(ks) < 1 or min_users < 1:
         raise ValueError(f"ks and min_users must be at least 1, got {tuple(ks)} and {min_users}")
@@ -141,7 +141,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Targets:
-    """All (listener, target) pairs in one sorted array of keys, where ranked contents are looked up."""
+    """All (listener, target) pairs in one sorted array of keys, in which ranked contents are looked up."""
 
     contents: Ragged
     num_contents: int
@@ -150,25 +150,25 @@ class _Targets:
     @classmethod
     def of(cls, task: EvaluationTask) -> "_Targets":
         contents = task.ranked_targets
-        # The last key is larger than any, so that every look-up ends inside the array.
+        # The last key is larger than any other, so that every lookup ends inside the array.
         keys = np.append(pair_keys(contents, task.num_contents), np.iinfo(np.int64).max)
         return cls(contents=contents, num_contents=task.num_contents, keys=keys)
 
     def count(self, keep: Bool[np.ndarray, " targets"]) -> Int[np.ndarray, " users"]:
-        """How many of the kept targets each listener has."""
+        """Returns the number of kept targets of each listener."""
         return self.contents.where(keep).lengths
 
     def find(
         self, positions: Int[np.ndarray, " block"], rows: Int[np.ndarray, "block ranks"]
     ) -> Int[np.ndarray, "block ranks"]:
-        """Which target each ranked content is, as an index into `contents.values`; -1 for none."""
+        """Returns the target that each ranked content is, as an index into `contents.values`; -1 for none."""
         wanted = positions[:, None] * self.num_contents + rows
         at = np.searchsorted(self.keys, wanted)
         return np.where((self.keys[at] == wanted) & (rows >= 0), at, -1)
 
 
 def _head(ranked: Ranked, length: int) -> Ranked:
-    """The first ranks, in the narrow types that are kept."""
+    """Returns the first `length` ranks, in the narrow types in which lists are kept."""
     return Ranked(rows=ranked.rows[:, :length].astype(np.int32), scores=ranked.scores[:, :length].astype(np.float32))
 
 

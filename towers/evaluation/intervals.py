@@ -1,9 +1,8 @@
-"""How sure means over listeners are: bootstrap intervals, paired differences, and corrections for many of them.
+"""Bootstrap confidence intervals of means over listeners, paired differences, and corrections for multiple comparisons.
 
-Listeners are drawn with replacement, the same draws for every figure, so that figures of one listener in several
-slices go together. Intervals are percentiles of the resampled means (Efron 1979). Where many differences are looked at
-together, the bounds that hold for all of them at once come from the largest studentised deviation of each resample
-(Westfall and Young 1993, single step).
+Listeners are drawn with replacement, with the same draws for every metric, so that one listener's values in several
+slices stay together. Intervals are percentiles of the resampled means (Efron 1979). For several differences, the
+simultaneous bounds come from the largest studentised deviation of each resample (Westfall and Young 1993, single step).
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,12 +17,12 @@ from towers.evaluation.result import Evaluation, split_key
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 _CHUNK_VALUES = 1 << 22
-"""Weights that are held at a time: 32 MB."""
+"""Number of weights held in memory at a time: 32 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A mean over listeners and the bounds between which it lies with 95 % confidence."""
+    """A mean over listeners and the bounds of its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -32,17 +31,17 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A paired difference, alone and as one of many.
+    """A paired difference, with bounds for itself and simultaneous bounds for its whole family.
 
     Args:
-        mean: over listeners.
+        mean: mean difference over listeners.
         low: lower 95 % bound of this difference alone.
-        high: the upper one.
-        low_of_all: lower bound that holds for all differences asked for together, with 95 % confidence.
-        high_of_all: the upper one.
-        p_value: of no difference, corrected for all differences asked for together.
-        users: the listeners behind it.
-        error: standard error of the mean: standard deviation of the resampled means.
+        high: upper 95 % bound of this difference alone.
+        low_of_all: lower simultaneous bound, which holds for the whole family with 95 % confidence.
+        high_of_all: upper simultaneous bound.
+        p_value: p-value of no difference, corrected for the whole family.
+        users: number of listeners compared.
+        error: standard error of the mean, which is the standard deviation of the resampled means.
     """
 
     mean: float
@@ -56,17 +55,17 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the bounds that hold for all differences leave out zero."""
+        """True if the simultaneous bounds exclude zero."""
         return self.low_of_all > 0 or self.high_of_all < 0
 
 
 def intervals(
     evaluation: Evaluation, keys: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
-    """The 95 % interval of the mean under each key; a listener whose figure is not defined (NaN) is left out of it.
+    """Returns the 95 % interval of the mean under each key; undefined values (NaN) are ignored.
 
     Raises:
-        ValueError: the evaluation has no such figure, or its slice is too small for one.
+        ValueError: the evaluation has no such metric, or too few listeners for it.
     """
     columns = np.stack([figure_column(evaluation, key) for key in keys], axis=1) if keys else np.zeros((0, 0))
     resampled = resampled_means(columns, seed, resamples)
@@ -81,12 +80,12 @@ def intervals(
 def paired_differences(
     first: Evaluation, second: Evaluation, keys: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Difference]:
-    """`first - second` under each key, both measured on the same listeners.
+    """Returns `first - second` under each key, both measured on the same listeners.
 
-    Far narrower than what two separate intervals suggest, for easy and hard listeners cancel out.
+    Paired intervals are far narrower than separate ones, because differences between listeners cancel out.
 
     Raises:
-        ValueError: one of them lacks a figure, or they were not measured on the same listeners.
+        ValueError: one of them lacks a metric, or they were not measured on the same listeners.
     """
     return differences_to_each(first, [second], keys, seed=seed, resamples=resamples)[second.ranker]
 
@@ -99,19 +98,19 @@ def differences_to_each(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, Difference]]:
-    """`first - other` by the other's ranker and key: one family of comparisons, whose corrected bounds hold together.
+    """Returns `first - other` by the other's ranker and key, as one family with simultaneous bounds.
 
-    So the strongest of many baselines may be picked after looking. `paired_differences` is the case of one other.
+    So the strongest of many baselines may be selected after the fact. `paired_differences` is the case of one other.
 
     Args:
-        first: what is compared.
-        others: measured on the same listeners; their rankers bear different names.
-        keys: figures that all of them have.
-        seed: of the draws.
-        resamples: how many.
+        first: evaluation to compare.
+        others: evaluations on the same listeners, whose rankers have different names.
+        keys: metrics that all of them have.
+        seed: seed of the draws.
+        resamples: number of resamples.
 
     Raises:
-        ValueError: one of them lacks a figure, or they were not measured on the same listeners.
+        ValueError: one of them lacks a metric, or they were not measured on the same listeners.
     """
     for other in others:
         for key in keys:
@@ -126,10 +125,10 @@ def differences_to_each(
 
 
 def figure_column(evaluation: Evaluation, key: str) -> Float[np.ndarray, " users"]:
-    """The figure of every listener of the evaluation, NaN for those outside of the slice.
+    """Returns the value of every listener of the evaluation; NaN for those outside of the slice.
 
     Raises:
-        ValueError: the evaluation has no such figure, or its slice is too small for one.
+        ValueError: the evaluation has no such metric, or too few listeners for it.
     """
     figures = evaluation.figures(key)
     _, slice_name = split_key(key)
@@ -139,11 +138,11 @@ def figure_column(evaluation: Evaluation, key: str) -> Float[np.ndarray, " users
 
 
 def _differences(columns: Float[np.ndarray, "users comparisons"], seed: int, resamples: int) -> list[Difference]:
-    """One a column, corrected for all columns."""
+    """Returns a difference for each column, with bounds and p-values corrected for all columns."""
     resampled = resampled_means(columns, seed, resamples)
     means, bounds = _means(columns), np.quantile(resampled, tails(), axis=0)
     errors = resampled.std(axis=0)
-    # A difference that is the same for every listener has no error; it then stands or falls by itself.
+    # A difference that is the same for every listener has no error, so its bounds are its mean.
     scale = np.where(errors > 0, errors, 1.0)
     largest = np.max(np.abs(resampled - means) / scale, axis=1, initial=0.0)
     half = np.quantile(largest, CONFIDENCE) * errors
@@ -166,7 +165,10 @@ def _differences(columns: Float[np.ndarray, "users comparisons"], seed: int, res
 def _p_values(
     means: Float[np.ndarray, " keys"], errors: Float[np.ndarray, " keys"], largest: Float[np.ndarray, " resamples"]
 ) -> Float[np.ndarray, " keys"]:
-    """Share of the resamples whose largest deviation passes the one observed; never 0 of finitely many."""
+    """Returns the share of resamples whose largest deviation reaches the observed one; never 0, as (1 + n) / (1 + N).
+
+    Without an error, the p-value is 1 for a mean of 0, and otherwise the smallest possible one.
+    """
     observed = np.abs(means) / np.where(errors > 0, errors, 1.0)
     passing = (1 + (largest[:, None] >= observed).sum(axis=0)) / (1 + len(largest))
     return np.where(errors > 0, passing, np.where(means == 0, 1.0, 1 / (1 + len(largest))))
@@ -189,21 +191,21 @@ def _means(columns: Float[np.ndarray, "users keys"]) -> Float[np.ndarray, " keys
 def resampled_means(
     columns: Float[np.ndarray, "users keys"], seed: int, resamples: int
 ) -> Float[np.ndarray, "resamples keys"]:
-    """The mean of each column in each resample, the same listeners for all columns; NaN is left out of a mean."""
+    """Returns the mean of each column in each resample, with the same listeners for all columns; NaN is ignored."""
     present = np.isfinite(columns)
     values = np.where(present, columns, 0.0)
     parts = []
     for weights in drawn_listeners(len(columns), seed, resamples):
         counts = weights @ present.astype(np.float64)
-        # A resample that misses a tiny slice altogether says nothing of it.
+        # A resample without any listener of a tiny slice takes the slice's own mean.
         parts.append(np.where(counts > 0, weights @ values / np.maximum(counts, 1), _means(columns)))
     return np.concatenate(parts) if parts else np.zeros((resamples, columns.shape[1]))
 
 
 def drawn_listeners(users: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "resamples users"]]:
-    """How often each resample drew each listener, some resamples at a time: all would fill the memory.
+    """Yields how often each resample drew each listener, in chunks of resamples that fit into memory.
 
-    Those of few listeners are kept, as drawing them takes longer than all that is made of them.
+    The weights of few listeners are cached, because drawing them takes longer than using them.
     """
     step = max(1, _CHUNK_VALUES // max(users, 1))
     if users and 0 < resamples <= step:
@@ -227,17 +229,17 @@ def _drawn(generator: np.random.Generator, users: int, resamples: int) -> Float[
 
 
 def tails() -> tuple[float, float]:
-    """The quantiles that bound an interval."""
+    """Returns the quantiles that bound an interval."""
     return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
 
 
 def ratio_of_means(
     first: Evaluation, second: Evaluation, key: str, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """The mean of one over that of another under a key, measured on the same listeners; NaN where the second is 0.
+    """Returns the ratio of two means under a key, measured on the same listeners; NaN if the second mean is 0.
 
     Raises:
-        ValueError: as `paired_differences`.
+        ValueError: one of them lacks the metric, or they were not measured on the same listeners.
     """
     _check_paired(first, second, key)
     columns = np.stack([figure_column(first, key), figure_column(second, key)], axis=1)

@@ -1,4 +1,4 @@
-"""What baselines may know of a prepared store before a period: nothing from after the cut."""
+"""Facts of a prepared store from before a period, which baselines may use; nothing from after the cut."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +20,15 @@ from towers.features.ragged import Ragged
 
 FACTS: Final = ("task", "histories", "times_us", "content_artists", "sounds", "shared")
 _BLOCK_BYTES = 1 << 27
-"""Sound that is read at a time, as float64: 128 MB."""
+"""Bytes of sound that are read at a time, as float64: 128 MB."""
 
 
 class Known:
-    """The facts that constructors of baselines ask for by name (`FACTS`), each made when it is first asked for.
+    """Facts that baselines name as constructor arguments (`FACTS`); each is computed on first access.
 
     Args:
-        store: the prepared store.
-        period: what is to be ranked; facts about listening end where it begins.
+        store: prepared store.
+        period: evaluated period; facts about listening end before it.
     """
 
     def __init__(self, store: Store, period: Literal["validation", "test"]):
@@ -37,22 +37,22 @@ class Known:
 
     @cached_property
     def task(self) -> EvaluationTask:
-        """What is to be ranked for whom."""
+        """Evaluation task of the period."""
         return task_from_store(self.store, self.period)
 
     @cached_property
     def shared(self) -> Shared:
-        """What baselines fitted on these facts have in common."""
+        """Cache of results that baselines fitted on these facts share."""
         return Shared()
 
     def for_trials(self, positions: Int[np.ndarray, " some"], trials: Sequence[Mapping[str, Any]]) -> "Known":
-        """Narrows the facts to some listeners, whom tuning judges by; fits are shared with all trials of all baselines.
+        """Returns facts whose task has only some listeners, for tuning; all trials of all baselines share one cache.
 
         Args:
-            positions: of the listeners in the task.
+            positions: indices of these listeners in the task.
             trials: settings of one baseline that are about to be tried.
         """
-        task, _, _ = self.task, self.histories, self.times_us  # made once, before the copy
+        task, _, _ = self.task, self.histories, self.times_us  # computed before the copy, so that all copies share them
         some = copy(self)
         some.task = replace(
             task,
@@ -65,7 +65,7 @@ class Known:
         return some
 
     def forget(self) -> None:
-        """Drops what fits and trials of one baseline had in common, when there will be no more of them."""
+        """Drops cached results of one baseline, after its last fit and trial."""
         self.shared.forget()
         self._of_trials.forget()
 
@@ -75,26 +75,26 @@ class Known:
 
     @cached_property
     def histories(self) -> Ragged:
-        """Positive contents of every listener of the store, in time order, repeats included."""
+        """Positive contents of every listener of the store before the period, in time order, repeats included."""
         return all_histories(self.store, self.period)
 
     @cached_property
     def times_us(self) -> Int[np.ndarray, " events"] | None:
-        """When, for each value of `histories`, in microseconds since 1970; null where the data has no clock."""
+        """Time of each value of `histories`, in microseconds since 1970; null if the data has no timestamps."""
         if not self.store.has_clock:
             return None
         return np.asarray(self.store.histories.timestamp_us[is_before(self.store, self.period)])
 
     @cached_property
     def content_artists(self) -> Ragged:
-        """Per content the codes of its artists, numbered from 0; empty where they are not known."""
+        """Codes of each content's artists, numbered from 0; an empty list where they are unknown."""
         return artist_codes(self.store.contents["artist_ids"])
 
     @cached_property
     def sounds(self) -> Float[np.ndarray, "contents statistics"] | None:
-        """Mean and deviation over time of every band of the log-mel; NaN in the rows of contents without sound.
+        """Mean and standard deviation over time of every mel band; NaN for contents without sound.
 
-        Null where the data has no sound at all.
+        It is null if the data has no sound at all.
         """
         if self.store.spectrograms is None:
             return None
@@ -113,7 +113,7 @@ class Known:
 
         Raises:
             DataLacks: it cannot be fitted on this data.
-            ValueError: a setting outside its range.
+            ValueError: a setting is out of range.
         """
         wanted = inspect.signature(build).parameters
         return build(**{name: getattr(self, name) for name in FACTS if name in wanted})

@@ -1,4 +1,4 @@
-"""What there is to say of lists beyond hits: how novel, popular, surprising, diverse and calibrated they are."""
+"""Metrics of lists beyond hits: novelty, popularity, serendipity, diversity, calibration and coverage."""
 
 from collections.abc import Mapping
 
@@ -17,47 +17,47 @@ NAMES = (
     "novelty", "popularity", "popularity_lift", "serendipity", "diversity", "calibration_genre", "calibration_kind",
     "calibration_popularity", "coverage", "gini", "popularity_bias",
 )  # fmt: skip
-"""Of all that `ListMetrics` gives."""
+"""Names of all metrics that `ListMetrics` computes."""
 
 
 class ListMetrics:
-    """The `ListJudge` of the harness.
+    """List metrics of the harness (a `ListJudge`).
 
-    Of each listener's list, as long as it is (shorter than k where fewer could be ranked); NaN for an empty one:
+    Metrics of each listener's list, which may be shorter than k if fewer candidates could be ranked; NaN for an empty
+    list:
 
-    - `novelty`: mean self-information, -log2 of the share of the training's listeners who played the content. What
-      nobody played counts as played by one of them, so that it is as novel as what one listener played. RecTools:
-      `MeanInvUserFreq`.
+    - `novelty`: mean self-information, -log2 of the share of the training period's listeners who played the content. A
+      content without a listener counts as if one listener had played it. RecTools: `MeanInvUserFreq`.
     - `popularity`: mean training plays. RecTools: `AvgRecPopularity`.
-    - `popularity_lift`: (popularity - that of the history) / that of the history; 0 for a list as popular as what the
-      listener plays (Abdollahpouri et al. 2020, "The connection between popularity bias, calibration, and fairness in
-      recommendation"). NaN where the history holds no training play.
-    - `serendipity`: mean of `max(p - q, 0)` for hits, 0 for other contents: p = (n + 1 - rank) / n of n candidates, q
-      the same of the content's rank among candidates by training plays, where equal plays share a rank and the next
-      rank follows without a gap; q = 0 without a play. RecTools: `Serendipity`.
+    - `popularity_lift`: (popularity of the list - that of the history) / that of the history; 0 for a list as popular
+      as the listener's history (Abdollahpouri et al. 2020, "The connection between popularity bias, calibration, and
+      fairness in recommendation"). NaN if the history has no training plays.
+    - `serendipity`: mean of `max(p - q, 0)` for hits and 0 for other contents: p = (n + 1 - rank) / n for n candidates,
+      and q the same for the content's rank among candidates by training plays, where equal plays share a rank and the
+      next rank follows without a gap; q = 0 without a play. RecTools: `Serendipity`.
     - `diversity`: `intra_list_diversity` of all attributes together. RecTools: `IntraListDiversity` with that
-      distance, but for a list of one, which is NaN here and 0 there.
-    - `calibration_genre`, absent without an attribute `genres`; `calibration_kind`; `calibration_popularity`, of
-      thirds by popularity (`slices.popularity_parts`), candidates without a training play being a fourth class: see
-      `Calibration`. Less is better.
+      distance, except for a list of one content, which is NaN here and 0 there.
+    - `calibration_genre` (absent without an attribute `genres`), `calibration_kind`, and `calibration_popularity` by
+      thirds of popularity (`slices.popularity_parts`) with candidates without training plays as a fourth class: see
+      `Calibration`. Lower is better.
 
-    Histories are those of the task, repeats included, without what is no candidate: a list cannot hold it.
+    Histories are those of the task, repeats included, without contents that are no candidates.
 
-    Of all lists together, absent where nothing was shown:
+    Metrics of all lists together, absent if nothing was shown:
 
-    - `coverage`: share of the candidates that stand in any list. RecTools: `CatalogCoverage`, normalised.
-    - `gini`: Gini coefficient of exposure over candidates; 0 where all are shown as often, towards 1 where one is.
-    - `popularity_bias`: mean training plays of what is shown over the mean of what listeners chose (the task's targets
-      that are candidates); 1 is no bias. Absent where nothing that was chosen has a training play.
+    - `coverage`: share of the candidates that are in any list. RecTools: `CatalogCoverage`, normalised.
+    - `gini`: Gini coefficient of exposure over candidates; 0 for equal exposure, close to 1 if only one is shown.
+    - `popularity_bias`: mean training plays of the shown contents over that of the contents that listeners chose (the
+      task's targets that are candidates); 1 is no bias. Absent if no chosen content has a training play.
 
-    A content that stands in a list twice, which the harness never lets happen, counts twice everywhere.
+    A content that occurs twice in a list, which the harness never allows, counts twice everywhere.
 
     Args:
-        task: what is ranked for whom.
-        train_histories: positive contents of the training period of all listeners, those without a target included
-            (`from_store.all_histories(store, "validation")`).
-        attributes: by name, what each content is: genres, artists (`attributes.content_attributes`).
-        k: the length of the lists judged, at least 1.
+        task: listeners, candidates and targets.
+        train_histories: content rows of positive events in the training period, for all listeners, including those
+            without a target (`from_store.all_histories(store, "validation")`).
+        attributes: attributes of each content by name, such as genres and artists (`attributes.content_attributes`).
+        k: length of the lists that are measured, at least 1.
     """
 
     def __init__(self, task: EvaluationTask, train_histories: Ragged, attributes: Mapping[str, Ragged], *, k: int = 20):
@@ -79,7 +79,7 @@ class ListMetrics:
 
     @property
     def k(self) -> int:
-        """The length of the lists judged."""
+        """Length of the lists that are measured."""
         return self._k
 
     def per_listener(
@@ -94,7 +94,7 @@ class ListMetrics:
         found = {
             "novelty": _list_means(rows, self._information[rows]),
             "popularity": popularity,
-            # A history without a training play has no popularity to compare with.
+            # A history without training plays gives NaN.
             "popularity_lift": popularity / np.where(before > 0, before, np.nan) - 1,
             "serendipity": self._serendipity(rows, hits),
             "diversity": intra_list_diversity(self._tags, rows),
@@ -122,9 +122,9 @@ class ListMetrics:
 
 
 def gini(amounts: Int[np.ndarray, " contents"]) -> float:
-    """The Gini coefficient: half the mean absolute difference of all pairs, over the mean.
+    """Returns the Gini coefficient: half the mean absolute difference of all pairs, over the mean.
 
-    0 where all are equal, (n - 1) / n where one of n has everything; the amounts must not all be 0.
+    It is 0 if all amounts are equal and (n - 1) / n if one of n has everything; the amounts must not all be 0.
 
     >>> gini(np.array([0, 0, 0, 5]))
     0.75
@@ -136,12 +136,12 @@ def gini(amounts: Int[np.ndarray, " contents"]) -> float:
 def _self_information(train_histories: Ragged, num_contents: int) -> Float[np.ndarray, " contents"]:
     listeners = np.bincount(train_histories.unique().values, minlength=num_contents)
     everybody = max(int((train_histories.lengths > 0).sum()), 1)
-    # Subtracted in this order, so that what everybody played has 0 and not -0.
+    # Subtracted in this order, so that a content that all listeners played has 0 and not -0.
     return np.log2(everybody) - np.log2(np.maximum(listeners, 1))
 
 
 def _chance_for_anyone(task: EvaluationTask) -> Float[np.ndarray, " contents"]:
-    """The q of serendipity; see `ListMetrics`."""
+    """Returns the q of serendipity; see `ListMetrics`."""
     candidates = max(int(task.is_candidate.sum()), 1)
     is_played = task.is_candidate & (task.train_counts > 0)
     _, ranks = np.unique(-task.train_counts[is_played], return_inverse=True)
@@ -153,13 +153,13 @@ def _chance_for_anyone(task: EvaluationTask) -> Float[np.ndarray, " contents"]:
 def _list_means(
     rows: Int[np.ndarray, "users ranks"], figures: Float[np.ndarray, "users ranks"]
 ) -> Float[np.ndarray, " users"]:
-    """Over the places that are filled; NaN where none is."""
+    """Returns means over the filled places of each list; NaN for an empty list."""
     is_filled = rows >= 0
     filled = is_filled.sum(axis=1)
     return np.where(is_filled, figures, 0.0).sum(axis=1) / np.where(filled > 0, filled, np.nan)
 
 
 def _means(lists: Ragged, figures: Float[np.ndarray, " contents"]) -> Float[np.ndarray, " lists"]:
-    """Over the contents of each list; NaN where there are none."""
+    """Returns means over the contents of each list; NaN for an empty list."""
     sums = np.bincount(lists.list_of_value, weights=figures[lists.values], minlength=len(lists))
     return sums / np.where(lists.lengths > 0, lists.lengths, np.nan)

@@ -1,4 +1,4 @@
-"""What the listeners of a store did before a cut in time, and what they chose within a window after it."""
+"""Listening in a store before a cut in time, and the contents chosen within a window after it."""
 
 from functools import cached_property
 
@@ -17,11 +17,11 @@ from towers.retrieval.query import Query, Standing
 
 
 class Listening:
-    """Listeners up to a cut, one at a time; nothing from after it is read but by `chosen_within`.
+    """Features of listeners as of a cut; only `chosen_within` reads events from after it.
 
     Args:
-        store: the prepared store.
-        until: the period that begins at the cut, or the end of the data.
+        store: prepared store.
+        until: period that begins at the cut, or the end of the data.
     """
 
     def __init__(self, store: Store, until: Until):
@@ -36,14 +36,14 @@ class Listening:
 
     @cached_property
     def now_us(self) -> int | None:
-        """When the cut is, in microseconds since 1970; null where the data has no clock."""
+        """Time of the cut, in microseconds since 1970; null if the data has no timestamps."""
         if self._until == "end":
             return self._store.end_us
         return self._store.manifest[f"{self._until}_start_us"] if self._store.has_clock else None
 
     @cached_property
     def facts(self) -> ContentFacts:
-        """What is known of contents at the cut."""
+        """Facts about contents at the cut."""
         is_before = self._places < np.repeat(self._end, self._lengths)
         is_recent = is_before & self._positive & (self._row >= 0)
         if self.now_us is not None:
@@ -56,12 +56,12 @@ class Listening:
 
     @cached_property
     def user_rows(self) -> Int[np.ndarray, " users"]:
-        """Listeners who did anything before the cut."""
+        """Rows of the listeners with an event before the cut."""
         return np.flatnonzero(self._end > self._begin)
 
     @cached_property
     def candidates(self) -> Int[np.ndarray, " contents"]:
-        """Rows of the contents that may be recommended, and were not released after the cut."""
+        """Rows of the playable contents that were not released after the cut."""
         may_come = self._store.is_playable
         if self.now_us is not None:
             released = self._store.contents["release_date"].cast("date32[day]").to_numpy().astype("datetime64[D]")
@@ -71,7 +71,7 @@ class Listening:
     def features(
         self, user_row: int, rows: Int[np.ndarray, " rows"], affinity: Float[np.ndarray, " rows"]
     ) -> tuple[Float[np.ndarray, "rows features"], Bool[np.ndarray, " rows"]]:
-        """What the chance of a listen is read off for one listener; see `pair_features`."""
+        """Returns the features of the chance of a listen for one listener; see `pair_features`."""
         window = self._window(user_row)
         age = ages(self._time_us[window], self.now_us)
         met = Familiarity.of(
@@ -80,7 +80,7 @@ class Listening:
         return pair_features(met, self.chosen(user_row), self.facts, rows, affinity)
 
     def withheld(self, user_row: int) -> Int[np.ndarray, " withheld"]:
-        """Rows of what must not come to a listener, whatever is asked for: what they disliked, or skipped of late."""
+        """Returns the rows that are excluded for a listener in every query: disliked and recently skipped contents."""
         window = self._window(user_row)
         row = self._row[window]
         events = Events(
@@ -94,18 +94,18 @@ class Listening:
         return Standing.of(events, self.now_us).withheld(Query(include_heard=True))
 
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
-        """Rows of what a listener chose before the cut, in time order, with repeats."""
+        """Returns the rows of a listener's chosen contents before the cut, in time order, with repeats."""
         window = self._window(user_row)
         return self._row[window][self._positive[window]].astype(np.int64)
 
     def chosen_within(self, *, days: float, events: int) -> Ragged:
-        """Per listener of the store, the contents of positive events after the cut, each once, sorted.
+        """Returns, for each listener of the store, the contents chosen in a window after the cut, each once, sorted.
 
         Args:
-            days: after the cut, where there is a clock.
-            events: of the listener's next ones, where there is none.
+            days: length of the window in days, if there are timestamps.
+            events: length of the window in the listener's next events, if there are none.
         """
-        assert self._until == "validation", "what comes after is the test's"
+        assert self._until == "validation", "later events belong to the test period"
         begins, ends = map(np.asarray, self._store.histories.period("validation"))
         if self.now_us is None:
             ends = np.minimum(ends, begins + events)

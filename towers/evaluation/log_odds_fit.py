@@ -1,4 +1,4 @@
-"""A logistic model of whether a listen comes, fitted to pairs of listeners and contents, and calibrated by a curve."""
+"""Fit of a logistic model of a listen to pairs of listeners and contents, calibrated by a curve."""
 
 from dataclasses import replace
 
@@ -9,12 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from towers.retrieval.listen_chance import LogOdds, chance
 
 PENALTY, UNPENALISED = 30.0, 1e6
-"""Inverse strength of the penalty on squared weights of standardised features, and one so weak that it is none."""
+"""Inverse strength of the L2 penalty on weights of standardised features, and a value that amounts to no penalty."""
 TOLERANCE = 1e-12
-"""The solver stops where the mean gradient is below this. Where listens are rare the gradient is small from the start,
-so scikit-learn's own tolerance would end the fit before it has begun."""
+"""Mean gradient at which the solver stops. If listens are rare, the gradient is small from the start, and the default
+tolerance of scikit-learn would end the fit at once."""
 MIN_POSITIVES = 20
-"""With fewer listens of one kind its chance is the same for all pairs."""
+"""Smallest number of listens for a fit; with fewer, all pairs have the same chance."""
 
 
 def fit_log_odds(
@@ -23,13 +23,13 @@ def fit_log_odds(
     weight: Float[np.ndarray, " pairs"],
     is_left_out: Bool[np.ndarray, " features"] | None = None,
 ) -> LogOdds:
-    """Fits a logistic regression on standardised features; what is the same for all pairs gets no weight.
+    """Fits a logistic regression on standardised features; constant features have weight 0.
 
     Args:
-        features: of each pair.
-        is_listen: whether a listen came.
-        weight: how many pairs each stands for.
-        is_left_out: features that get no weight; null: none.
+        features: features of each pair.
+        is_listen: whether each pair has a listen.
+        weight: number of pairs that each represents.
+        is_left_out: mask of the features to ignore; null: none.
     """
     listens = float(weight[is_listen].sum())
     if is_listen.sum() < MIN_POSITIVES:
@@ -51,7 +51,10 @@ def fit_log_odds(
 def _curve(
     sums: Float[np.ndarray, " pairs"], is_listen: Bool[np.ndarray, " pairs"], weight: Float[np.ndarray, " pairs"]
 ) -> tuple[float, float, float]:
-    """Fits a logistic regression on the sums and their squares: constant, slope, bend; none where it would fall."""
+    """Fits a logistic regression on the sums and their squares, and returns constant, slope and bend.
+
+    It returns the identity (0, 1, 0) if the curve would fall with the sums.
+    """
     powers = np.column_stack([sums, sums**2])
     mean, deviation = powers.mean(axis=0), powers.std(axis=0)
     if not deviation.all():

@@ -1,19 +1,18 @@
-"""Accuracy of ranked lists, one figure per listener.
+"""Accuracy metrics of ranked lists, one value per listener.
 
 Shapes: `hits` is `[users, ranks]`, true where the content at that rank (best first) is a target of the listener;
-`num_targets` is `[users]`, how many targets the listener has in all, at least 1. All figures lie in [0, 1] and are
+`num_targets` is `[users]`, the number of all targets of the listener, at least 1. All values lie in [0, 1] and are
 float64.
 
-- A listener without a target is an error, which `ranked_metrics` raises: there was nothing to find, so no figure says
-  anything. The harness leaves such listeners out.
-- A list shorter than k is taken as it is: the places it lacks are misses.
-- Ties are none of the metrics' business: who ranks puts equal scores in the order of content rows, so that a list is
-  one list.
-- A target that stands in a list twice, which the harness never lets happen, would count twice: recall, precision, ndcg
-  and map grow (past 1, but for precision), mrr and the hit rate stay what they are.
-- RecTools 0.19 gives the same figures: `recall` is its `Precision(r_precision=True)`, `ndcg` its
-  `NDCG(divide_by_achievable=True)`. Its own `Recall` and `MAP` divide by all targets where these divide by those that
-  fit into the list.
+- A listener without a target is an error, which `ranked_metrics` raises, because every metric is undefined. The harness
+  excludes such listeners.
+- If a list is shorter than k, its empty places are misses.
+- The metrics do not handle ties: rankers put equal scores in the order of content rows, so that a list is unique.
+- A target that occurs twice in a list, which the harness never allows, would count twice: recall, precision, ndcg and
+  map would grow (beyond 1, except precision), mrr and the hit rate would stay the same.
+- RecTools 0.19 gives the same values: `recall` is its `Precision(r_precision=True)`, `ndcg` its
+  `NDCG(divide_by_achievable=True)`. Its `Recall` and `MAP` divide by the number of all targets, while the metrics here
+  divide by the number of targets that fit into the list.
 """
 
 from collections.abc import Sequence
@@ -27,10 +26,10 @@ DEFAULT_KS = (10, 20, 100)
 def recall(
     hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
 ) -> Float[np.ndarray, " users"]:
-    """Hits among the first k, over `min(k, num_targets)`: a perfect list has 1 whatever k is.
+    """Returns the hits among the first k, divided by `min(k, num_targets)`: 1 for a perfect list at every k.
 
-    The capped form of the literature (Liang et al. 2018, "Variational autoencoders for collaborative
-    filtering"). Because the cap grows with k, it may fall as k grows; the hits themselves cannot.
+    This is the capped recall of the literature (Liang et al. 2018, "Variational autoencoders for collaborative
+    filtering"). Because the denominator grows with k, the recall may fall as k grows.
 
     >>> recall(np.array([[True, False, True]]), np.array([3]), k=2)
     array([0.5])
@@ -41,9 +40,9 @@ def recall(
 def ndcg(
     hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
 ) -> Float[np.ndarray, " users"]:
-    """Discounted cumulative gain at k over that of the best list: `min(k, num_targets)` hits at the top.
+    """Returns the discounted cumulative gain at k over that of the ideal list, with `min(k, num_targets)` hits on top.
 
-    Gain is binary, the discount of rank r (from 1) is `1 / log2(r + 1)` (Järvelin and Kekäläinen 2002).
+    The gain is binary, the discount of rank r (from 1) is `1 / log2(r + 1)` (Järvelin and Kekäläinen 2002).
     """
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discounts)[_reachable(num_targets, k) - 1]
@@ -54,7 +53,7 @@ def ndcg(
 def mrr(
     hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
 ) -> Float[np.ndarray, " users"]:
-    """One over the rank (from 1) of the first hit among the first k; 0 where there is none."""
+    """Returns 1 / rank (from 1) of the first hit among the first k; 0 without a hit."""
     head = hits[:, :k]
     if head.shape[1] == 0:
         return np.zeros(len(num_targets))
@@ -64,14 +63,14 @@ def mrr(
 def hit_rate(
     hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
 ) -> Float[np.ndarray, " users"]:
-    """1 where at least one target is among the first k, else 0."""
+    """Returns 1 if at least one target is among the first k, else 0."""
     return np.where(hits[:, :k].any(axis=1), 1.0, 0.0)
 
 
 def precision(
     hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
 ) -> Float[np.ndarray, " users"]:
-    """Hits among the first k, over k, however long the list is.
+    """Returns the hits among the first k, divided by k, even if the list is shorter.
 
     >>> precision(np.array([[True, False]]), np.array([3]), k=4)
     array([0.25])
@@ -82,9 +81,9 @@ def precision(
 def average_precision(
     hits: Bool[np.ndarray, "users ranks"], num_targets: Int[np.ndarray, " users"], k: int
 ) -> Float[np.ndarray, " users"]:
-    """The precision at the rank of each hit among the first k, summed, over `min(k, num_targets)`.
+    """Returns the sum of the precisions at the ranks of the hits among the first k, over `min(k, num_targets)`.
 
-    Its mean over listeners is MAP at k. A perfect list has 1.
+    Its mean over listeners is MAP at k; a perfect list has 1.
 
     >>> average_precision(np.array([[True, False, True]]), np.array([2]), k=3)
     array([0.83333333])
@@ -109,10 +108,10 @@ def ranked_metrics(
     num_targets: Int[np.ndarray, " users"],
     ks: Sequence[int] = DEFAULT_KS,
 ) -> dict[str, Float[np.ndarray, " users"]]:
-    """Every metric at every k, keyed `recall@10`.
+    """Returns every metric at every k, by key (`recall@10`).
 
     Raises:
-        ValueError: a k below 1, or a listener without a target (of whom no metric says anything).
+        ValueError: a k is below 1, or a listener has no target.
     """
     if min(ks, default=1) < 1:
         raise ValueError(f"ks must be at least 1, got {tuple(ks)}")
@@ -121,7 +120,7 @@ def ranked_metrics(
 
 
 def _reachable(num_targets: Int[np.ndarray, " users"], k: int) -> Int[np.ndarray, " users"]:
-    """The targets that fit into a list of k."""
+    """Returns the number of targets that fit into a list of length k."""
     if num_targets.size and num_targets.min() < 1:
         raise ValueError("every listener must have at least one target")
     return np.minimum(k, num_targets)

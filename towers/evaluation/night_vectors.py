@@ -1,4 +1,4 @@
-"""The vectors that somebody had on a night, kept by id, and how they did on the days that followed."""
+"""Vectors of a model on one night, kept by id, and their evaluation on the days that followed."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -27,27 +27,26 @@ COLUMNS = pa.schema([("table", pa.string()), ("id", pa.string()), ("vector", pa.
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Vectors(Protocol):
-    """The interface of whatever gives vectors for the rows of a store: a run, an export (`ExportOnStore`), or the
-    vectors that were kept of a night."""
+    """A source of vectors for the rows of a store: a run, an export (`ExportOnStore`), or kept vectors of a night."""
 
     @property
     def store(self) -> Store:
-        """Whose listeners and contents they are of."""
+        """Store with the listeners and contents."""
         ...
 
     @property
     def provenance(self) -> Provenance:
-        """What they were trained on."""
+        """Data on which the network was trained."""
         ...
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """By content row of the store."""
+        """Returns vectors by content row of the store."""
         ...
 
     def user_vectors(
         self, user_rows: np.ndarray, content_vectors: Float[np.ndarray, "contents dim"], until: Until
     ) -> Float[np.ndarray, "users dim"]:
-        """Returns the vectors of some listeners, made of their histories up to the start of a period."""
+        """Returns the vectors of some listeners from their histories up to the start of a period."""
         ...
 
 
@@ -56,11 +55,11 @@ class NightVectors:
     """Vectors of the contents and listeners that were known on a night, by id.
 
     Args:
-        content_ids: of the listed contents.
-        contents: their vectors.
-        user_ids: of the listeners.
-        users: their vectors, from all that they had done by then.
-        provenance: what the network was trained on.
+        content_ids: ids of the listed contents.
+        contents: vectors of these contents.
+        user_ids: ids of the listeners.
+        users: vectors of these listeners, from all their events up to that night.
+        provenance: data on which the network was trained.
     """
 
     content_ids: pa.ChunkedArray
@@ -71,7 +70,7 @@ class NightVectors:
 
     @classmethod
     def of(cls, vectors: Vectors) -> "NightVectors":
-        """Takes those of somebody on the store of the night."""
+        """Collects the vectors of a source on the store of the night."""
         store, contents = vectors.store, vectors.content_vectors()
         listed, users = np.flatnonzero(store.is_listed), np.flatnonzero(store.has_user)
         return cls(
@@ -83,7 +82,7 @@ class NightVectors:
         )
 
     def write(self, path: Path) -> None:
-        """Writes a Parquet file, whole or not at all: a row each, with `table`, `id` and `vector`."""
+        """Writes a Parquet file atomically, with a row per vector and the columns `table`, `id` and `vector`."""
         parts = [(CONTENTS, self.content_ids, self.contents), (USERS, self.user_ids, self.users)]
         rows = pa.concat_tables(
             pa.table([[name] * len(ids), ids, [*vectors.astype(np.float32)]], schema=COLUMNS)
@@ -113,8 +112,8 @@ class NightOnStore:
     """Vectors of a night on a later store of the same ids.
 
     Args:
-        kept: the vectors.
-        store: that is judged on.
+        kept: vectors of the night.
+        store: store of the evaluation.
     """
 
     kept: NightVectors
@@ -122,37 +121,37 @@ class NightOnStore:
 
     @property
     def provenance(self) -> Provenance:
-        """What the network was trained on."""
+        """Data on which the network was trained."""
         return self.kept.provenance
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """By content row of the store, float32; zero for what came after the night, which a ranker leaves out."""
+        """Returns vectors by content row of the store, float32; zeros, which rankers exclude, for later contents."""
         rows = Ids.of(self.kept.content_ids).rows(self.store.contents["content_id"])
         return np.where((rows >= 0)[:, None], self.kept.contents[rows], np.float32(0))
 
     def user_vectors(
         self, user_rows: np.ndarray, content_vectors: Float[np.ndarray, "contents dim"], until: Until
     ) -> Float[np.ndarray, "users dim"]:
-        """Returns listeners' vectors as they were on the night, whatever period is asked for; a listener who came
-        later gets the normalised mean of all."""
+        """Returns listeners' vectors of the night, for any period; a listener who came later gets the normalised mean
+        of all."""
         mean = self.kept.users.mean(axis=0)
         rows = Ids.of(self.kept.user_ids).rows(self.store.users["user_id"].take(pa.array(user_rows)))
         return np.where((rows >= 0)[:, None], self.kept.users[rows], mean / max(float(np.linalg.norm(mean)), 1e-12))
 
 
 def judged_tomorrow(protocol: EvaluationProtocol, name: str, vectors: Vectors) -> Evaluation:
-    """How somebody's vectors do on what followed the night that they were made on.
+    """Evaluates vectors on the days after the night on which they were made.
 
     Args:
-        protocol: of the test of a view as `tomorrow_of` gives it; the same for everybody who is compared.
-        name: of who is judged.
-        vectors: on the store of the protocol.
+        protocol: protocol on the test period of a store from `tomorrow_of`; the same for all compared vectors.
+        name: name of the evaluated vectors.
+        vectors: vectors on the store of the protocol.
 
     Raises:
-        UserError: they were trained on what they are judged by.
+        UserError: the network was trained on the evaluated days.
     """
     check = trained_before(protocol.store, "test", vectors.provenance)
     if check.passed is False:
-        raise UserError(f"{name}: has been trained on the days that it is to be judged by ({check.detail})")
+        raise UserError(f"{name}: was trained on the days on which it would be evaluated ({check.detail})")
     contents = vectors.content_vectors()
     return protocol.evaluate_vectors(name, vectors.user_vectors(protocol.task.user_rows, contents, "test"), contents)

@@ -1,4 +1,4 @@
-"""What is known of the listeners of a task, kept beside an evaluation so that any slice can be asked for later."""
+"""Profiles of a task's listeners, saved with an evaluation so that results can be sliced by them later."""
 
 from pathlib import Path
 from typing import Final
@@ -25,15 +25,16 @@ QUARTILES: Final = ("generalist", "rather_generalist", "rather_specialist", "spe
 def listener_profiles(
     task: EvaluationTask, content_vectors: Float[np.ndarray, "contents dim"], known: pa.Table | None = None
 ) -> pa.Table:
-    """A row for every listener of the task, in its order.
+    """Returns a table with a row for every listener of the task, in its order.
 
-    Columns: `user_row`; `history_length`, positive events before the cut; `distinct_contents` among them;
-    `generalist_specialist`, the score, null where it is not defined; then those of `known` that are called otherwise.
+    Columns: `user_row`; `history_length`, the number of positive events before the cut; `distinct_contents`, the number
+    of different contents among them; `generalist_specialist`, the score, null if undefined; then the columns of `known`
+    with other names.
 
     Args:
-        task: whose listeners.
-        content_vectors: of all contents; in which contents are near each other.
-        known: more of the same listeners (`known_of_listeners`).
+        task: task with the listeners.
+        content_vectors: vectors of all contents.
+        known: further columns of the same listeners (`known_of_listeners`).
     """
     scores = generalist_specialist(task.histories, content_vectors)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
@@ -48,15 +49,15 @@ def listener_profiles(
 
 
 def known_of_listeners(store: Store, task: EvaluationTask, period: Period) -> pa.Table:
-    """What the store knows of the listeners of the task, in its order.
+    """Returns the store's columns about the listeners of the task, in its order.
 
-    Columns: `user_id` and the other columns of users/; `days_since_last_event`, of any action, from the last one before
-    `period` that is known to its begin, null without such an event and where the period does not begin for all at once.
+    Columns: `user_id` and the other columns of users/; `days_since_last_event`, the days from the listener's last known
+    event of any action to the start of `period`, null without such an event, and if the period has no common start.
 
     Args:
-        store: the prepared store.
-        task: made from it.
-        period: the one that the task was made for.
+        store: prepared store.
+        task: task made from the store.
+        period: period of the task.
     """
     days = _days_since_last_event(store, period)[task.user_rows]
     listed = store.users.take(pa.array(task.user_rows))
@@ -67,14 +68,13 @@ def known_of_listeners(store: Store, task: EvaluationTask, period: Period) -> pa
 def generalist_specialist(
     histories: Ragged, content_vectors: Float[np.ndarray, "contents dim"]
 ) -> Float[np.ndarray, " lists"]:
-    """How close together lies what a listener plays: towards 1 a specialist, towards 0 a generalist.
+    """Returns how close together a listener's contents are: near 1 for a specialist, near 0 for a generalist.
 
-    The mean cosine of what was played with its centre, weighted by plays w (Anderson et al. 2020, "Algorithmic effects
-    on the diversity of consumption on Spotify"): `centre = sum(w * v) / sum(w)`, `score = sum(w * cos(v, centre)) /
-    sum(w)`. Of unit vectors that is the length of the centre.
+    It is the mean cosine of the played contents with their centre, weighted by plays w (Anderson et al. 2020,
+    "Algorithmic effects on the diversity of consumption on Spotify"): `centre = sum(w * v) / sum(w)`, `score = sum(w *
+    cos(v, centre)) / sum(w)`. For unit vectors that is the length of the centre.
 
-    Contents with a zero vector (of which nothing is known) are left out; NaN where nothing remains, or where what
-    remains cancels out.
+    Contents with a zero vector (about which nothing is known) are ignored; NaN if none is left, or if the centre is 0.
     """
     lengths = np.linalg.norm(content_vectors, axis=1)
     known = histories.where(lengths[histories.values] > 0)
@@ -87,10 +87,11 @@ def generalist_specialist(
 
 
 def by_taste(profiles: pa.Table) -> ByListener:
-    """Quarters of the listeners by their score, from generalists to specialists; those without one in none.
+    """Returns the slicing of listeners by quartiles of their score, from generalists to specialists.
 
-    Scores are compared to six decimals, so that rounding does not part those who are alike (everybody with one content
-    has 1); equal scores stay together, which makes quarters unequal where many are.
+    Listeners without a score are in no slice. Scores are rounded to six decimals, so that rounding errors do not
+    separate equal ones (every listener of a single content has 1); equal scores stay together, which makes quartiles
+    unequal if there are many.
     """
     scores = np.round(profiles[TASTE].to_numpy(), 6)  # null is NaN
     known = scores[~np.isnan(scores)]
@@ -100,7 +101,7 @@ def by_taste(profiles: pa.Table) -> ByListener:
 
 
 def write_profiles(profiles: pa.Table, path: Path) -> None:
-    """One Parquet file, whole or not at all."""
+    """Writes profiles to a Parquet file atomically."""
     with atomic_file(path) as temporary:
         pq.write_table(profiles, temporary, compression="zstd")
 

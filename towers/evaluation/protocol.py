@@ -1,4 +1,4 @@
-"""One protocol for all who are ranked: the same listeners and targets, lists, slices and judges of lists."""
+"""Evaluation protocol that all rankers share: the same listeners, targets, slices and list metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,18 +19,17 @@ from towers.evaluation.slicings import Period, SlicingRule
 
 
 class EvaluationProtocol:
-    """How everybody is evaluated on one period of one store.
+    """Evaluates all rankers in the same way on one period of one store.
 
     Args:
-        store: the prepared store.
-        period: whose targets are to be found.
-        filter_seen: see `harness.evaluate`, and so the following two.
-        ks: lengths of the lists judged by hits.
-        min_users: slices with fewer listeners get no figure.
-        list_k: length of the lists judged as lists, and kept.
-        rules: divide first listens further, by the name of the division; those that the data says nothing of are left
-            out.
-        ranker: makes a ranker of vectors, from a task, a name, listeners' vectors and contents'.
+        store: prepared store.
+        period: period that contains the targets.
+        filter_seen: whether the slice `all` excludes heard contents; see `harness.evaluate`.
+        ks: list lengths at which metrics of hits are computed.
+        min_users: smallest number of listeners for which a slice has a mean.
+        list_k: length of the lists for list metrics, and of the lists that are kept.
+        rules: further divisions of the slice `discovery`, by name; those without data are skipped.
+        ranker: constructor of a ranker of vectors, from a task, a name, the listeners' and the contents' vectors.
     """
 
     def __init__(
@@ -59,10 +58,10 @@ class EvaluationProtocol:
         )
 
     def evaluate(self, ranker: Ranker) -> Evaluation:
-        """One pass over the listeners.
+        """Evaluates a ranker in one pass over the listeners.
 
         Raises:
-            ValueError: what the ranker raises.
+            ValueError: the ranker raises it.
         """
         return evaluate(
             self.task,
@@ -78,5 +77,5 @@ class EvaluationProtocol:
     def evaluate_vectors(
         self, name: str, users: Float[np.ndarray, "users dim"], contents: Float[np.ndarray, "contents dim"]
     ) -> Evaluation:
-        """Judges whoever ranks by inner products; `users` are those of the task."""
+        """Evaluates a ranking by inner products of vectors; `users` are the listeners of the task."""
         return self.evaluate(self.ranker(self.task, name, users, contents))

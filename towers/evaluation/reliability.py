@@ -1,4 +1,4 @@
-"""How far chances agree with what came."""
+"""Reliability of predicted chances: their agreement with observed outcomes."""
 
 from typing import Any
 
@@ -13,18 +13,19 @@ def reliability(
     came: Bool[np.ndarray, " pairs"] | Float[np.ndarray, " pairs"],
     weight: Float[np.ndarray, " pairs"] | None = None,
 ) -> dict[str, Any]:
-    """Mean chance and share that came, in bins by rising chance.
+    """Returns predicted and observed means, in bins by ascending chance.
 
-    Each bin expects a tenth of all that is expected: in tenths of the pairs nearly all chances are near 0.
+    Each bin has a tenth of the expected outcomes; with equal numbers of pairs, nearly all bins would be near 0.
 
     Args:
-        chances: 0 to 1.
-        came: whether it did, or how much of it, 0 to 1: a reward.
-        weight: how many pairs each stands for; null: one.
+        chances: predicted chances, 0 to 1.
+        came: outcome of each pair, as a bool or as a reward from 0 to 1.
+        weight: number of pairs that each represents; null: one.
 
     Returns:
-        `expected` and `observed` means, `calibration_error` (the mean distance between the two over bins, weighted by
-        what they expect, as a share of the mean chance; NaN where all chances are 0), and `bins`; empty without a pair.
+        `expected` and `observed` means, `calibration_error` (the sum over bins of the absolute difference of expected
+        and observed outcomes, as a share of all expected ones; NaN if all chances are 0), and `bins`; empty without
+        pairs.
     """
     if not len(chances):
         return {}

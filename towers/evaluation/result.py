@@ -1,4 +1,4 @@
-"""What an evaluation found: figures per listener and slice, their means, and the lists themselves."""
+"""Results of an evaluation: metrics per listener and slice, their means, and the lists."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from jaxtyping import Float, Int
 from towers.evaluation.ranking.rankers import Ranked, Ranking
 
 ALL = "all"
-"""The slice of all targets, whose keys bear no suffix: `recall@20`, beside `recall@20/discovery`."""
+"""Slice of all targets, whose keys have no suffix: `recall@20` rather than `recall@20/all`."""
 
 
 def metric_key(metric: str, slice_name: str) -> str:
-    """`recall@20` of slice `all`, `recall@20/discovery` of another."""
+    """Returns the key of a metric in a slice: `recall@20` for the slice `all`, `recall@20/discovery` for another."""
     return metric if slice_name == ALL else f"{metric}/{slice_name}"
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """Inverse of `metric_key`.
+    """Splits a key into metric and slice, as the inverse of `metric_key`.
 
     >>> split_key("recall@20/discovery")
     ('recall@20', 'discovery')
@@ -30,12 +30,12 @@ def split_key(key: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceResult:
-    """The listeners with a target in one slice, and their figures.
+    """Metrics of the listeners with a target in one slice.
 
     Args:
-        positions: `[users]`, ascending, indices into the `user_rows` of the evaluation.
-        values: per metric, such as `recall@20`, one figure per listener; NaN where a metric is not defined for one
-            (never the case for the metrics of hits).
+        positions: `[users]`, ascending indices into the `user_rows` of the evaluation.
+        values: one value per listener for each metric, such as `recall@20`; NaN where the metric is undefined, which
+            metrics of hits never are.
     """
 
     positions: Int[np.ndarray, " users"]
@@ -47,15 +47,15 @@ class SliceResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One ranker on one task.
+    """The results of one ranker on one task.
 
     Args:
-        ranker: the name of the ranker.
-        user_rows: the listeners of the task, in its order.
-        slices: by name; a slice that does not apply is absent, one that nobody falls into is empty.
-        min_users: a slice with fewer listeners has no figure, only a count.
-        lists: the head of every listener's lists, in the order of `user_rows`.
-        catalogue: figures of all lists together by key, such as `coverage@20/discovery`.
+        ranker: name of the ranker.
+        user_rows: store rows of the task's listeners, in its order.
+        slices: results by slice; a slice that does not apply is absent, one without listeners is empty.
+        min_users: smallest number of listeners for which a slice has a mean; others have only a count.
+        lists: first ranks of every listener's lists, in the order of `user_rows`.
+        catalogue: metrics of all lists together by key, such as `coverage@20/discovery`.
     """
 
     ranker: str
@@ -67,13 +67,13 @@ class Evaluation:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Listeners per slice, also of those too small for a figure."""
+        """Number of listeners per slice, including slices too small for a mean."""
         return {name: len(result) for name, result in self.slices.items()}
 
     def means(self) -> dict[str, float]:
-        """Figure by key (`recall@20`, `recall@20/discovery`): means over listeners, and those of the catalogue.
+        """Returns means over listeners and catalogue metrics by key (`recall@20`, `recall@20/discovery`).
 
-        Absent are slices too small, and metrics that are defined for too few of their listeners.
+        Slices with too few listeners, and metrics defined for too few of them, are absent.
         """
         return dict(self._means)
 
@@ -89,10 +89,10 @@ class Evaluation:
         return found | {key: figure for key, figure in self.catalogue.items() if split_key(key)[1] in large}
 
     def figures(self, key: str) -> Float[np.ndarray, " users"]:
-        """The figure of each listener under `key`, in the order of the slice's `positions`.
+        """Returns each listener's value of the metric `key`, in the order of the slice's `positions`.
 
         Raises:
-            ValueError: the evaluation has no such figure, or it is defined for too few listeners.
+            ValueError: the evaluation has no such metric, or it is defined for too few listeners.
         """
         metric, slice_name = split_key(key)
         result = self.slices.get(slice_name)
@@ -101,5 +101,5 @@ class Evaluation:
         return result.values[metric]
 
     def _is_enough(self, values: Float[np.ndarray, " users"]) -> bool:
-        """Nobody's mean is no figure, even where `min_users` is 0."""
+        """Returns whether enough values are defined for a mean: at least `min_users`, and never none."""
         return int(np.count_nonzero(~np.isnan(values))) >= max(self.min_users, 1)

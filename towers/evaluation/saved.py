@@ -1,4 +1,4 @@
-"""Evaluations in files, whole and exact, so that a baseline is evaluated once for each store and setting."""
+"""Lossless storage of evaluations in files, so that a baseline is evaluated once for each store and setting."""
 
 import json
 import shutil
@@ -14,17 +14,17 @@ from towers.evaluation.result import Evaluation, SliceResult
 from towers.manifest import atomic_directory, digest_of, digest_of_file, read_json, write_json
 
 FORMAT = 4
-"""Of baselines, harness and these files together: raised by hand when one of them gives other figures than before."""
+"""Version of baselines, harness and file format together; increase it when one of them changes results."""
 
 FACTS, ARRAYS, DIGESTS = "evaluation.json", "arrays.npz", "digests.json"
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
-    """16 hex digits that change with whatever an evaluation depends on: the facts, and `FORMAT`.
+    """Returns 16 hex digits that identify all inputs of an evaluation: the facts, and `FORMAT`.
 
     Args:
-        facts: JSON-like: the store's fingerprint, the period, the baseline's node, the settings of the harness and of
-            the tuning.
+        facts: JSON-like facts: the store's fingerprint, the period, the baseline's configuration, and the settings of
+            the harness and of the tuning.
     """
     return digest_of([FORMAT, facts])[:16]
 
@@ -32,13 +32,13 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
 def save(
     evaluation: Evaluation, folder: Path, notes: Mapping[str, Any] | None = None, store: str | None = None
 ) -> None:
-    """Writes an evaluation, JSON-like notes beside it and the store's fingerprint to a new folder."""
+    """Writes an evaluation, JSON-like notes and the store's fingerprint to a new folder."""
     arrays = {"user_rows": evaluation.user_rows}
     slices = {}
     for place, (name, result) in enumerate(evaluation.slices.items()):
         slices[name] = list(result.values)
         arrays[f"positions/{place}"] = result.positions
-        if result.values:  # an array a slice: thousands of small ones take seconds to read
+        if result.values:  # one array per slice: reading thousands of small arrays takes seconds
             arrays[f"values/{place}"] = np.stack(list(result.values.values()))
     for ranking, ranked in evaluation.lists.items():
         arrays |= {f"rows/{ranking}": ranked.rows, f"scores/{ranking}": ranked.scores}
@@ -52,17 +52,17 @@ def save(
         "store": store,
     }
     with atomic_directory(folder) as temporary:
-        # Not `write_json`, which makes text of what JSON does not know: that would not come back as it was.
+        # Not `write_json`, which converts types unknown to JSON to text and would not be lossless.
         (temporary / FACTS).write_text(json.dumps(facts, ensure_ascii=False))
         np.savez_compressed(temporary / ARRAYS, allow_pickle=False, **arrays)
         write_json(temporary / DIGESTS, {name: digest_of_file(temporary / name) for name in (FACTS, ARRAYS)})
 
 
 def load(folder: Path) -> Evaluation:
-    """What `save` wrote, equal in every number and type.
+    """Reads the evaluation that `save` wrote, equal in every number and type.
 
     Raises:
-        UserError: no evaluation there, or a damaged one.
+        UserError: the folder has no evaluation, or a damaged one.
     """
     facts = _facts(folder)
     with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
@@ -86,10 +86,10 @@ def load(folder: Path) -> Evaluation:
 
 
 def load_notes(folder: Path) -> dict[str, Any]:
-    """The notes that `save` wrote beside the evaluation.
+    """Reads the notes that `save` wrote beside the evaluation.
 
     Raises:
-        UserError: no evaluation there, or a damaged one.
+        UserError: the folder has no evaluation, or a damaged one.
     """
     return _facts(folder)["notes"]
 
@@ -101,16 +101,16 @@ def cached(
     store: str | None = None,
     is_for_good: Callable[[Mapping[str, Any]], bool] = lambda notes: True,
 ) -> tuple[Evaluation, dict[str, Any]]:
-    """The evaluation and its notes from `root/key`, else computed and kept there.
+    """Returns the evaluation and its notes from `root/key`; computes and saves them if they are missing.
 
-    An entry that is damaged, or was only half written, is computed again.
+    A damaged or incomplete entry is computed again.
 
     Args:
-        root: the folder of all entries.
+        root: folder of all entries.
         key: a `fingerprint`.
-        compute: gives the evaluation and notes, JSON-like.
-        store: fingerprint of the store that it is about, with which the entry goes.
-        is_for_good: says of the notes whether what was computed is kept, or computed again the next time.
+        compute: function that returns the evaluation and JSON-like notes.
+        store: fingerprint of the evaluated store; the entry is removed together with it.
+        is_for_good: function of the notes that returns whether to save the result; if not, it is computed each time.
     """
     folder = root / key
     try:
@@ -124,7 +124,7 @@ def cached(
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """Checked against the digests, and so are the arrays."""
+    """Reads the facts, after checking them and the arrays against their digests."""
     digests = read_json(folder / DIGESTS)
     for name in (FACTS, ARRAYS):
         if not (folder / name).exists() or digest_of_file(folder / name) != digests.get(name):

@@ -1,4 +1,4 @@
-"""Which targets a slice counts, and in which list it looks for them."""
+"""Slices of an evaluation: the targets that each counts, and the list in which it looks for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ SLICES: Final = (
     ALL, "familiar", "discovery", "cold_content", "cold_among_cold", "cold_users", "head", "middle", "tail",
     *PLAYABLE_KINDS,
 )  # fmt: skip
-"""All but those of slicings, which are called `name:label`; `harness.evaluate` says what they are."""
+"""Names of all slices except those of slicings (`name:label`); `harness.evaluate` defines them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """The targets that one slice counts, and the list it looks for them in.
+    """The targets that one slice counts, and the list in which it looks for them.
 
     Args:
-        ranking: the list.
-        keep: `[targets]`, over the values of the task's `ranked_targets`.
+        ranking: name of the list.
+        keep: `[targets]`, mask over the values of the task's `ranked_targets`.
     """
 
     ranking: Ranking
@@ -35,26 +35,26 @@ class Slice:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Slicing(Protocol):
-    """Divides the first listens (discovery) further; its slices are called `name:label`."""
+    """A further division of the slice `discovery`; its slices are called `name:label`."""
 
     @property
     def name(self) -> str:
-        """Of what it divides by: `history`, `country`."""
+        """Name of the criterion, such as `history` or `country`."""
         ...
 
     def masks(self, targets: Ragged) -> dict[str, Bool[np.ndarray, " targets"]]:
-        """By label, which of the targets (one list of content rows a listener of the task) belong to it."""
+        """Returns, by label, a mask of the targets (one list of content rows per listener of the task)."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByListener:
-    """By what the listener is.
+    """A slicing by a property of the listener.
 
     Args:
-        name: of the slicing.
-        labels: of the codes.
-        codes: `[users]` of the task, index into `labels`; -1 belongs nowhere.
+        name: name of the slicing.
+        labels: labels of the codes.
+        codes: `[users]` of the task, index into `labels`; -1: in no slice.
     """
 
     name: str
@@ -69,12 +69,12 @@ class ByListener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByContent:
-    """By what the content is; a content may bear several labels (genres) or none.
+    """A slicing by a property of the content; a content may have several labels (genres) or none.
 
     Args:
-        name: of the slicing.
-        labels: of the codes.
-        codes: per content of the store the indices into `labels`.
+        name: name of the slicing.
+        labels: labels of the codes.
+        codes: indices into `labels` for each content of the store.
     """
 
     name: str
@@ -94,12 +94,12 @@ class ByContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByTarget:
-    """By how the listener came to the target: context, time since release.
+    """A slicing by a property of the pair of listener and target, such as context or time since release.
 
     Args:
-        name: of the slicing.
-        labels: one for each of `pairs`.
-        pairs: per label, the targets that bear it: one list of content rows a listener of the task.
+        name: name of the slicing.
+        labels: labels, one for each of `pairs`.
+        pairs: targets with each label: one list of content rows per listener of the task.
     """
 
     name: str
@@ -117,7 +117,7 @@ class ByTarget:
 
 
 def slices_of(task: EvaluationTask, *, filter_seen: bool, slicings: Sequence[Slicing] = ()) -> dict[str, Slice]:
-    """All slices of a task; `harness.evaluate` has the table of them."""
+    """Returns all slices of a task; `harness.evaluate` defines them in a table."""
     targets = task.ranked_targets
     rows = targets.values
     heard = _are_among(pair_keys(targets, task.num_contents), pair_keys(task.histories, task.num_contents))
@@ -144,7 +144,7 @@ def slices_of(task: EvaluationTask, *, filter_seen: bool, slicings: Sequence[Sli
 
 
 def divided(evaluation: Evaluation, slicing: ByListener, of: str = "discovery") -> Evaluation:
-    """The evaluation with one of its slices divided further, from the figures that are there: no list is made anew."""
+    """Returns the evaluation with one of its slices divided further, from its values and without new lists."""
     whole = evaluation.slices[of]
     codes = slicing.codes[whole.positions]
     parts = {
@@ -158,18 +158,19 @@ def divided(evaluation: Evaluation, slicing: ByListener, of: str = "discovery") 
 
 
 def popularity_thirds(task: EvaluationTask) -> dict[str, Bool[np.ndarray, " contents"]]:
-    """Which contents are `head`, `middle` and `tail`: each third carries a third of the training plays.
+    """Returns masks of the contents in `head`, `middle` and `tail`, each with a third of the training plays.
 
-    Candidates by falling `train_counts`; a content belongs to the third in which its first play falls, so
-    the head is never empty. Cold contents, and those without a training play, belong to none.
+    Candidates are sorted by descending `train_counts`; a content belongs to the third that contains its first play, so
+    the head is not empty. Cold contents, and those without a training play, are in none.
     """
     codes = popularity_parts(task, 3)
     return {name: codes == code for code, name in enumerate(("head", "middle", "tail"))}
 
 
 def popularity_parts(task: EvaluationTask, parts: int) -> Int[np.ndarray, " contents"]:
-    """`[contents]`: which of `parts` equal shares of the training plays a content's first play falls in, most played
-    first; -1 for cold contents, those without a training play, and what is no candidate.
+    """Returns, `[contents]`, which of `parts` equal shares of the training plays contains a content's first play.
+
+    The most played contents come first; -1 for cold contents, those without a training play, and non-candidates.
     """
     rows = np.flatnonzero(task.is_candidate & ~task.is_cold & (task.train_counts > 0))
     rows = rows[np.argsort(-task.train_counts[rows], kind="stable")]
@@ -181,11 +182,11 @@ def popularity_parts(task: EvaluationTask, parts: int) -> Int[np.ndarray, " cont
 
 
 def pair_keys(lists: Ragged, num_contents: int) -> Int[np.ndarray, " total"]:
-    """One number for every (list, content row) pair, rising where the lists are sorted."""
+    """Returns one number for every (list, content row) pair, ascending if the lists are sorted."""
     return lists.list_of_value * num_contents + lists.values.astype(np.int64)
 
 
 def _are_among(keys: Int[np.ndarray, " keys"], others: Int[np.ndarray, " others"]) -> Bool[np.ndarray, " keys"]:
-    """np.isin by sorting: it hashes, which takes many times as long for millions of keys."""
+    """Returns which keys are among `others`, by sorting; np.isin uses hashing, which is many times slower here."""
     in_order = np.append(np.sort(others), np.iinfo(np.int64).max)
     return in_order[np.searchsorted(in_order, keys)] == keys

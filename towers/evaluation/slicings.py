@@ -1,4 +1,4 @@
-"""Rules by which a store divides what is judged: each makes a `Slicing` for one task."""
+"""Slicing rules: each makes a `Slicing` from a store for one task."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ Division = ByListener | ByContent | ByTarget
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class SlicingRule(Protocol):
-    """Something to divide by."""
+    """A criterion by which targets are divided into slices."""
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
-        """For `task`, which was made from `store` and `period`; null where the data says nothing of it."""
+        """Returns the slicing of `task`, which was made from `store` and `period`; null if the data is missing."""
         ...
 
 
 class HistoryLength:
-    """By the number of positive events before the period.
+    """Slices by the number of the listener's positive events before the period.
 
     Args:
-        bounds: rising; the first number of each group, which ends before the next.
+        bounds: smallest number of each group, ascending; a group ends before the next one.
     """
 
     def __init__(self, bounds: tuple[int, ...] = (0, 1, 10, 50, 200)):
@@ -48,10 +48,10 @@ class HistoryLength:
 
 
 class PopularityParts:
-    """By shares of the training plays, the most played first: with ten, `1` holds the contents of the first tenth.
+    """Slices by shares of the training plays, the most played first: of ten parts, `1` has the first tenth of plays.
 
     Args:
-        parts: how many.
+        parts: number of parts.
     """
 
     def __init__(self, parts: int = 10):
@@ -66,10 +66,10 @@ class PopularityParts:
 
 
 class ReleaseAge:
-    """By the days from a content's release to the listener's first target event with it.
+    """Slices by the days from a content's release to the listener's first target event with it.
 
     Args:
-        bounds_days: rising; the first day of each group, which ends before the next.
+        bounds_days: first day of each group, ascending; a group ends before the next one.
         is_cold_only: whether only contents without a play in training count.
     """
 
@@ -78,7 +78,7 @@ class ReleaseAge:
         self._is_cold_only = is_cold_only
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
-        """See `SlicingRule`; null without a clock or a release date."""
+        """See `SlicingRule`; null without timestamps or release dates."""
         released = store.contents["release_date"]
         if not store.has_clock or released.null_count == len(released):
             return None
@@ -94,10 +94,10 @@ class ReleaseAge:
 
 
 class LastDays:
-    """By the day (UTC) of the listener's first target event with the content: the last days of the period.
+    """Slices by the day (UTC) of the listener's first target event with the content, for the period's last days.
 
     Args:
-        days: how many; earlier ones belong nowhere.
+        days: number of last days; earlier days are in no slice.
     """
 
     def __init__(self, days: int = 7):
@@ -106,7 +106,7 @@ class LastDays:
         self._days = days
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
-        """See `SlicingRule`; null without a clock or an event."""
+        """See `SlicingRule`; null without timestamps or events."""
         listens = first_listens(store, task, period)
         if not store.has_clock or not len(listens.events):
             return None
@@ -118,18 +118,18 @@ class LastDays:
 
 
 class Origin:
-    """By how the listener came to a target the first time: `recommended` or `organic` (looked for by themselves).
+    """Slices by the context of the listener's first event with a target: `recommended` or `organic` (found without us).
 
     Args:
-        recommended: contexts of events in which something was put before the listener; the others are organic. An
-            event without a context, or with one that training has not seen, belongs to neither.
+        recommended: contexts in which the service recommended something; the others are organic. An event without a
+            context, or with one not seen in training, is in neither.
     """
 
     def __init__(self, recommended: tuple[str, ...] = ("home", "radio")):
         self._recommended = recommended
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
-        """See `SlicingRule`; null where no event has a context."""
+        """See `SlicingRule`; null if no event has a context."""
         vocabulary = store.vocabulary("context")
         if len(vocabulary) < 2:
             return None
@@ -141,11 +141,11 @@ class Origin:
 
 
 class UserColumn:
-    """By a column of users/.
+    """Slices by a column of users/.
 
     Args:
-        column: its name.
-        max_values: the most frequent values among the task's listeners that get a slice.
+        column: name of the column.
+        max_values: number of slices, for the most frequent values among the task's listeners.
     """
 
     def __init__(self, column: str, max_values: int = 8):
@@ -154,7 +154,7 @@ class UserColumn:
         self._column, self._max_values = column, max_values
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
-        """See `SlicingRule`; null where users/ has no such column."""
+        """See `SlicingRule`; null if users/ has no such column."""
         if self._column not in store.users.column_names:
             return None
         values = [category_text(value) for value in store.users[self._column].take(task.user_rows).to_pylist()]
@@ -165,11 +165,11 @@ class UserColumn:
 
 
 class ContentColumn:
-    """By a column of contents/; of a list (genres, artist_ids) every value counts.
+    """Slices by a column of contents/; in a list column (genres, artist_ids) every value counts.
 
     Args:
-        column: its name.
-        max_values: the values that most candidates bear get a slice.
+        column: name of the column.
+        max_values: number of slices, for the most frequent values among candidates.
     """
 
     def __init__(self, column: str, max_values: int = 8):
@@ -178,7 +178,7 @@ class ContentColumn:
         self._column, self._max_values = column, max_values
 
     def slicing(self, store: Store, task: EvaluationTask, period: Period) -> Division | None:
-        """See `SlicingRule`; null where nothing is known of it.
+        """See `SlicingRule`; null if no candidate has a value.
 
         Raises:
             UserError: contents/ has no such column.
@@ -203,9 +203,9 @@ class FirstListens:
     """The first target event of every (listener, target) pair.
 
     Args:
-        positions: `[pairs]`, of the listeners in the task, rising.
-        content_rows: `[pairs]`.
-        events: `[pairs]`, places in the store's flat columns.
+        positions: `[pairs]`, listeners as indices into the task, ascending.
+        content_rows: `[pairs]`, content rows.
+        events: `[pairs]`, indices into the flat event columns of the store.
     """
 
     positions: Int[np.ndarray, " pairs"]
@@ -213,7 +213,7 @@ class FirstListens:
     events: Int[np.ndarray, " pairs"]
 
     def divided(self, name: str, labels: tuple[str, ...], codes: Int[np.ndarray, " pairs"], num_users: int) -> ByTarget:
-        """The slicing by a code a pair; -1 belongs nowhere."""
+        """Returns the slicing by a code for each pair; -1: in no slice."""
         pairs = []
         for code in range(len(labels)):
             kept = codes == code
@@ -224,7 +224,7 @@ class FirstListens:
 
 
 def first_listens(store: Store, task: EvaluationTask, period: Period) -> FirstListens:
-    """Of the task's listeners in its period."""
+    """Returns the first listens of the task's listeners in its period."""
     histories = store.histories
     begin, end = (np.asarray(places)[task.user_rows] for places in histories.period(period))
     lengths = end - begin
@@ -233,13 +233,13 @@ def first_listens(store: Store, task: EvaluationTask, period: Period) -> FirstLi
     kept = np.asarray(histories.is_positive[events])
     positions, events = positions[kept], events[kept]
     rows = np.asarray(histories.content_row[events]).astype(np.int64)
-    # Events stand in time order, and unique gives the first of equals.
+    # Events are in time order, and np.unique returns the first of equal keys.
     _, first = np.unique(positions * task.num_contents + rows, return_index=True)
     return FirstListens(positions=positions[first], content_rows=rows[first], events=events[first])
 
 
 def range_labels(bounds: Sequence[int]) -> tuple[str, ...]:
-    """Names of the groups that begin at `bounds`.
+    """Returns the labels of the groups that begin at `bounds`.
 
     >>> range_labels((0, 1, 10, 50))
     ('0', '1-9', '10-49', '50+')
@@ -260,6 +260,6 @@ def _texts(value: Any) -> list[str]:
 
 
 def _most_frequent(values: Sequence[Sequence[str]], count: int) -> tuple[str, ...]:
-    """Equally frequent ones in the order of their text, so that the same data gives the same slices."""
+    """Returns the most frequent values; ties are in text order, so that the same data gives the same slices."""
     counted = Counter(text for texts in values for text in set(texts))
     return tuple(sorted(counted, key=lambda text: (-counted[text], text))[:count])

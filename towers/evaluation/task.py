@@ -1,4 +1,4 @@
-"""What is to be ranked, for whom, and what counts as right: plain arrays, whatever they came from."""
+"""An evaluation task: listeners, candidates and targets as plain arrays, independent of their source."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,19 @@ from towers.features.ragged import Ragged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationTask:
-    """One cut of the data in time: histories before it, what was played after it.
+    """A split of the data in time: histories before the cut, targets after it.
 
     `users` are the listeners with at least one target; `contents` are all rows of the store.
 
     Args:
-        user_rows: `[users]`, the listener's row in the store.
-        histories: per listener the content rows of the positive events before the cut, in time order,
-            repeats included.
-        targets: per listener the unique content rows of the positive events after the cut.
-        is_candidate: `[contents]`, what may be ranked (tracks, episodes, audiobooks that are listed).
-        is_cold: `[contents]`, no play before the end of the training period.
-        train_counts: `[contents]`, positive events in the training period.
-        kind_codes: `[contents]`, index into `schema.KINDS`, -1 where a row has no content.
-        is_cold_user: `[users]`, no event in the training period.
+        user_rows: `[users]`, row of each listener in the store.
+        histories: content rows of each listener's positive events before the cut, in time order, repeats included.
+        targets: unique content rows of each listener's positive events after the cut.
+        is_candidate: `[contents]`, whether each may be ranked (listed tracks, episodes and audiobooks).
+        is_cold: `[contents]`, whether each has no play before the end of the training period.
+        train_counts: `[contents]`, number of positive events in the training period.
+        kind_codes: `[contents]`, index into `schema.KINDS`; -1 for a row without a content.
+        is_cold_user: `[users]`, whether each has no event in the training period.
     """
 
     user_rows: Int[np.ndarray, " users"]
@@ -37,10 +36,10 @@ class EvaluationTask:
 
     @property
     def ranked_targets(self) -> Ragged:
-        """The targets that are candidates, each list sorted; what is no candidate cannot be ranked."""
+        """Targets that are candidates, each list sorted; other targets cannot be ranked."""
         return self.targets.where(self.is_candidate[self.targets.values]).unique()
 
     @property
     def num_contents(self) -> int:
-        """Rows of the store, candidates or not."""
+        """Number of content rows in the store, candidates or not."""
         return len(self.is_candidate)

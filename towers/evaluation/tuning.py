@@ -1,4 +1,4 @@
-"""Settings of baselines chosen on the validation period, within a stated budget, so that no baseline is a straw man."""
+"""Tuning of baselines on the validation period within a given budget, so that comparisons with them are fair."""
 
 import itertools
 import math
@@ -21,40 +21,41 @@ from towers.evaluation.result import split_key
 from towers.evaluation.slices import Slice, slices_of
 
 Build = Callable[[Mapping[str, Any]], Callable[..., Scorer]]
-"""Settings to the constructor with them filled in, which then asks for facts (`Known.give`)."""
+"""Function from settings to a constructor with these settings filled in, to which `Known.give` passes facts."""
 
 _CLOSE, _LOOKS = 3.0, (1, 3, 10)
-"""Within how many standard errors of the best a setting is looked at again, and by how many times `max_listeners`."""
+"""Distance from the best, in standard errors, within which a trial is evaluated on more listeners, and the numbers of
+listeners as multiples of `max_listeners`."""
 
 
 class Budget:
-    """Core-seconds of tuning, shared among the baselines: an equal part of what is left for each that is to come.
+    """Budget of core-seconds for tuning; each remaining baseline has an equal share of the remaining seconds.
 
     Args:
-        seconds: for all together; null: as many as it takes.
+        seconds: seconds for all baselines together; null: unlimited.
     """
 
     def __init__(self, seconds: float | None):
         self._left = math.inf if seconds is None else seconds
 
     def share(self, baselines: int) -> float:
-        """Returns the seconds that the next of so many baselines may spend."""
+        """Returns the seconds that the next baseline may spend, if `baselines` are left."""
         return self._left / max(baselines, 1)
 
     def spend(self, seconds: float) -> None:
-        """Takes off what one of them spent; what it left is for the others."""
+        """Subtracts the seconds that a baseline spent; the rest of its share goes to the others."""
         self._left = max(self._left - seconds, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counted:
-    """What decides between settings: a metric, and the targets of the whole task that it counts.
+    """The metric that decides between settings, and the targets of the whole task that it counts.
 
     Args:
-        metric: its key.
-        kept: its slice, over the whole task's `ranked_targets`.
-        user_of_target: `[targets]`, the position of the listener whose target each is.
-        drawn: positions of the listeners who have a target that counts, in the order drawn.
+        metric: key of the metric.
+        kept: slice of the metric, over the whole task's `ranked_targets`.
+        user_of_target: `[targets]`, position of each target's listener.
+        drawn: positions of the listeners with a counted target, in random order.
     """
 
     metric: str
@@ -63,9 +64,9 @@ class _Counted:
     drawn: Int[np.ndarray, " counted"]
 
     def slices(self, positions: Int[np.ndarray, " some"]) -> dict[str, Slice]:
-        """The slice by its name, over the targets of the listeners at `positions`, which rise.
+        """Returns the slice by its name, over the targets of the listeners at `positions`, which are ascending.
 
-        It is cut out of that of the whole task, since which slices exist depends on whose targets are looked at.
+        It is cut out of the whole task's slice, because the slices of a smaller task could differ.
         """
         is_judged = np.isin(self.user_of_target, positions)
         return {split_key(self.metric)[1]: replace(self.kept, keep=self.kept.keep[is_judged])}
@@ -73,14 +74,14 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tried:
-    """A setting with the figure of each listener judged.
+    """A trial with the metric of each evaluated listener.
 
     Args:
-        settings: that were tried.
-        figures: of those who judged.
-        core_seconds: that fitting and judging took.
-        judging_seconds: that judging took of them.
-        refit_seconds: that fitting once more will take: as long as the last time, without what was kept of it.
+        settings: settings that were tried.
+        figures: metric of each evaluated listener.
+        core_seconds: processor seconds of the fit and the evaluation.
+        judging_seconds: processor seconds of the evaluation alone.
+        refit_seconds: expected processor seconds of another fit: those of the last one, without the cached part.
     """
 
     settings: Mapping[str, Any]
@@ -99,7 +100,7 @@ class _Tried:
         slices: Mapping[str, Slice],
         filter_seen: bool,
     ) -> "_Tried":
-        """Fits the baseline with these settings and judges it by the listeners of the task."""
+        """Fits the baseline with these settings and evaluates it on the listeners of the task."""
         k, kept = int(split_key(metric)[0].partition("@")[2]), known.shared.kept_seconds
         began = time.process_time()
         scorer = known.give(build(settings))
@@ -118,15 +119,15 @@ class _Tried:
 
     @property
     def mean(self) -> float:
-        """Returns the mean over all who judged."""
+        """Mean over all evaluated listeners."""
         return float(self.figures.mean())
 
     def error(self, other: "_Tried") -> float:
-        """Returns the standard error of the distance of both means over the same listeners."""
+        """Returns the standard error of the paired difference to another trial on the same listeners."""
         return float((self.figures - other.figures).std() / np.sqrt(len(self.figures)))
 
     def and_on(self, others: "_Tried") -> "_Tried":
-        """Returns the same setting judged by further listeners, too."""
+        """Returns the trial with the metrics of further listeners added."""
         return _Tried(
             settings=self.settings,
             figures=np.concatenate([self.figures, others.figures]),
@@ -136,7 +137,7 @@ class _Tried:
         )
 
     def trial(self, error: float) -> Trial:
-        """Returns what stands in the record of it."""
+        """Returns the record of the trial."""
         return Trial(
             settings=self.settings,
             figure=self.mean,
@@ -149,7 +150,7 @@ class _Tried:
 def _ranked(
     found: Sequence[_Tried], places: Iterable[int], errors: Sequence[float] | None = None
 ) -> tuple[_Tried, list[float]]:
-    """The best of those at `places`, the first of equals, and all errors, those at `places` anew."""
+    """Returns the best trial at `places` (the first of equals), and all errors, with those at `places` updated."""
     best, anew = max((found[place] for place in places), key=lambda one: one.mean), list(errors or [0.0] * len(found))
     for place in places:
         anew[place] = found[place].error(best)
@@ -158,25 +159,26 @@ def _ranked(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """How settings are chosen.
+    """Settings of the tuning of baselines.
 
     Args:
-        metric: highest wins, such as `recall@20/discovery`. Without its slice where validation has too few listeners
-            for a figure; where it has too few of any, nothing is chosen.
-        max_trials: settings tried of each baseline; a grid that holds more is drawn from at random, without
+        metric: metric to maximise, such as `recall@20/discovery`. If validation has too few listeners in its slice, the
+            metric over all targets is used; if it has too few for that, nothing is tuned.
+        max_trials: largest number of trials per baseline; from a larger grid, trials are drawn at random without
             repeats. 0 tries nothing.
-        grid: per baseline and setting the values to try; all combinations of them.
-        seed: of the draws.
-        max_seconds: core-seconds for all baselines together; null: as many as it takes. Of each the first trial is
-            made, and those that follow in the order of its grid as long as its share suffices for one more like the
-            longest; one whole trial may pass it.
-        max_listeners: fits see everybody, and so many are judged at first, drawn evenly among those who have a target
-            that the metric counts. Whatever lies within three standard errors of the best is then judged by three
-            times as many, and again by ten times, as far as there are so many and the share suffices. Null: all of
-            them at once.
+        grid: values to try, by baseline and setting; all combinations are tried.
+        seed: seed of the draws.
+        max_seconds: core-seconds for all baselines together; null: unlimited. Each baseline makes its first trial, and
+            further ones in grid order as long as its share suffices for one more like the longest; a whole trial may
+            exceed it.
+        max_listeners: number of listeners of the first evaluation of each trial, drawn at random from those with a
+            target that the metric counts; fits always use all listeners. Trials within three standard errors of the
+            best are then evaluated on three times as many, and again on ten times, as far as listeners and the share
+            of seconds suffice. Null: all listeners at once.
 
     Raises:
-        ValueError: an unknown metric, a negative number of trials or seconds, no listener, a setting without values.
+        ValueError: the metric is unknown, trials or seconds are negative, `max_listeners` is below 1, or a setting has
+            no values.
     """
 
     metric: str
@@ -202,7 +204,7 @@ class Tuning:
                     raise ValueError(f"grid.{baseline}.{setting}: needs a value to try")
 
     def settings_of(self, baseline: str) -> list[dict[str, Any]]:
-        """What is tried of a baseline, in the order of its grid; empty where it has none."""
+        """Returns the settings to try for a baseline, in the order of its grid; empty if it has no grid."""
         grid = self.grid.get(baseline)
         if not grid or not self.max_trials:
             return []
@@ -213,7 +215,7 @@ class Tuning:
         return [everything[place] for place in np.sort(drawn)]
 
     def budget(self) -> Budget:
-        """Returns the budget of one evaluation, of which nothing is spent."""
+        """Returns a new budget for one evaluation."""
         return Budget(self.max_seconds)
 
     def choose(
@@ -226,19 +228,19 @@ class Tuning:
         min_users: int,
         max_seconds: float | None = None,
     ) -> Choice:
-        """Fits on what lies before validation, judges there, and takes the best; the first of equals.
+        """Fits trials on the data before validation, evaluates them there, and chooses the best (the first of equals).
 
         Args:
-            baseline: its name in the grid.
-            build: takes the settings tried.
-            validation: the facts before validation.
-            filter_seen: see `harness.evaluate`, and so the following.
-            min_users: slices with fewer listeners get no figure.
-            max_seconds: the share of the budget; null: all of it.
+            baseline: name of the baseline in the grid.
+            build: function from settings to the baseline's constructor.
+            validation: facts before validation.
+            filter_seen: whether the slice `all` excludes heard contents; see `harness.evaluate`.
+            min_users: smallest number of listeners for which a slice has a mean.
+            max_seconds: the baseline's share of the budget; null: all of it.
 
         Raises:
             DataLacks: the baseline cannot be fitted on this data.
-            ValueError: a setting outside its range.
+            ValueError: a setting is out of range.
         """
         began = time.process_time()
         wanted = self.settings_of(baseline)
@@ -269,7 +271,7 @@ class Tuning:
             more = np.sort(drawn[start:stop])
             if len(close) < 2 or not len(more):
                 break
-            times = len(more) / start  # as many listeners as have judged so far
+            times = len(more) / start  # relative to the listeners evaluated so far
             if not has_time(sum(found[place].judging_seconds * times + found[place].refit_seconds for place in close)):
                 listeners_left_out = len(more)
                 break
@@ -287,7 +289,7 @@ class Tuning:
         )
 
     def _counted(self, validation: Known, filter_seen: bool, min_users: int) -> _Counted | None:
-        """The metric that decides, and who has a target that it counts; null for too few."""
+        """Returns the metric that decides and the listeners with a counted target; null if they are too few."""
         task = validation.task
         targets, slices = task.ranked_targets, slices_of(task, filter_seen=filter_seen)
         for metric in (self.metric, split_key(self.metric)[0]):
@@ -311,20 +313,20 @@ class Tuning:
         min_users: int,
         max_seconds: float | None = None,
     ) -> tuple[Scorer, Choice]:
-        """The baseline with the settings chosen on validation, fitted on everything before the evaluated period.
+        """Chooses settings on validation, and fits the baseline with them on all data before the evaluated period.
 
         Args:
-            baseline: its name in the grid.
-            build: takes the settings chosen.
-            known: the facts before the evaluated period.
-            validation: the facts before validation; where that is the evaluated period, the choice says so.
-            filter_seen: see `harness.evaluate`, and so the following.
-            min_users: slices with fewer listeners get no figure.
+            baseline: name of the baseline in the grid.
+            build: function from settings to the baseline's constructor.
+            known: facts before the evaluated period.
+            validation: facts before validation; if that is the evaluated period, the choice records it.
+            filter_seen: see `choose`.
+            min_users: see `choose`.
             max_seconds: see `choose`.
 
         Raises:
             DataLacks: the baseline cannot be fitted on this data.
-            ValueError: a setting outside its range.
+            ValueError: a setting is out of range.
         """
         judged = {"filter_seen": filter_seen, "min_users": min_users, "max_seconds": max_seconds}
         choice = self.choose(baseline, build, validation, **judged)

@@ -1,4 +1,4 @@
-"""Vectors of sounds that were made elsewhere (CLAP, MERT, whatever there is), read from a Parquet file."""
+"""Audio embeddings that another model has made (CLAP or MERT, for example), read from a Parquet file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ ID, VECTOR = "content_id", "vector"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioVectors:
-    """One vector a content.
+    """Audio embeddings by content, one vector each.
 
     Args:
         vectors: `[sounds, dim]`, float32, finite.
@@ -29,16 +29,16 @@ class AudioVectors:
 
     @classmethod
     def read(cls, path: Path, key: str) -> "AudioVectors":
-        """The columns `content_id` (what `is_id` takes) and `vector` (lists of numbers, all as long) of a file.
+        """Reads the columns `content_id` (strings or integers) and `vector` (number lists of one length) of a file.
 
         Args:
-            path: of the file.
-            key: that names it, for messages.
+            path: Parquet file.
+            key: configuration key that names the file, for messages.
 
         Raises:
-            UserError: no such file, not Parquet, a column missing or of another type, no row, an id that is null or
-                there twice, a vector that is null, empty, of another length than the first, or not finite. The message
-                names the row, counted from 0.
+            UserError: the file is missing or not Parquet, a column is missing or has another type, there are no rows,
+                an id is null or occurs twice, or a vector is null, empty, not as long as the first, or not finite. The
+                message names the row, counted from 0.
         """
         where = f"{key}={path}"
         columns = _read(path, where)
@@ -54,15 +54,15 @@ class AudioVectors:
 
 
 def _read(path: Path, where: str) -> pa.Table:
-    """Both columns, checked for their types."""
+    """Reads both columns and checks their types."""
     try:
-        file = pq.ParquetFile(path)  # knows nothing of its folders' names
+        file = pq.ParquetFile(path)  # unlike pq.read_table, adds no partition columns from folder names
         file_schema = file.schema_arrow
         for name, fits, words in ((ID, is_id, "strings or integers"), (VECTOR, _is_vector, "lists of numbers")):
             if name not in file_schema.names:
                 raise UserError(f"{where}: has no column {name}; it has {', '.join(file_schema.names) or 'none'}")
             if file_schema.names.count(name) > 1:
-                raise UserError(f"{where}: column {name} is there twice; keep one of them")
+                raise UserError(f"{where}: column {name} occurs twice; keep one of them")
             if not fits(file_schema.field(name).type):
                 raise UserError(f"{where}: {name} is {file_schema.field(name).type}, must be {words}")
         table = file.read(columns=[ID, VECTOR])
@@ -78,19 +78,19 @@ def _is_vector(kind: pa.DataType) -> bool:
 
 
 def _stacked(column: pa.ChunkedArray, where: str) -> Float[np.ndarray, "sounds dim"]:
-    """Float32; the first row that does not fit is named."""
+    """Stacks lists of numbers into a float32 matrix; the error names the first row that does not fit."""
     lengths = pc.fill_null(pc.call_function("list_value_length", [column]), -1).to_numpy().astype(np.int64)
-    dim = int(lengths[np.argmax(lengths > 0)])  # the first that has numbers
+    dim = int(lengths[np.argmax(lengths > 0)])  # of the first row that is not empty
     ragged = np.flatnonzero((lengths != dim) | (lengths < 1))
     if len(ragged):
         row = int(ragged[0])
         found = "no vector" if lengths[row] < 0 else f"{lengths[row]} numbers"
         needed = f"{dim} as the first has" if dim > 0 else "at least one"
-        raise UserError(f"{where}: row {row} has {found}, must have {needed}; make it anew or leave it out")
+        raise UserError(f"{where}: row {row} has {found}, must have {needed}; correct the row or remove it")
     numbers = pc.call_function("list_flatten", [column]).cast(pa.float32(), safe=False)
-    # Null within a vector becomes NaN here.
+    # A null within a vector becomes NaN here.
     vectors = numbers.to_numpy().astype(np.float32, copy=False).reshape(len(lengths), dim)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
-        raise UserError(f"{where}: {len(bad):,} vectors are not finite, the first in row {bad[0]}; leave them out")
+        raise UserError(f"{where}: {len(bad):,} vectors are not finite, the first in row {bad[0]}; remove them")
     return vectors

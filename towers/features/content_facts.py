@@ -1,4 +1,4 @@
-"""What is known of contents whoever asks: by whom they are, and how much they were played lately."""
+"""Facts about contents that do not depend on the listener: their artists and their recent popularity."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from jaxtyping import Float, Int, Integer
 from towers.features.ragged import Ragged
 
 RECENT_DAYS = 14
-"""Days that count as lately."""
+"""Length in days of the period over which recent popularity is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentFacts:
-    """Facts by content row.
+    """Artists and recent popularity of each content, by content row.
 
     Args:
-        artists: codes of each content's artists (`artist_codes`); empty where they are not known.
-        recent_positives: `[contents]`, positive events of all listeners in the last `RECENT_DAYS`, or in all of their
-            histories where there is no clock.
+        artists: codes of each content's artists (`artist_codes`); an empty list where they are unknown.
+        recent_positives: `[contents]`, number of positive events of all listeners in the last `RECENT_DAYS`, or in
+            their whole histories if events have no timestamps.
     """
 
     artists: Ragged
@@ -29,11 +29,11 @@ class ContentFacts:
     def artist_plays(
         self, chosen: Integer[np.ndarray, " chosen"], rows: Integer[np.ndarray, " rows"]
     ) -> Float[np.ndarray, " rows"]:
-        """How often a listener chose contents of the artists of each of `rows`.
+        """Counts how often a listener chose contents of the artists of each of `rows`.
 
         Args:
-            chosen: rows of what they chose, repeats included.
-            rows: of the contents that are asked for.
+            chosen: content rows that the listener chose, repeats included.
+            rows: content rows to count for.
         """
         theirs = self.artists.take(rows)
         plays = np.bincount(self.artists.take(chosen).values, minlength=int(theirs.values.max(initial=-1)) + 1)
@@ -41,10 +41,10 @@ class ContentFacts:
 
 
 def artist_codes(artist_ids: pa.ChunkedArray) -> Ragged:
-    """Per content the codes of its artists, numbered from 0; empty where they are not known.
+    """Returns the codes of each content's artists, numbered from 0; an empty list where they are unknown.
 
     Args:
-        artist_ids: lists of text; a list or an id may be null.
+        artist_ids: lists of artist ids, as text; a list or an id may be null.
     """
     lists = artist_ids.combine_chunks()
     assert isinstance(lists, pa.Array)

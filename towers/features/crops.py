@@ -1,4 +1,4 @@
-"""Random crops of spectrograms, for every audio encoder that learns."""
+"""Random crops of spectrograms, for audio encoders that are trained."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,15 +13,15 @@ def random_crops(
     generator: np.random.Generator,
     part: slice = slice(None),
 ) -> Float[np.ndarray, "own features crop"]:
-    """Draws a crop of each record, float32, of `num_frames` or of all that a record has.
+    """Draws one crop per row, float32, `num_frames` long, or as long as a record if that is shorter.
 
     Args:
-        records: may be memory-mapped; only the crops are read.
-        rows: of the records to crop; a record may stand several times.
-        num_frames: of a crop.
-        generator: draws where each crop starts.
-        part: of `rows`, whose crops are wanted. Starts are drawn for all rows, so processes that share a seed may each
-            read a part of their own.
+        records: spectrograms; may be memory-mapped, as only the crops are read.
+        rows: rows of the records to crop; a row may occur several times.
+        num_frames: length of a crop, in frames.
+        generator: source of the crops' random starts.
+        part: slice of `rows` whose crops are returned. Starts are drawn for all rows, so that processes with the same
+            seed can each read a slice of their own.
     """
     _, features, total = records.shape
     width = min(num_frames, total)

@@ -9,18 +9,19 @@ from towers.contract.schema import ACTIONS
 
 NUM_ACTIONS = len(ACTIONS)
 NUM_ELAPSED_BUCKETS = 26
-"""0: unknown (the first event, or no clock); 1 to 25: from under a second to over half a year, by octaves."""
+"""Number of codes for elapsed time. 0: unknown (the first event, or no timestamps); 1 to 25: from under a second to
+over half a year, each bucket twice as long as the one before."""
 NUM_PLAYED_BUCKETS = 11
-"""0: unknown; 1 to 10: tenths of the duration."""
+"""Number of codes for the played fraction. 0: unknown; 1 to 10: tenths of the duration."""
 
 UNKNOWN_ELAPSED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventCodes:
-    """Codes of events, all int64 and of one shape.
+    """Integer codes of events; all arrays are int64 and have the same shape.
 
-    `action` indexes `schema.ACTIONS`, `context` the vocabulary of contexts.
+    `action` is an index into `schema.ACTIONS`, `context` a code of the vocabulary of contexts.
     """
 
     action: Int[np.ndarray, "*events"]
@@ -30,7 +31,7 @@ class EventCodes:
 
 
 def elapsed_since_previous(timestamp_us: Integer[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
-    """Microseconds between each event of one listener and the one before; -1 for the first."""
+    """Returns the microseconds between each event of one listener and the previous one; -1 for the first."""
     elapsed = np.full(len(timestamp_us), UNKNOWN_ELAPSED, dtype=np.int64)
     elapsed[1:] = np.diff(timestamp_us)
     return elapsed
@@ -43,17 +44,17 @@ def encode_events(
     played_fraction: Float[np.ndarray, "*events"],
     context: Integer[np.ndarray, "*events"],
 ) -> EventCodes:
-    """Codes of events.
+    """Encodes events for the user tower.
 
     Args:
         action: index into `schema.ACTIONS`.
-        elapsed_us: since the listener's event before, in microseconds; -1 where unknown.
-        played_fraction: 0 to 1, or -1 where unknown.
+        elapsed_us: time since the listener's previous event, in microseconds; -1 where unknown.
+        played_fraction: played share of the duration, 0 to 1; -1 where unknown.
         context: code in the vocabulary of contexts.
     """
     octaves = np.log2(np.maximum(elapsed_us, 0) / 1e6 + 1).astype(np.int64)
     elapsed = np.minimum(octaves + 1, NUM_ELAPSED_BUCKETS - 1)
-    # In float32, as a store keeps it: nine tenths is then in the last tenth wherever it comes from.
+    # Computed in float32, as a store keeps it, so that 0.9 gets the same code in training and in serving.
     tenths = np.minimum((np.asarray(played_fraction, np.float32) * np.float32(10)).astype(np.int64), 9)
     return EventCodes(
         action=action.astype(np.int64),

@@ -1,4 +1,4 @@
-"""What a listener's history says of the contents in it: how often, how lately, how they were left. Numpy alone.
+"""Features of the contents in a listener's history: how often, how recently and with which actions they were met.
 
 People return to what they know by its activation in memory: each encounter adds to it and fades with a power of the
 time since (base-level activation of ACT-R: Anderson and Schooler 1991, "Reflections of the environment in memory"; for
@@ -15,23 +15,23 @@ from towers.contract.events import is_like
 from towers.contract.schema import SKIP
 
 DECAYS = (0.5, 1.5)
-"""Powers of the age by which an encounter fades: slowly, as in ACT-R, and faster."""
+"""Exponents of the power law by which an encounter decays with its age: slowly, as in ACT-R, and faster."""
 MIN_AGE_DAYS = 1 / 24
-"""What is younger counts as an hour old, so that the last encounter does not outweigh all others."""
+"""Lower bound of an encounter's age (one hour), so that the latest encounter does not outweigh all others."""
 NAMES = ("activation", "fast_activation", "count", "recency", "skips", "saves")
-"""What `Familiarity.features` holds, in order."""
+"""Names of the columns of `Familiarity.features`, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Familiarity:
-    """The contents that a listener met, and what there is to say of each.
+    """Features of the contents in one listener's history.
 
     Args:
-        content_row: `[contents]`, sorted.
-        features: `[contents, 6]`, float64, see `NAMES`: the logarithms of both sums of `age ** -decay` over positive
-            events, `log(1 + their number)`, the logarithm of the age of the last one (these four are 0 where there is
-            no positive event), and `log(1 + n)` of n skips, and of n likes and saves.
-        is_chosen: `[contents]`, whether there is a positive event.
+        content_row: `[contents]`, rows of these contents, sorted.
+        features: `[contents, 6]`, float64, columns as in `NAMES`: the logarithms of the two sums of `age ** -decay`
+            over positive events, `log(1 + n)` of n positive events, the logarithm of the age of the latest one (these
+            four are 0 without a positive event), `log(1 + n)` of n skips, and `log(1 + n)` of n likes and saves.
+        is_chosen: `[contents]`, whether the content has a positive event.
     """
 
     content_row: Int[np.ndarray, " contents"]
@@ -47,13 +47,13 @@ class Familiarity:
         age: Float[np.ndarray, " events"],
         is_positive: Bool[np.ndarray, " events"],
     ) -> "Familiarity":
-        """Sums up a listener's events by content.
+        """Aggregates a listener's events by content.
 
         Args:
-            content_row: below 0 where an event names no content; it is left out.
+            content_row: content row of each event; events with a row below 0 (no known content) are ignored.
             action: index into `schema.ACTIONS`.
-            age: of the event, above 0, in days, or in events where there is no clock (`ages`).
-            is_positive: whether the listener chose the content by it.
+            age: age of each event, above 0, in days, or in events if there are no timestamps (see `ages`).
+            is_positive: whether each event is positive.
         """
         named = content_row >= 0
         rows, places = np.unique(content_row[named].astype(np.int64), return_inverse=True)
@@ -72,7 +72,10 @@ class Familiarity:
         return cls(content_row=rows, features=np.stack(features, axis=1), is_chosen=is_chosen)
 
     def at(self, rows: Integer[np.ndarray, " rows"]) -> tuple[Float[np.ndarray, "rows 6"], Bool[np.ndarray, " rows"]]:
-        """Features of some contents, 0 for one that the listener has not met, and whether they chose it."""
+        """Returns the features of the given contents and whether each was chosen.
+
+        Contents that are not in the history have zeros and false.
+        """
         places = np.minimum(np.searchsorted(self.content_row, rows), max(len(self.content_row) - 1, 0))
         features, is_chosen = np.zeros((len(rows), len(NAMES))), np.zeros(len(rows), bool)
         if len(self.content_row):
@@ -83,14 +86,14 @@ class Familiarity:
 
 
 def ages(timestamp_us: Integer[np.ndarray, " events"], now_us: int | None) -> Float[np.ndarray, " events"]:
-    """How old a listener's events are.
+    """Returns the ages of a listener's events.
 
     Args:
-        timestamp_us: in time order, microseconds since 1970.
-        now_us: when that is asked; null where there is no clock.
+        timestamp_us: times of the events in ascending order, in microseconds since 1970.
+        now_us: current time, in microseconds since 1970; null if there are no timestamps.
 
     Returns:
-        Days, at least `MIN_AGE_DAYS`; without a clock how many events ago, 1 for the last.
+        Ages in days, at least `MIN_AGE_DAYS`; without timestamps, positions counted from the end, 1 for the latest.
     """
     if now_us is None:
         return np.arange(len(timestamp_us), 0, -1, dtype=np.float64)

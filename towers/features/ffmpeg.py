@@ -1,4 +1,4 @@
-"""Sound in formats that libsndfile does not know (m4a, aac, wma, webm), decoded by FFmpeg through PyAV."""
+"""Decoding of audio formats that libsndfile does not support (m4a, aac, wma, webm), by FFmpeg through PyAV."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,15 +17,15 @@ from jaxtyping import Float
 from towers.features.recording import UNKNOWN_FRAMES, UndecodableSound
 
 RUN_UP_S = 0.2
-"""Decoded before a stretch and left out of it: a frame needs the one before."""
+"""Seconds that are decoded before a stretch and dropped, since a codec's frame depends on the previous one."""
 
 
 @contextmanager
 def open_with_ffmpeg(path: Path) -> Iterator["FfmpegRecording"]:
-    """The first sound of a file.
+    """Opens the first audio stream of a file.
 
     Raises:
-        UndecodableSound: it is none, or has no sound.
+        UndecodableSound: FFmpeg cannot read the file, or the file has no audio stream.
     """
     try:
         with _opened(path) as container:
@@ -48,9 +48,12 @@ def _sound_of(container: InputContainer) -> AudioStream:
 
 
 def _end(container: InputContainer, stream: AudioStream) -> int:
-    """When the last packet ends, in the stream's unit; none is decoded. What the header says may be an estimate."""
+    """Returns the end of the last packet in the stream's time base; 0 if no packet has a time.
+
+    It reads the packets without decoding them, because the duration in the header may be an estimate.
+    """
     end = 0
-    with suppress(FFmpegError):  # cut short
+    with suppress(FFmpegError):  # a truncated file
         for packet in container.demux(stream):
             if packet.pts is not None:
                 end = max(end, packet.pts + (packet.duration or 0))
@@ -58,12 +61,12 @@ def _end(container: InputContainer, stream: AudioStream) -> int:
 
 
 class FfmpegRecording:
-    """A `Recording` of one stream.
+    """A `Recording` of one audio stream.
 
     Args:
-        container: opened.
-        stream: of it.
-        end: of its last packet, in the stream's unit; 0 where packets do not tell.
+        container: open container.
+        stream: audio stream of the container.
+        end: end of the stream's last packet, in its time base; 0 if the packets have no times.
     """
 
     def __init__(self, container: InputContainer, stream: AudioStream, end: int):
@@ -76,7 +79,7 @@ class FfmpegRecording:
         first = next(frames, None)
         self._begin = 0 if first is None or first.pts is None else first.pts
         self.frames = max(0, round((end - self._begin) * self._seconds * self.rate)) or UNKNOWN_FRAMES
-        # Without a table of all frames, a duration is an estimate.
+        # In a container without a frame table, the duration is only an estimate.
         duration = stream.duration if stream.frames else None
         self.stated = None if duration is None else round(duration * self._seconds * self.rate)
         self._blocks = self._decoded(frames if first is None else chain([first], frames))
@@ -84,7 +87,7 @@ class FfmpegRecording:
         self._left = np.zeros((0, 1), np.float32)
 
     def read(self, start: int, count: int) -> Float[np.ndarray, "samples channels"]:
-        """Goes on from where it stands where that is near; else leaps to a little before."""
+        """Decodes on from the current position if `start` lies within the next second; seeks otherwise."""
         if not self._position <= start <= self._position + self.rate:
             self._leap(start)
         parts, end = [self._left[:0]], min(start + count, self.frames)
@@ -110,7 +113,7 @@ class FfmpegRecording:
                 self._blocks = self._decoded(chain([first], frames))
                 if 0 <= self._position <= start:
                     return
-        # Nobody knows where it has leapt to: all of it, then.
+        # The position after the seek is unknown or beyond the start, so decode from the beginning.
         self._container.seek(self._begin, stream=self._stream)
         self._blocks, self._position = self._decoded(self._container.decode(self._stream)), 0
 

@@ -1,4 +1,4 @@
-"""A content's metadata as codes: every part is a short list of codes, most often of one."""
+"""Encoding of content metadata: each part becomes a short list of integer codes, most often a single one."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -24,15 +24,15 @@ CONTENT_PARTS = (
 )
 
 COLUMN_OF = {"release_year": "release_date", "duration_bucket": "duration_ms"}
-"""The raw column of each part that has another name."""
+"""Raw column of each part whose column has another name."""
 
 
 def part_values(part: str, columns: Mapping[str, Sequence[Any]]) -> list[list[str]]:
-    """The values of `part` for every content, as text.
+    """Returns the values of `part` for every content, as text.
 
     Args:
-        part: of `CONTENT_PARTS`.
-        columns: raw columns of the contract's contents table, by name; null where unknown.
+        part: one of `CONTENT_PARTS`.
+        columns: raw columns of the contents table, by name; null where unknown.
     """
     if part == "release_year":
         return [[] if day is None else [str(_year(day))] for day in columns["release_date"]]
@@ -45,7 +45,7 @@ def part_values(part: str, columns: Mapping[str, Sequence[Any]]) -> list[list[st
 
 
 def duration_bucket(duration_ms: int) -> str:
-    """Half-octaves of the duration in seconds: 100 and 120 s share one, 100 and 200 s do not.
+    """Returns the half-octave of a duration: 100 and 120 s share one, 100 and 200 s do not.
 
     >>> duration_bucket(100_000), duration_bucket(120_000), duration_bucket(200_000)
     ('13', '13', '15')
@@ -56,11 +56,12 @@ def duration_bucket(duration_ms: int) -> str:
 def content_values(part: str, contents: pa.Table) -> tuple[Ragged, list[str]]:
     """Returns the values of `part` for every content, as indices into a list of distinct texts.
 
-    Gives the same as `part_values`, and is fast for a million contents, since it converts each distinct value once.
+    The values equal those of `part_values`. It is fast for a million contents, since it converts each distinct value
+    once.
 
     Args:
-        part: of `CONTENT_PARTS`.
-        contents: with the raw column that the part is read from.
+        part: one of `CONTENT_PARTS`.
+        contents: contents table, with the raw column from which the part is read.
     """
     name = COLUMN_OF.get(part, part)
     column = contents[name].combine_chunks()
@@ -82,13 +83,13 @@ def content_values(part: str, contents: pa.Table) -> tuple[Ragged, list[str]]:
 def trained_vocabulary(
     values: Ragged, texts: Sequence[str], is_in_training: Bool[np.ndarray, " contents"]
 ) -> Vocabulary:
-    """The vocabulary of contents that training has seen, so that a code never stands for something untrained."""
+    """Returns the vocabulary of the contents seen in training, so that every code has a trained embedding."""
     seen = np.unique(values.values[np.repeat(is_in_training, values.lengths)])
     return Vocabulary([texts[int(place)] for place in seen])
 
 
 def encode_values(values: Ragged, texts: Sequence[str], vocabulary: Vocabulary) -> Ragged:
-    """Codes for every content; unknown values are dropped, since an absent part and an unknown one are the same."""
+    """Returns the codes of every content; values outside the vocabulary are dropped, as if they were missing."""
     codes = np.append(vocabulary.encode(texts), [UNKNOWN]).astype(np.int32)[values.values]
     return Ragged(values.offsets, codes).where(codes != UNKNOWN)
 

@@ -1,4 +1,4 @@
-"""A file of sound that is being decoded, whatever decodes it."""
+"""Interface of an audio file that is being decoded, the same for all decoders."""
 
 from typing import Protocol, runtime_checkable
 
@@ -6,26 +6,26 @@ import numpy as np
 from jaxtyping import Float
 
 UNKNOWN_FRAMES = 1 << 48
-"""What libsndfile gives where a header leaves the length open is more."""
+"""Lengths from this number on are unknown: libsndfile reports a larger one if the header leaves the length open."""
 
 
 class UndecodableSound(Exception):
-    """A file that no decoder at hand knows."""
+    """A file that no installed decoder can read."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Recording(Protocol):
-    """A file that is being decoded."""
+    """An audio file that is being decoded."""
 
     rate: int
-    """In Hz."""
+    """Sample rate in Hz."""
     frames: int
-    """Samples a channel that it should have."""
+    """Expected number of samples per channel; `UNKNOWN_FRAMES` or more if it is unknown."""
     stated: int | None
-    """Those that its own header promises, where that is known to be wrong."""
+    """Number of samples per channel that the file's own header states, if it may differ from `frames`; else null."""
     is_cut: bool
-    """Whether its end is known to be missing, or to be a stream by itself."""
+    """True if the end is known to be missing, or to be a separate stream."""
 
     def read(self, start: int, count: int) -> Float[np.ndarray, "samples channels"]:
-        """So many frames from `start` on, or what there is of them. Raises whatever the decoder raises."""
+        """Reads `count` frames from `start` on, or fewer at the end. Raises the decoder's own exceptions."""
         ...

@@ -1,4 +1,4 @@
-"""How raw events and metadata become numbers: one object for training, for export and for serving."""
+"""Settings that turn raw events, metadata and sound into numbers; training, export and serving share them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,19 +9,20 @@ from towers.features.metadata import CONTENT_PARTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectrogramSettings:
-    """The log-mel spectrogram of a content.
+    """Settings of a content's log-mel spectrogram.
 
     Args:
-        sample_rate: to which sound is resampled, in Hz.
-        n_fft: window of the Fourier transform, in samples.
-        hop_length: from one frame to the next, in samples.
-        n_mels: mel bands.
-        record_s: what is kept of a content, in seconds: the middle of longer sound; shorter sound is repeated.
-        num_crops: of how many stretches of longer sound, spread evenly over it, a record is made: crops of
-            record_s / num_crops seconds, their frames one after the other.
+        sample_rate: sample rate to which sound is resampled, in Hz.
+        n_fft: length of the Fourier transform's window, in samples.
+        hop_length: distance between frames, in samples.
+        n_mels: number of mel bands.
+        record_s: length of the record kept of a content, in seconds: the middle of longer sound; shorter sound is
+            repeated.
+        num_crops: number of stretches of longer sound, spread evenly over it, that make up a record: each has
+            record_s / num_crops seconds, and their frames are concatenated.
 
     Raises:
-        UserError: a number that cannot be, or crops that do not fill a record evenly.
+        UserError: a value is out of range, or the crops do not fill a record evenly.
     """
 
     sample_rate: int = 16_000
@@ -52,11 +53,14 @@ class SpectrogramSettings:
 
     @property
     def num_frames(self) -> int:
-        """Frames in one record."""
+        """Number of frames in one record."""
         return int(self.record_s * self.sample_rate) // self.hop_length
 
     def to_dict(self) -> dict[str, Any]:
-        """For a manifest; without what is as it was before there was a choice, so that digests of before stay."""
+        """Returns the settings for a manifest.
+
+        `num_crops` is left out if it is 1, so that digests of stores from before it existed stay the same.
+        """
         values = asdict(self)
         if self.num_crops == 1:
             del values["num_crops"]
@@ -65,14 +69,14 @@ class SpectrogramSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSettings:
-    """What counts as liking, and which columns the towers see.
+    """Settings of positive events, and of the columns that the towers read.
 
     Args:
-        min_played_fraction: from which share of its duration on a play counts as positive, 0 to 1; a play of
-            unknown length is positive. Likes and saves always are.
-        content_parts: the metadata that the content tower reads, of `CONTENT_PARTS`.
+        min_played_fraction: smallest played share of the duration with which a play is positive, 0 to 1; a play of
+            unknown length is positive, and so are likes and saves.
+        content_parts: metadata that the content tower reads, from `CONTENT_PARTS`.
         user_columns: columns of users/ that the user tower reads, as categories.
-        spectrogram: how sound becomes a spectrogram.
+        spectrogram: settings of the spectrograms.
     """
 
     min_played_fraction: float
@@ -88,12 +92,12 @@ class FeatureSettings:
             raise UserError(f"features.min_played_fraction={self.min_played_fraction}: must lie in 0 to 1")
 
     def to_dict(self) -> dict[str, Any]:
-        """For a manifest."""
+        """Returns the settings for a manifest."""
         return {**asdict(self), "spectrogram": self.spectrogram.to_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "FeatureSettings":
-        """What `to_dict` gave, also after JSON."""
+        """Restores settings from the output of `to_dict`, also after a round trip through JSON."""
         return cls(
             min_played_fraction=values["min_played_fraction"],
             content_parts=tuple(values["content_parts"]),

@@ -1,4 +1,4 @@
-"""What is read of a sound, and which sounds will not do: one set of rules for training and for serving. No torch."""
+"""Rules for which part of a sound is read and which sounds are unusable; shared by training and serving, no torch."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,14 +15,16 @@ from towers.features.sound_file import open_sound
 MIN_SOUND_S = 0.1
 SILENCE = 1e-4
 LOST_S = 0.2
-"""Where less than this is missing, it is an encoder's padding."""
+"""Seconds below which a missing end is taken for an encoder's padding."""
 CANCELLED = 0.05
-"""Share of the power that channels without any relation have when mixed, below which they cancel each other: two whose
-correlation is under -0.95. Ogg and mp3 leave some noise where there was nothing."""
+"""Threshold for channels that cancel each other: the power of their mix, as a share of what uncorrelated channels would
+have. Two channels of equal power are below it if their correlation is under -0.95. It is not 0, because Ogg and MP3
+leave some noise in silence."""
 BLOCKS = (1 << 12, 1 << 6)
-"""Frames that are read at once where they are only counted, and again from where that failed."""
+"""Frames per read while counting; the smaller blocks continue where a larger one failed."""
 MAX_KERNEL = 1 << 20
-"""A resampler keeps a filter for every phase between two rates: 0.3 MB from 44,100 to 16,000 Hz, 11 GB from 44,101."""
+"""Largest filter bank of a resampler, which holds a filter for every phase between two rates: 0.3 MB from 44,100 to
+16,000 Hz, but 11 GB from 44,101 Hz."""
 UNDECODED = "does not decode"
 TOO_LOUD = "so loud that its power is not finite"
 
@@ -33,12 +35,12 @@ class UnusableSound(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretches:
-    """What a record holds of a sound, before it is resampled.
+    """The parts of a sound that make up a record, before resampling.
 
     Args:
-        mono: the stretches, float32.
-        rate: in Hz.
-        remark: in which way they are not the whole sound, or not its mix; null where they are.
+        mono: stretches of the mono mix, float32.
+        rate: sample rate in Hz.
+        remark: why the stretches are not taken from the whole sound or not from its mix; null if they are.
     """
 
     mono: list[Float[np.ndarray, " _"]]
@@ -47,21 +49,21 @@ class Stretches:
 
 
 def read_stretches(path: Path, settings: SpectrogramSettings) -> Stretches:
-    """Decodes what a record holds of a file and mixes it to mono, at the file's rate.
+    """Decodes the parts of a file that make up its record and mixes them to mono, at the file's sample rate.
 
-    Of sound that is longer than `record_s`: the middles of `num_crops` equal stretches of it, and nothing between them
-    is decoded. Of shorter sound: all of it, as one stretch. Of a file that is cut short, or damaged: of what decodes
-    before. How long a sound is, decoding decides; the header is believed where it can be.
+    Sound longer than `record_s` gives the middles of `num_crops` equal parts, and nothing between them is decoded.
+    Shorter sound gives one stretch with all of it. For a truncated or damaged file, the sound is what decodes before
+    the damage. The length in the header is used unless it proves wrong; then the decoded frames are counted.
 
     Raises:
-        UnusableSound: there is no such file, it does not decode, is too short, silent or not finite.
+        UnusableSound: the file does not exist or does not decode, or its sound is too short, silent or not finite.
     """
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # opening a pipe would block
         kind = "is no file" if path.exists() else "no such file"
         raise UnusableSound(f"{kind}: {path.absolute()}")
     try:
         parts, rate, remark = _decoded(path, settings)
-    except Exception as error:  # whatever a decoder raises: it is this file's fault, and no other's
+    except Exception as error:  # decoders raise errors of many types; only this file is affected
         raise UnusableSound(f"{UNDECODED}: {' '.join(str(error).split()) or type(error).__name__}") from error
     return _mixed(parts, rate, remark)
 
@@ -69,27 +71,27 @@ def read_stretches(path: Path, settings: SpectrogramSettings) -> Stretches:
 def cut_stretches(
     samples: Float[np.ndarray, "samples channels"], rate: int, settings: SpectrogramSettings
 ) -> Stretches:
-    """What `read_stretches` gives of a file with this sound in it; raises likewise."""
+    """Returns what `read_stretches` would return for a file with these samples, and raises the same errors."""
     return _mixed([samples[start : start + wanted] for start, wanted in _spans(len(samples), rate, settings)], rate)
 
 
 def _decoded(
     path: Path, settings: SpectrogramSettings
 ) -> tuple[list[Float[np.ndarray, "_ channels"]], int, str | None]:
-    """Stretches with all their channels, the rate, and what is missing of the sound, if anything."""
+    """Returns stretches with all channels, the sample rate in Hz, and a remark if a part of the sound is missing."""
     parts = None
     with open_sound(path) as recording:
         rate, frames = recording.rate, recording.frames
         stated, is_cut = recording.stated or frames, recording.is_cut
         if frames < UNKNOWN_FRAMES:
-            with suppress(Exception):  # damaged where a stretch should be
+            with suppress(Exception):  # the file is damaged within a stretch
                 parts = _read(recording, frames, settings)
     if parts is None:
         frames = _counted(path)
         with open_sound(path) as recording:
             parts = _read(recording, frames, settings)
         if not frames or parts is None:
-            raise UndecodableSound("nothing of it decodes")
+            raise UndecodableSound("no part of it decodes")
     if stated < UNKNOWN_FRAMES and stated - frames >= LOST_S * rate:
         return parts, rate, f"cut short: {frames / rate:,.1f} of {stated / rate:,.1f} s decode"
     return (
@@ -102,7 +104,7 @@ def _decoded(
 def _read(
     recording: Recording, frames: int, settings: SpectrogramSettings
 ) -> list[Float[np.ndarray, "_ channels"]] | None:
-    """The stretches of sound that is so long, but for padding; null where it is shorter."""
+    """Reads the stretches of a recording of `frames` frames; null if it turns out shorter by more than padding."""
     parts = []
     for start, wanted in _spans(frames, recording.rate, settings):
         there = min(wanted, frames - start)
@@ -113,10 +115,10 @@ def _read(
 
 
 def _counted(path: Path) -> int:
-    """How many frames decode, up to the end or to damage; to the last few, for a block with damage in it is lost."""
+    """Counts the frames that decode before the end or before damage, to within the size of the smallest block."""
     frames = 0
     for block in BLOCKS:
-        # What libsndfile raises where the length is open, and the end has come, is no other error than damage.
+        # At the end of a file of unknown length, libsndfile raises the same error as for damage.
         with open_sound(path) as recording, suppress(Exception):
             while read := len(recording.read(frames, block)):
                 frames += read
@@ -124,15 +126,15 @@ def _counted(path: Path) -> int:
 
 
 def _mixed(parts: Sequence[Float[np.ndarray, "_ channels"]], rate: int, remark: str | None = None) -> Stretches:
-    """The mean of the channels; of those that cancel each other the loudest alone.
+    """Averages the channels, or takes the loudest one if they cancel each other.
 
     Raises:
-        UnusableSound: it is too short, silent or not finite.
+        UnusableSound: the mix is too short, silent or not finite.
     """
     mono = [part[:, 0] if part.shape[1] == 1 else part.mean(axis=1) for part in parts]
     if parts[0].shape[1] > 1:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too loud is found out below
-            some = np.concatenate([part[::8] for part in parts])  # tells as much, and takes an eighth of the time
+        with np.errstate(over="ignore", invalid="ignore"):  # `_check` finds samples that are not finite
+            some = np.concatenate([part[::8] for part in parts])  # every eighth sample suffices
             products = some.T @ some
             is_cancelled = products.sum() < CANCELLED * np.trace(products)
         if is_cancelled:
@@ -156,7 +158,7 @@ def _check(stretches: Sequence[Float[np.ndarray, " _"]], rate: int) -> None:
 
 
 def _spans(frames: int, rate: int, settings: SpectrogramSettings) -> list[tuple[int, int]]:
-    """(first frame, frames) of what is read of sound that has so many `frames`."""
+    """Returns (first frame, number of frames) of each stretch to read from sound with `frames` frames."""
     wanted, num_crops = round(settings.record_s * rate), settings.num_crops
     if frames <= wanted:
         return [(0, wanted)]

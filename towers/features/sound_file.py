@@ -1,4 +1,4 @@
-"""Opens a file with sound in it, whatever decodes it, so that any stretch of it can be read."""
+"""Opens audio files for random access, with libsndfile or FFmpeg."""
 
 import os
 import re
@@ -22,28 +22,28 @@ FFMPEG_SUFFIXES = frozenset(
 TAKES_FFMPEG = f"takes FFmpeg's decoders: {how_to_install('m4a')}"
 BARE_SUFFIXES = (".raw", ".pcm")
 SHOULD_BE = re.compile(r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""How libsndfile logs that a file is shorter than its header says."""
+"""Pattern of libsndfile's log message for a file that is shorter than its header says."""
 LEFT_OPEN = 0x7FFF0000
-"""Bytes: who writes into a pipe promises some more."""
+"""Lengths in bytes from this number on are placeholders, which programs that write into a pipe leave in the header."""
 
 
 def has_ffmpeg() -> bool:
-    """Whether PyAV is installed, which brings FFmpeg's decoders along."""
+    """Returns whether PyAV is installed, which contains FFmpeg's decoders."""
     return find_spec("av") is not None
 
 
 def takes_ffmpeg(path: Path) -> bool:
-    """Whether a file, by its name, is of a format that libsndfile does not know and FFmpeg does."""
+    """Returns whether a file's extension is that of a format that needs FFmpeg, as libsndfile does not support it."""
     return path.suffix.lower() in FFMPEG_SUFFIXES
 
 
 @contextmanager
 def open_sound(path: Path) -> Iterator[Recording]:
-    """Opens a regular file by libsndfile, or by FFmpeg where that does not know it.
+    """Opens a regular file with libsndfile, or with FFmpeg if libsndfile does not support its format.
 
     Raises:
-        UndecodableSound: nobody knows it.
-        Exception: whatever else a decoder may raise.
+        UndecodableSound: no installed decoder can read it.
+        Exception: other errors of the decoders.
     """
     try:
         file = _opened(path)
@@ -57,7 +57,7 @@ def open_sound(path: Path) -> Iterator[Recording]:
             with soundfile.SoundFile(BytesIO(repaired.content)) as whole:
                 yield _Libsndfile(whole, whole.frames, repaired.stated)
         elif _lacks_its_end(file):
-            with _opened(path) as again:  # after damage nothing more is read of the first
+            with _opened(path) as again:  # the first handle cannot be read on after an error
                 yield _Libsndfile(again, UNKNOWN_FRAMES, file.frames)
         else:
             is_cut = file.format == "OGG" and ogg_lacks_its_end(path)
@@ -66,7 +66,7 @@ def open_sound(path: Path) -> Iterator[Recording]:
 
 def _by_ffmpeg(path: Path, error: soundfile.LibsndfileError) -> AbstractContextManager[Recording]:
     if path.suffix.lower() in BARE_SUFFIXES:
-        raise UndecodableSound("bare samples, whose rate and format nobody knows: write them as wav or flac") from error
+        raise UndecodableSound("bare samples, whose rate and format are unknown: write them as wav or flac") from error
     if has_ffmpeg():
         from towers.features.ffmpeg import open_with_ffmpeg
 
@@ -79,12 +79,12 @@ def _by_ffmpeg(path: Path, error: soundfile.LibsndfileError) -> AbstractContextM
 def _opened(path: Path) -> soundfile.SoundFile:
     if path.suffix.lower() not in BARE_SUFFIXES:
         return soundfile.SoundFile(path)
-    # By its content alone: of a name that ends so, soundfile wants to be told the rate.
+    # Opened by descriptor, because soundfile asks for the rate of files with these extensions.
     return soundfile.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
 
 
 class _Libsndfile:
-    """A file that libsndfile has opened; a `Recording`."""
+    """A `Recording` that libsndfile decodes."""
 
     def __init__(self, file: soundfile.SoundFile, frames: int, stated: int | None, *, is_cut: bool = False):
         self._file = file
@@ -94,14 +94,14 @@ class _Libsndfile:
         self.is_cut = is_cut
 
     def read(self, start: int, count: int) -> Float[np.ndarray, "samples channels"]:
-        """Seeks, unless this is the first stretch and the file's own beginning."""
+        """Reads from `start` on; seeks first, unless the file is untouched and `start` is 0."""
         if start != self._file.tell() or start:
             self._file.seek(start)
         return self._file.read(count, dtype="float32", always_2d=True)
 
 
 def _lacks_its_end(file: soundfile.SoundFile) -> bool:
-    """Whether the last sample of a FLAC file is not there; of other formats libsndfile gives the length that is."""
+    """Returns whether a FLAC file's last sample is missing; for other formats libsndfile reports the real length."""
     if file.format != "FLAC" or not 0 < file.frames < UNKNOWN_FRAMES:
         return False
     try:
@@ -114,7 +114,7 @@ def _lacks_its_end(file: soundfile.SoundFile) -> bool:
 
 
 def _promised(file: soundfile.SoundFile) -> int | None:
-    """The length that a header of bare samples promises, where the file ends before; null where it does not."""
+    """Returns the frames that the header of an uncompressed file states if the file ends before them; else null."""
     for promised, found in SHOULD_BE.findall(file.extra_info):
         if int(found) < int(promised) < LEFT_OPEN:
             return round(file.frames * int(promised) / int(found))

@@ -1,4 +1,4 @@
-"""Where the sound of a content lies: never outside of the data set's folder, and what to say where it is not there."""
+"""Finds the audio files of contents within the data set's folder, and suggests a path if one is missing."""
 
 import os
 import re
@@ -13,10 +13,10 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class SoundFolder:
-    """Finds the files that the contents' `audio` names: paths relative to a folder, or absolute ones inside of it.
+    """Finds the files of the column `audio`: paths relative to a folder, or absolute paths inside it.
 
     Args:
-        root: the data set's folder.
+        root: folder of the data set.
     """
 
     def __init__(self, root: Path):
@@ -25,11 +25,11 @@ class SoundFolder:
         self._names = lru_cache(maxsize=256)(_names_in)
 
     def find(self, audio: str) -> Path:
-        """The regular file that `audio` names, below the folder as the caller has it.
+        """Returns the path of the regular file that `audio` names, below the folder as the caller wrote it.
 
         Raises:
-            UnusableSound: it is no path, leaves the folder (by `..`, by an absolute path or by a symbolic link), is not
-                there or is no regular file. The message says what is there instead.
+            UnusableSound: `audio` is no path, leaves the folder (by `..`, an absolute path or a symbolic link), does
+                not exist, is not a regular file or may not be read. The message suggests a similar path, if any.
         """
         if not audio.strip():
             raise UnusableSound("no such file: the path is empty; leave audio null where there is no sound")
@@ -45,11 +45,13 @@ class SoundFolder:
                 f"is no file: {path.absolute()} is a {'folder' if path.is_dir() else 'device or a pipe'}"
             )
         if not os.access(path, os.R_OK):
-            raise UnusableSound(f"may not be read: {path.absolute()}; give whoever prepares the right to")
+            raise UnusableSound(
+                f"may not be read: {path.absolute()}; give the user who runs prepare the right to read it"
+            )
         return path
 
     def _below(self, audio: str) -> Path:
-        """Joins `audio` to the folder, after following all links to see whether it stays inside."""
+        """Joins `audio` to the folder, after resolving all links to check that it stays inside."""
         path = self._root / audio
         resolved = path.resolve()
         if not resolved.is_relative_to(self._base):
@@ -60,7 +62,7 @@ class SoundFolder:
         return self._root / resolved.relative_to(self._base) if Path(audio).is_absolute() else path
 
     def _advice(self, audio: str) -> str:
-        """What is near a path that is not there, as the end of a sentence; empty where nothing is."""
+        """Returns advice for a missing path, as the end of a sentence; empty if there is none."""
         if url := URL.match(audio):
             return f"; {url[0]} is a URL: copy the file into {self._base}, and write its path relative to that"
         if audio.startswith("~"):
@@ -75,7 +77,7 @@ class SoundFolder:
         return "; folders are separated by /" if slashed != audio else ""
 
     def _near(self, audio: str) -> str | None:
-        """A file whose path differs in case, in how accents are written, in blanks, or else in its extension alone."""
+        """Returns a file whose path differs only in case, Unicode form or blanks, or in its extension; else null."""
         found = Path()
         *folders, name = Path(audio).parts
         for part in folders:
@@ -93,7 +95,7 @@ def _key(name: str) -> str:
 
 
 def _names_in(folder: Path) -> dict[str, list[str]]:
-    """Names in a folder, under themselves and without their extensions, as `_key` has them."""
+    """Returns the names in a folder by their normalized forms (`_key`), with and without the extension."""
     names: dict[str, list[str]] = defaultdict(list)
     if folder.is_dir():
         for name in sorted(path.name for path in folder.iterdir()):

@@ -1,7 +1,7 @@
-"""Files whose header gives another length than their sound has, as writers into a pipe and broken tools leave them.
+"""Repairs audio files whose header states a wrong length, as programs that write into a pipe and broken tools do.
 
-libsndfile believes the header, and reads no sample beyond the length that it gives. So the length is counted where that
-costs little beside decoding (an mp3's frames, a wav's bytes), and a header that is wrong is replaced in memory.
+libsndfile trusts the header and reads no sample beyond its length. So this module counts the length where that is cheap
+compared with decoding (the frames of an MP3, the bytes of a WAV), and replaces a wrong header in memory.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from pathlib import Path
 import soundfile
 
 OGG_PAGE = 65_307
-"""Bytes of the longest."""
+"""Length of the longest Ogg page, in bytes."""
 OGG_SERIAL = slice(14, 18)
-"""Where a page says of which stream it is."""
+"""Bytes of a page that hold the serial number of its stream."""
 STREAMINFO = 34
-"""Bytes of the first block of a FLAC file, which begins after 8."""
+"""Length in bytes of the first metadata block of a FLAC file, which starts at byte 8."""
 PADDING_FRAMES = 8
-"""MPEG frames by which a length may differ from the frames that there are: encoders note what they have padded."""
+"""MPEG frames by which a correct length may differ from the number of frames, because encoders subtract padding."""
 TAG_OF_SIDE_INFO = {True: {True: 17, False: 32}, False: {True: 9, False: 17}}
-"""Bytes between a frame's header and the tag of a Xing header, by whether it is MPEG 1, and mono."""
+"""Bytes between a frame's header and the tag of a Xing header, by whether the frame is MPEG 1, then whether mono."""
 BITRATES_KBPS = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -27,9 +27,9 @@ BITRATES_KBPS = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-"""By version of MPEG (2 stands for 2.5, too) and layer, of the header's codes from 1 on."""
+"""Bit rates of the header's codes from 1 on, by MPEG version (2 stands for 2.5 too) and layer."""
 RATES_HZ = (44_100, 48_000, 32_000)
-"""Sample rates of MPEG 1, by the header's code; MPEG 2 and 2.5 have a half and a quarter of them."""
+"""Sample rates of MPEG 1 by the header's code; those of MPEG 2 and 2.5 are a half and a quarter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Mended:
     """A file with the right length in its header.
 
     Args:
-        content: its bytes.
-        stated: length that its own header gives, in samples a channel; null where that says nothing of it.
+        content: bytes of the repaired file.
+        stated: length in the original header, in samples per channel; null if that header has no real length.
     """
 
     content: bytes
@@ -46,7 +46,7 @@ class Mended:
 
 
 def mended(path: Path, file: soundfile.SoundFile) -> Mended | None:
-    """The file with another header where the one that it has gives a wrong length; null where it will do."""
+    """Returns the file with a corrected header if its own states a wrong length; null if no repair is needed."""
     if file.format == "MP3":
         return _mended_mpeg(path.read_bytes(), file.frames)
     if file.format in ("WAV", "WAVEX"):
@@ -57,7 +57,10 @@ def mended(path: Path, file: soundfile.SoundFile) -> Mended | None:
 
 
 def ogg_lacks_its_end(path: Path) -> bool:
-    """Whether the last page is not marked as a stream's end, or is another stream's, of which libsndfile reads none."""
+    """Returns whether the last page lacks the mark of a stream's end, or belongs to a second stream.
+
+    libsndfile reads only the first stream.
+    """
     with path.open("rb") as file:
         head = file.read(OGG_SERIAL.stop)
         file.seek(max(0, path.stat().st_size - 2 * OGG_PAGE))
@@ -70,20 +73,20 @@ def _mended_mpeg(content: bytes, stated: int) -> Mended | None:
     frames = _MpegFrames.of(content)
     if frames is None or abs(frames.samples - stated) <= PADDING_FRAMES * frames.samples_per_frame:
         return None
-    # A length of no header but libsndfile's, estimated by the first frame's bit rate, tells nothing of what is lost.
+    # Without a header, libsndfile estimates the length from the first frame's bit rate, which says nothing of losses.
     return Mended(frames.with_header(), stated if frames.has_header else None)
 
 
 @dataclass(frozen=True, slots=True)
 class _MpegFrames:
-    """MPEG audio (mp3), by its frames.
+    """The frames of MPEG audio (MP3).
 
     Args:
-        content: of the file.
-        sound: where the first frame of sound begins, and the last whole one ends.
-        count: of these frames.
-        samples_per_frame: of each.
-        has_header: whether a frame stood before them that holds nothing but facts (Xing, Info or VBRI).
+        content: bytes of the file.
+        sound: bytes from the first frame of sound to the end of the last complete one.
+        count: number of these frames.
+        samples_per_frame: samples per channel in each frame.
+        has_header: whether a frame before them holds only metadata (Xing, Info or VBRI).
     """
 
     content: bytes
@@ -94,12 +97,12 @@ class _MpegFrames:
 
     @property
     def samples(self) -> int:
-        """A channel's."""
+        """Number of samples per channel."""
         return self.count * self.samples_per_frame
 
     @classmethod
     def of(cls, content: bytes) -> "_MpegFrames | None":
-        """Follows the frames from one to the next; null where there are none, or of a free bit rate."""
+        """Finds all frames of a file; null if there are none, or if they have a free bit rate."""
         start = _after_id3(content)
         start = _next_frame(content, start)
         if start is None:
@@ -113,11 +116,11 @@ class _MpegFrames:
         return cls(content, slice(first, end), count, per_frame, has_header) if count else None
 
     def with_header(self) -> bytes:
-        """The frames behind a Xing header that tells how many they are."""
+        """Returns the frames after a Xing header that states their number."""
         sound = self.content[self.sound]
         head = sound[:4]
         is_mpeg_1, is_mono = head[1] & 0x18 == 0x18, head[3] & 0xC0 == 0xC0
-        # Of the highest bit rate of its kind, so that there is room; without a checksum.
+        # The header frame takes the highest bit rate, so that the tag fits, and has no checksum.
         head = bytes([head[0], head[1] | 1, head[2] & 0x0C | 0xE0, head[3]])
         place = 4 + TAG_OF_SIDE_INFO[is_mpeg_1][is_mono]
         length = _frame_bytes(head[1], head[2])
@@ -127,7 +130,7 @@ class _MpegFrames:
 
 
 def _after_id3(content: bytes) -> int:
-    """Where the sound begins: tags of ID3 stand before it, perhaps several."""
+    """Returns the position after the ID3 tags at the start, of which there may be several."""
     start = 0
     while content[start : start + 3] == b"ID3":
         size = content[start + 6 : start + 10]
@@ -136,7 +139,7 @@ def _after_id3(content: bytes) -> int:
 
 
 def _next_frame(content: bytes, start: int) -> int | None:
-    """The first place from `start` on where two frames of a kind follow each other, or one ends the file."""
+    """Returns the first position from `start` on with two frames of one kind in a row, or one that ends the file."""
     place = content.find(b"\xff", start)
     while 0 <= place < len(content) - 3:
         length = _frame_bytes(content[place + 1], content[place + 2])
@@ -148,7 +151,7 @@ def _next_frame(content: bytes, start: int) -> int | None:
 
 
 def _followed(content: bytes, start: int) -> tuple[int, int]:
-    """How many whole frames there are, and where the last one ends; once for each of thousands of frames a file."""
+    """Counts the complete frames from `start` on and returns their number and the end of the last one."""
     lengths: dict[bytes, int] = {}
     count, place, end, total = 0, start, start, len(content)
     while place < total:
@@ -156,14 +159,14 @@ def _followed(content: bytes, start: int) -> tuple[int, int]:
         length = lengths.get(head)
         if length is None:
             length = lengths[head] = _frame_bytes(head[1], head[2]) if len(head) == 3 and head[0] == 0xFF else 0
-        if not length:  # damaged, or a tag behind the sound
+        if not length:  # damage, or a tag after the sound
             found = _next_frame(content, place + 1)
             if found is None:
                 break
             place = found
             continue
         place += length
-        if place > total:  # cut within it
+        if place > total:  # the last frame is incomplete
             break
         count, end = count + 1, place
     return count, end
@@ -175,7 +178,7 @@ def _samples_per_frame(code: int) -> int:
 
 
 def _frame_bytes(second: int, third: int) -> int:
-    """Length of a frame by the second and third byte of its header; 0 where that is none, or of a free bit rate."""
+    """Returns a frame's length by bytes 2 and 3 of its header; 0 if that is no header or has a free bit rate."""
     version, layer, bitrate, rate = second >> 3 & 3, 4 - (second >> 1 & 3), third >> 4, third >> 2 & 3
     if second < 0xE0 or version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
         return 0
@@ -188,7 +191,7 @@ def _frame_bytes(second: int, third: int) -> int:
 
 
 def _mended_wav(path: Path) -> Mended | None:
-    """Where the length of the samples is 0, or leaves more than as much behind them that is no chunk of its own."""
+    """Repairs a WAV whose data length is 0, or is followed by more bytes than it states that are no chunk."""
     total = path.stat().st_size
     with path.open("rb") as file:
         place, size = 12, 0
@@ -211,7 +214,7 @@ def _mended_wav(path: Path) -> Mended | None:
 
 
 def _mended_flac(path: Path, file: soundfile.SoundFile) -> Mended | None:
-    """Without a length where there are more than twice the bytes that the longest frames of the stated one take."""
+    """Removes the stated length of a FLAC that has more than twice the bytes its longest frames would need."""
     with path.open("rb") as opened:
         if opened.read(4) != b"fLaC":
             return None
@@ -223,11 +226,11 @@ def _mended_flac(path: Path, file: soundfile.SoundFile) -> Mended | None:
         opened.seek(8)
         facts = opened.read(STREAMINFO)
         block, longest = int.from_bytes(facts[2:4], "big"), int.from_bytes(facts[7:10], "big")
-        longest = longest or 64 + 4 * block * file.channels  # of 32 bits, not compressed
+        longest = longest or 64 + 4 * block * file.channels  # bound for uncompressed samples of 32 bits
         if not block or path.stat().st_size - start <= 2 * longest * -(-file.frames // block):
             return None
         opened.seek(0)
         content = bytearray(opened.read())
-    content[21] &= 0xF0  # the length is 36 bits, of which the upper 4 share a byte
+    content[21] &= 0xF0  # the length has 36 bits, and its upper 4 share a byte with other fields
     content[22:26] = bytes(4)
     return Mended(bytes(content), None)

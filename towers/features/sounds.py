@@ -1,4 +1,4 @@
-"""What an audio encoder reads, and whose it is. Knows no torch."""
+"""Inputs of the audio encoder and the contents to which they belong; imports no torch."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -9,11 +9,11 @@ from jaxtyping import Int
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Records(Protocol):
-    """`[sounds, features, frames]`, all of as many frames: an array, or what is read like one."""
+    """Array-like of `[sounds, features, frames]`; all records have the same number of frames."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sounds, features and frames."""
+        """Number of sounds, features and frames."""
         ...
 
     def __len__(self) -> int: ...
@@ -23,12 +23,12 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sounds:
-    """One record a sound, by the rows of a catalogue.
+    """Inputs of the audio encoder for a catalogue, one record per sound.
 
     Args:
-        records: log-mel spectrograms or whatever else the encoder takes; may be memory-mapped.
-        rows: `[contents]`, row of a content's record, -1 without.
-        notes: lines that the caller should read before training.
+        records: log-mel spectrograms, or other input of the encoder; may be memory-mapped.
+        rows: `[contents]`, row of each content's record; -1 without sound.
+        notes: warnings to show before training.
     """
 
     records: Records

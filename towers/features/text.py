@@ -1,4 +1,4 @@
-"""A value of a category, or an id, as text: the one rule by which `prepare` and serving write and look things up."""
+"""Conversion of category values and ids to text; `prepare` and serving share it, so that lookups match."""
 
 import math
 from typing import Any
@@ -8,17 +8,17 @@ import numpy as np
 from towers.errors import UserError
 
 WHOLE_BELOW = 1e15
-"""Whole floats below it are written as integers, which a column of integers becomes as soon as one is missing."""
+"""Whole floats below this are written as integers, since an integer column with a null is often read as floats."""
 
 
 def id_text(value: Any) -> str:
-    """An id that a caller gives: text as it is, an integer of Python or NumPy in decimal.
+    """Returns a caller's id as text: text unchanged, an integer of Python or NumPy in decimal.
 
     >>> id_text("u7"), id_text(7), id_text(np.int32(7))
     ('u7', '7', '7')
 
     Raises:
-        UserError: anything else; a bool or a float is most often a mistake that text would hide.
+        UserError: the id has another type; a bool or a float is most often a mistake that its text would hide.
     """
     if isinstance(value, str):
         return str(value)
@@ -28,10 +28,10 @@ def id_text(value: Any) -> str:
 
 
 def category_text(value: Any) -> str | None:
-    """`value` as a vocabulary holds it; null for what is no value (null and floats that are not finite).
+    """Returns `value` as a vocabulary holds it; null for null and for floats that are not finite.
 
-    Booleans are `true` and `false`, integers decimal, floats the shortest digits that give them back, without a
-    fraction where it is nought. A value of NumPy is as Python's own; anything else is as `str` writes it.
+    Booleans become `true` and `false`, integers decimal, and floats the shortest digits that restore them, without a
+    fraction if they are whole. A NumPy value is treated like Python's; other types are converted by `str`.
 
     >>> [category_text(value) for value in (True, 30, 30.0, 0.1, "30", float("nan"), None)]
     ['true', '30', '30', '0.1', '30', None, None]

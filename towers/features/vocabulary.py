@@ -1,4 +1,4 @@
-"""Text to small integers and back; what the vocabulary does not hold is code 0."""
+"""Mapping of text to small integers and back; text outside the vocabulary has code 0."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ UNKNOWN = 0
 
 
 class Vocabulary:
-    """Sorted, so that the same values always get the same codes: value `i` has code `i + 1`.
+    """Codes of a set of texts; value `i` in sorted order has code `i + 1`, so equal sets get equal codes.
 
-    Memory is that of the texts together: one long value does not widen all others.
+    Memory grows with the total length of the texts, so that one long value does not widen all others.
 
     >>> Vocabulary(["jazz", "folk", "jazz"]).encode(["folk", "jazz", "polka", None])
     array([1, 2, 0, 0], dtype=int32)
@@ -27,26 +27,26 @@ class Vocabulary:
 
     @property
     def values(self) -> list[str]:
-        """Its values by their codes, from code 1 on."""
+        """Values in the order of their codes, from code 1 on."""
         return list(self._code_of)
 
     def __len__(self) -> int:
-        """The number of codes, the unknown one included."""
+        """Returns the number of codes, including the one for unknown text."""
         return len(self._code_of) + 1
 
     def encode(self, texts: Sequence[str | None] | np.ndarray) -> Int[np.ndarray, " texts"]:
-        """Codes, int32; null and what is not in the vocabulary become 0."""
+        """Returns codes, int32; null and text outside the vocabulary become 0."""
         codes = (UNKNOWN if text is None else self._code_of.get(text, UNKNOWN) for text in texts)
         return np.fromiter(codes, dtype=np.int32, count=len(texts))
 
     def write(self, path: Path) -> None:
-        """Parquet with the columns `value` and `code`."""
+        """Writes a Parquet file with the columns `value` and `code`."""
         codes = np.arange(1, len(self), dtype=np.int32)
         pq.write_table(pa.table({"value": pa.array(self.values, pa.string()), "code": codes}), path)
 
     @classmethod
     def read(cls, path: Path) -> "Vocabulary":
-        """What `write` wrote.
+        """Reads a file of `write`.
 
         Raises:
             UserError: the file is missing or not Parquet.

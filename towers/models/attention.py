@@ -1,6 +1,6 @@
-"""Causal attention among the tokens of each listener, whatever way they are laid out. Has no weights.
+"""Causal attention among the tokens of each listener, for padded and packed layouts. It has no weights.
 
-tokens: of a padded history, or of all listeners one after the other where they are packed.
+Axes: tokens: those of a padded history, or of all listeners concatenated if they are packed.
 """
 
 import inspect
@@ -19,13 +19,13 @@ from towers.batch import Packing
 
 
 def _packed_kernel() -> Callable[..., Tensor] | None:
-    """Torch's causal attention over sequences of many lengths; torch 2.9 has none."""
+    """Returns torch's causal attention over sequences of different lengths; None for torch 2.9, which lacks it."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
     kernel: Callable[..., Any] = varlen_attn
-    # Torch 2.10 says by a flag what later ones say by the window: all before, none after.
+    # Torch 2.10 has a flag for causal attention; later versions use a window of all tokens before and none after.
     if "is_causal" in inspect.signature(kernel).parameters:
         return partial(kernel, is_causal=True)
     return partial(kernel, window_size=(-1, 0))
@@ -33,22 +33,22 @@ def _packed_kernel() -> Callable[..., Tensor] | None:
 
 PACKED_KERNEL = _packed_kernel()
 GROUP_TOKENS = 64
-"""Padding that costs as much as to attend in one group more."""
+"""Number of padding tokens that cost as much as an additional group."""
 HALVES = (torch.bfloat16, torch.float16)
-"""What the kernel for packed tokens takes."""
+"""Data types that the kernel for packed tokens supports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """Token `i` attends to the tokens of its listener up to and with `i`.
+    """Causal attention: token `i` attends to the tokens of its listener up to and including `i`.
 
     Args:
-        rotation: cosine and sine by which pairs of neighbouring features of queries and keys are turned, of each token,
-            or of each place where tokens stand in groups; None = not.
-        window: tokens that one attends to, itself included, and the listener's own token besides; None = all.
-        packing: how the tokens are packed; None where they are padded.
-        groups: of listeners one after the other, each with its number of listeners and of tokens, where packed tokens
-            are padded within such groups; None where they are not padded at all.
+        rotation: cosines and sines that rotate pairs of neighbouring features of queries and keys, for each token, or
+            for each position if there are groups; None: no rotation.
+        window: number of tokens to attend to, including the token itself, beside the listener's own token; None: all.
+        packing: layout of packed tokens; None if they are padded.
+        groups: number of listeners and of tokens per listener in each group of consecutive listeners, if packed tokens
+            are padded within groups; None if they are not.
     """
 
     rotation: Float[Tensor, "tokens pairs 2"] | None
@@ -59,7 +59,7 @@ class Attention:
     def __call__(
         self, query_key_value: Float[Tensor, "*batch tokens 3 heads head_dim"]
     ) -> Float[Tensor, "*batch tokens heads head_dim"]:
-        """What each token attends to, head by head."""
+        """Returns the attention output of each token and head."""
         if self.groups is not None:
             return self._attend_in_groups(query_key_value, self.groups)
         if self.rotation is None:
@@ -92,10 +92,10 @@ class Attention:
 def turn(
     x: Float[Tensor, "*batch tokens parts heads head_dim"], rotation: Float[Tensor, "tokens pairs 2"]
 ) -> Float[Tensor, "*batch tokens parts heads head_dim"]:
-    """Pairs of neighbouring features as points of a plane, turned by their token's angles.
+    """Rotates pairs of neighbouring features, as points of a plane, by their token's angles.
 
-    One complex product; with real numbers, in five passes, where there are no complex ones: in half precision and in
-    an export.
+    It is one complex product. In half precision and in an export, which have no complex numbers, it takes five passes
+    with real numbers.
     """
     rotation = rotation[:, None, None].to(x.dtype)
     pairs = x.unflatten(-1, (-1, 2))
@@ -113,11 +113,11 @@ def attend_in_window(
     value: Float[Tensor, "batch heads tokens head_dim"],
     window: int,
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """Causal attention to the last `window` tokens and to the first one, for a cost of tokens times window.
+    """Computes causal attention to the last `window` tokens and the first one, at a cost of tokens times window.
 
-    Tokens are cut into blocks of `window`; a block's queries meet the first token, the block before and their own, and
-    a mask leaves what is meant. Relations: with `window >= tokens` equal to full causal attention; equal to full
-    attention under `window_mask`, which is what an export computes, as histories are short there.
+    Tokens are cut into blocks of `window`. A block's queries attend to the first token, the previous block and their
+    own block, under a mask. With `window >= tokens` it equals full causal attention. It always equals full attention
+    under `window_mask`, which an export computes because histories are short there.
     """
     if torch.compiler.is_compiling():
         mask = window_mask(query.shape[2], window, query.device)
@@ -141,16 +141,16 @@ def attend_in_window(
 
 
 def window_mask(tokens: int, window: int, device: torch.device) -> Bool[Tensor, "tokens tokens"]:
-    """Who may attend (rows) to whom (columns): the last `window` tokens, oneself included, and the first."""
+    """Returns which tokens (rows) attend to which (columns): to the last `window`, with themselves, and the first."""
     places = torch.arange(tokens, device=device)
     distance = places[:, None] - places
     return (distance >= 0) & ((distance < window) | (places == 0))
 
 
 def _block_mask(blocks: int, window: int, device: torch.device) -> Bool[Tensor, "blocks window keys"]:
-    """`window_mask` for a block's queries, and as keys the first token, the block before and the block itself.
+    """Returns `window_mask` for a block's queries, with the first token, the previous block and the block as keys.
 
-    The first block has none before it, and holds the first token itself.
+    The first block has no previous block, and contains the first token itself.
     """
     query = torch.arange(window, device=device)[:, None]
     key = torch.arange(-window, window, device=device)
@@ -166,10 +166,9 @@ def attend_packed(
     value: Float[Tensor, "tokens heads head_dim"],
     packing: Packing,
 ) -> Float[Tensor, "tokens heads head_dim"]:
-    """Causal attention within each listener's stretch of tokens: the fused kernel on CUDA, a loop on the CPU.
+    """Computes causal attention within each listener's tokens: by the fused kernel on CUDA, by a loop on the CPU.
 
-    The loop reads lengths back listener by listener: it shows what the kernel computes, and is for tests. What trains
-    on the CPU attends `in_groups`.
+    The loop is the reference for the kernel, and only for tests. Training on the CPU uses `in_groups`.
     """
     if query.device.type == "cuda":
         assert PACKED_KERNEL is not None
@@ -181,17 +180,17 @@ def attend_packed(
 
 
 def in_groups(packing: Packing) -> tuple[Packing, tuple[tuple[int, int], ...]]:
-    """Packed tokens of listeners of like length together, padded within such a group; for the CPU.
+    """Groups packed tokens of listeners with similar lengths, padded within each group; for the CPU.
 
-    A processor's attention takes sequences of one length, and takes long for what is padding. Sorted by length, a
-    group of listeners ends where padding would become a sixteenth of it, or what a group more costs. Tokens of a
-    listener still stand one after the other; `place` and `source` of the padding are those of some token.
+    Attention on the CPU needs sequences of equal length, and padding costs time. Listeners are sorted by length, and a
+    group ends when its padding would exceed a sixteenth of it and the cost of another group. A listener's tokens stay
+    contiguous; `place` and `source` of padding repeat those of the listener's last token.
 
     Args:
-        packing: on the CPU.
+        packing: layout of packed tokens, on the CPU.
 
     Returns:
-        Where tokens are now, and listeners and tokens of each group.
+        The new layout, and the number of listeners and of tokens per listener in each group.
     """
     starts = packing.starts.numpy().astype(np.int64)
     lengths = np.diff(starts)
@@ -222,8 +221,8 @@ def in_groups(packing: Packing) -> tuple[Packing, tuple[tuple[int, int], ...]]:
 
 
 def has_packed_kernel(device: torch.device) -> bool:
-    """Whether `attend_packed` is fast there: on CUDA from compute capability 8.0 and torch 2.10 on, in autocast to
-    half precision."""
+    """Returns whether `attend_packed` is fast on a device: on CUDA from compute capability 8.0 and torch 2.10 on, in
+    autocast to half precision."""
     return (
         device.type == "cuda"
         and PACKED_KERNEL is not None

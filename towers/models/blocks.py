@@ -1,7 +1,7 @@
-"""Blocks of the user tower: classes with one constructor `(dim, num_heads, dropout, ...)`.
+"""Transformer blocks of the user tower: classes with one constructor `(dim, num_heads, dropout, ...)`.
 
-A block is called with tokens and with the attention among them, so it knows neither positions nor padding. A new one is
-a class here or elsewhere, and a file in configs/user_tower.
+A block is called with tokens and with the attention among them, so it is independent of positions and padding. To add
+one, write a class here or elsewhere, and a file in configs/user_tower.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from towers.errors import require_counts
 from towers.models.dropout import Dropout
 
 Attend: TypeAlias = Callable[[Tensor], Tensor]
-"""Queries, keys and values `[*tokens, 3, heads, head_dim]` to what was attended to, `[*tokens, heads, head_dim]`."""
+"""Attention from queries, keys and values `[*tokens, 3, heads, head_dim]` to outputs `[*tokens, heads, head_dim]`."""
 
 
 class SwiGLUBlock(nn.Module):
@@ -28,7 +28,7 @@ class SwiGLUBlock(nn.Module):
     Args:
         dim: width of the transformer.
         num_heads: attention heads; divides `dim`.
-        dropout: of what attention and feed-forward layer add.
+        dropout: dropout probability of the outputs of attention and feed-forward layer.
         expansion: width of the feed-forward layer, in multiples of `dim`.
     """
 
@@ -41,7 +41,7 @@ class SwiGLUBlock(nn.Module):
         self._dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """The tokens after the block."""
+        """Returns the tokens after the block."""
         x = x + self._dropout(self._attention(self._attention_norm(x), attend))
         return x + self._dropout(self._feed_forward(self._feed_forward_norm(x)))
 
@@ -49,13 +49,13 @@ class SwiGLUBlock(nn.Module):
 class LiGRBlock(nn.Module):
     """A `SwiGLUBlock` with residual gates (LiGR, arXiv 2502.03417; in SASRec's place: eSASRec, arXiv 2508.06450).
 
-    `x + sigmoid(W norm(x) + b) * layer(norm(x))`, for attention and for the feed-forward layer. Relations: with gates
-    wide open (`b` large) equal to `SwiGLUBlock`. RecTools' gates read `x` before the norm.
+    `x + sigmoid(W norm(x) + b) * layer(norm(x))`, for attention and for the feed-forward layer. With open gates (large
+    `b`) it equals `SwiGLUBlock`. The gates of RecTools read `x` before the norm.
 
     Args:
         dim: width of the transformer.
         num_heads: attention heads; divides `dim`.
-        dropout: of what attention and feed-forward layer add.
+        dropout: dropout probability of the outputs of attention and feed-forward layer.
         expansion: width of the feed-forward layer, in multiples of `dim`.
     """
 
@@ -70,7 +70,7 @@ class LiGRBlock(nn.Module):
         self._dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """The tokens after the block."""
+        """Returns the tokens after the block."""
         normed = self._attention_norm(x)
         x = x + torch.sigmoid(self._attention_gate(normed)) * self._dropout(self._attention(normed, attend))
         normed = self._feed_forward_norm(x)
@@ -85,9 +85,9 @@ class SASRecBlock(nn.Module):
     Args:
         dim: width of the transformer.
         num_heads: attention heads; divides `dim`.
-        dropout: of what attention and feed-forward layer add, and within the latter.
-        expansion: width of the feed-forward layer, in multiples of `dim`; the paper has 1.
-        activation: within the feed-forward layer; the paper has relu.
+        dropout: dropout probability of the outputs of attention and feed-forward layer, and within the latter.
+        expansion: width of the feed-forward layer, in multiples of `dim`; 1 in the paper.
+        activation: activation of the feed-forward layer; relu in the paper.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class SASRecBlock(nn.Module):
         self._dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """The tokens after the block."""
+        """Returns the tokens after the block."""
         x = x + self._dropout(self._attention(self._attention_norm(x), attend))
         hidden = self._activation(self._feed_forward_in(self._feed_forward_norm(x)))
         return x + self._dropout(self._feed_forward_out(self._dropout(hidden)))
 
 
 class SelfAttention(nn.Module):
-    """The matrices around attention: one product for queries, keys and values, one for what comes out.
+    """The projections around attention: one for queries, keys and values together, one for the output.
 
     Args:
         dim: width of the transformer.
@@ -127,7 +127,7 @@ class SelfAttention(nn.Module):
         self._out = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "*tokens dim"], attend: Attend) -> Float[Tensor, "*tokens dim"]:
-        """What is added to the tokens."""
+        """Returns the values to add to the tokens."""
         return self._out(attend(self._query_key_value(x).unflatten(-1, self._shape)).flatten(-2))
 
 
@@ -135,8 +135,8 @@ class SwiGLU(nn.Module):
     """`W_out (silu(W_gate x) * W_value x)` (Shazeer 2020, arXiv 2002.05202, eq. 6).
 
     Args:
-        dim: of what comes in and goes out.
-        expansion: width in between, in multiples of `dim`.
+        dim: dimension of input and output.
+        expansion: hidden width, in multiples of `dim`.
     """
 
     def __init__(self, dim: int, expansion: int):
@@ -146,6 +146,6 @@ class SwiGLU(nn.Module):
         self._out = nn.Linear(expansion * dim, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens dim"]:
-        """What is added to the tokens."""
+        """Returns the values to add to the tokens."""
         gate, value = self._gate_and_value(x).chunk(2, dim=-1)
         return self._out(silu(gate) * value)

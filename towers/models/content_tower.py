@@ -1,4 +1,4 @@
-"""Audio vector and metadata to a unit vector. Knows nothing of spectrograms, stores or listeners."""
+"""Content tower: from an audio vector, metadata and id to a unit vector. It knows no spectrograms or stores."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,25 +14,25 @@ from towers.models.rows import DividedIds, IdTable, Rows, rows_in_order
 
 
 class ContentTower(nn.Module):
-    """Fuses whatever is known of a content, then adds a trained delta for its id.
+    """Fuses the sound and metadata of a content, then adds a trained delta for its id.
 
-    A new content is its sound and metadata; a well-known one is that, corrected by what listeners do. Any part may
-    be missing: it then adds nothing. In training, parts and delta are dropped at random, content by content, so that
-    the rest learns to stand alone.
+    A new content is encoded by sound and metadata alone; for a well-known one the delta corrects that by its listening
+    data. A missing part adds nothing. In training, parts and delta are dropped at random for each content, so that the
+    others learn to work without them.
 
     Args:
         vocabulary_sizes: metadata part -> number of codes, 0 included.
-        audio_dim: of the audio encoder's vectors; 0 without sound.
-        is_audio_standardised: whether these have mean 0 and deviation 1 over the catalogue. Others are normalised one
-            by one, which bounds them whatever the encoder learns, and loses how loud and steady a sound is.
-        num_events: `[contents]`, of training that chose the content.
-        rows: how the id table stands in the processes of a training.
-        dim: of the space.
-        hidden_dim: of the layer between.
+        audio_dim: dimension of the audio encoder's vectors; 0 without sound.
+        is_audio_standardised: whether these have mean 0 and deviation 1 over the catalogue. Otherwise each vector is
+            normalised by itself (LayerNorm), which bounds it, but loses how loud and steady a sound is.
+        num_events: `[contents]`, number of training events that chose each content.
+        rows: layout of the id table over the processes of a training.
+        dim: dimension of the space.
+        hidden_dim: width of the hidden layer.
         part_dropout: probability that a metadata part or the sound of a content is dropped in training.
         id_dropout: probability that the delta of a content is dropped in training.
-        id_min_events: of training from which on a content's id has a delta; with fewer it is its sound and metadata.
-        dropout: in the layer between.
+        id_min_events: number of training events from which on a content's id has a delta.
+        dropout: dropout probability of the hidden layer.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class ContentTower(nn.Module):
         layers = (
             nn.LayerNorm(dim), nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
         )  # fmt: skip
-        # Ids alone leave nothing to fuse.
+        # A model of ids only has nothing to fuse.
         self._fuse = nn.Sequential(*layers) if vocabulary_sizes or audio_dim else None
         self._is_trained: Tensor
         self.register_buffer("_is_trained", num_events >= id_min_events)
         self._id_delta: IdTable = rows.ids(self._is_trained, dim)
 
     def forward(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
-        """Unit vectors."""
+        """Returns unit vectors."""
         rows, known = contents.rows, self.without_id(contents)
         delta = self._id_delta(rows, contents.route) * self._is_trained[rows][:, None]
         return normalize(known + delta * self._kept(rows, self._id_dropout), dim=-1)
 
     def without_id(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
-        """What is known of the contents beside their ids; of any length."""
+        """Returns vectors of the contents from sound and metadata, without the id delta; of any norm."""
         fused = self._base.expand(contents.rows.shape[0], -1)  # len() would fix the batch size in an export
         for part, embedding in self._parts.items():
             fused = fused + self._kept(contents.rows, self._part_dropout) * _mean_embedding(
@@ -89,13 +89,13 @@ class ContentTower(nn.Module):
         return fused if self._fuse is None else fused + self._fuse(fused)
 
     def admit(self, is_trained: Bool[Tensor, " all_contents"]) -> None:
-        """Makes room for weights in which the ids of these contents have a delta, whatever was counted since."""
+        """Resizes the id table for weights in which exactly these contents have a delta."""
         self._id_delta.admit(is_trained)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any, **named: Any) -> None:
-        """Loads weights as torch does, after making room for the contents that have a delta in them.
+        """Loads weights like torch, after resizing the id table for the contents that have a delta in them.
 
-        These may be others than today's counts of events would admit.
+        These may differ from those that the current event counts would select.
         """
         is_trained = state_dict.get(f"{prefix}_is_trained")
         if is_trained is not None and is_trained.shape == self._is_trained.shape:
@@ -103,63 +103,63 @@ class ContentTower(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *others, **named)
 
     def set_delta(self, rows: Int[Tensor, " contents"], delta: Float[Tensor, "contents dim"]) -> None:
-        """Sets what is added for the ids of contents from now on, where they are to have a delta."""
+        """Sets the id deltas of those of the given contents that have one."""
         self._id_delta.set(rows, delta)
 
     @property
     def has_delta(self) -> Bool[Tensor, " all_contents"]:
-        """Says whether a content's id has a delta, by content row."""
+        """True for the content rows whose id has a delta."""
         return self._is_trained
 
     @property
     def divided_ids(self) -> DividedIds | None:
-        """Returns the id table where its rows are divided among ranks; null where it is whole."""
+        """The id table if its rows are divided among ranks; None if every process has the whole table."""
         return self._id_delta if isinstance(self._id_delta, DividedIds) else None
 
     @property
     def has_content(self) -> bool:
-        """Whether anything but ids may be known."""
+        """True if the tower reads sound or metadata, and not only ids."""
         return self._fuse is not None
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Metadata that it reads."""
+        """Metadata parts that the tower reads."""
         return tuple(self._parts)
 
     def id_parameters(self) -> list[Tensor]:
-        """What belongs to single ids."""
-        return [self._id_delta.weight]
+        """Returns the parameters with a row per content."""
+        return [self._id_delta.own_rows()]
 
     def row_tables(self) -> dict[str, str]:
-        """Names of parameters with a row a content, or a row a value of a metadata part -> `contents`, or the part."""
+        """Returns, by parameter name, what its rows stand for: `contents`, or the values of a metadata part."""
         return {"_id_delta.weight": "contents"} | {f"_parts.{part}.weight": part for part in self._parts}
 
     @staticmethod
     def weights_moved(weights: Mapping[str, Tensor], row_of: Int[Tensor, " contents"]) -> dict[str, Tensor]:
-        """A tower's weights for contents that have other rows: what belongs to single ids goes with them.
+        """Returns a tower's weights for contents with other rows, moving the rows of single ids along.
 
         Args:
-            weights: by name, as `state_dict` gives them.
-            row_of: the row that each content had, -1 where it is new; what it has is zero, and no id counts as trained.
+            weights: weights by name, from `state_dict`.
+            row_of: previous row of each content; -1 for a new one, which gets no delta.
         """
         is_new = row_of < 0
         is_trained = weights["_is_trained"][row_of.clamp(min=0)] & ~is_new
         deltas = weights["_id_delta.weight"]
-        if len(deltas) == len(weights["_is_trained"]):  # a row a content
+        if len(deltas) == len(weights["_is_trained"]):  # a row for each content
             found = deltas[row_of.clamp(min=0)].masked_fill(is_new[:, None], 0)
         else:  # a row for each content with a delta
             found = deltas[rows_in_order(weights["_is_trained"])[row_of[is_trained]]]
         return {**weights, "_id_delta.weight": found, "_is_trained": is_trained}
 
     def _kept(self, rows: Int[Tensor, " contents"], probability: float) -> Float[Tensor, "contents 1"]:
-        """1 where a content keeps the part, 0 where it is dropped; all ones outside of training."""
+        """Draws 1 for contents that keep a part and 0 for those that lose it; all ones outside of training."""
         if not self.training or probability == 0:
             return torch.ones((rows.shape[0], 1), device=rows.device)
         return (torch.rand((len(rows), 1), device=rows.device) >= probability).float()
 
 
 def _part(size: int, dim: int) -> nn.Embedding:
-    """Rows as long as a unit vector; the row of code 0 is zero and stays so."""
+    """Creates an embedding whose rows have a norm of about 1; the row of code 0 is zero and stays zero."""
     embedding = nn.Embedding(size, dim, padding_idx=0)
     nn.init.normal_(embedding.weight, std=dim**-0.5)
     with torch.no_grad():
@@ -168,6 +168,6 @@ def _part(size: int, dim: int) -> nn.Embedding:
 
 
 def _mean_embedding(embedding: nn.Module, codes: Int[Tensor, "contents width"]) -> Float[Tensor, "contents dim"]:
-    """Mean over the codes that are there; zero where there is none."""
+    """Returns the mean embedding of the known codes; zero if there are none."""
     known = (codes != 0).sum(dim=1, keepdim=True).clamp(min=1)
     return embedding(codes).sum(dim=1) / known

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-adds of its audio encoder."""
+"""Size and cost of a network: number of parameters, and multiply-adds of its audio encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,12 @@ from towers.models.two_tower import TwoTower
 
 
 def description(two_tower: TwoTower, sounds: Sounds | None, crop_frames: int) -> str:
-    """One line for people.
+    """Returns a line that describes a network's size and cost.
 
     Args:
-        two_tower: the network.
-        sounds: what its audio encoder reads; null without sound.
-        crop_frames: frames of a sound that a step encodes.
+        two_tower: network.
+        sounds: inputs of its audio encoder; null without sound.
+        crop_frames: number of frames of a sound that a step encodes.
     """
     encoder = two_tower.audio_encoder
     total, own = parameters(two_tower), parameters(encoder)
@@ -30,15 +30,16 @@ def description(two_tower: TwoTower, sounds: Sounds | None, crop_frames: int) ->
 
 
 def parameters(module: nn.Module) -> int:
-    """Numbers that are trained."""
+    """Returns the number of trained parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 @torch.no_grad()
 def multiply_adds(encoder: AudioEncoder, records: Tensor) -> int:
-    """Cost of encoding `records` `[sounds, features, frames]` outside of training, in matrix products and convolutions.
+    """Returns the multiply-adds of matrix products and convolutions for encoding `records` outside of training.
 
-    torch counts two operations for each; it knows those of attention where that is not fused on a CPU.
+    `records` are `[sounds, features, frames]`. Torch counts two operations for each multiply-add, and counts those of
+    attention only if it is not fused.
     """
     was_training = encoder.training
     encoder.eval()

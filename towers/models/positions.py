@@ -1,4 +1,4 @@
-"""How a token knows its place in the history: classes with one constructor `(dim, num_heads, ...)` and two methods."""
+"""Position encodings of the user tower: classes with one constructor `(dim, num_heads, ...)` and two methods."""
 
 from abc import ABC, abstractmethod
 
@@ -10,31 +10,31 @@ from towers.errors import require_counts
 
 
 class Positions(nn.Module, ABC):
-    """Adds places to tokens, or turns queries and keys by them, or both."""
+    """Position encoding that is added to tokens, rotates queries and keys, or both."""
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "*batch tokens dim"], place: Int[Tensor, " tokens"]) -> Tensor:
-        """The tokens, knowing their places.
+        """Returns the tokens with their positions added.
 
         Args:
             x: tokens before the first block.
-            place: of each token in its own history, from 0, which is the listener's own token.
+            place: position of each token in its own history; 0 is the listener's own token.
         """
 
     @abstractmethod
     def rotation(self, place: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens pairs 2"] | None:
-        """Cosine and sine by which pairs of features of queries and keys are turned; None where they are not."""
+        """Returns cosines and sines that rotate pairs of features of queries and keys; None without rotation."""
 
 
 class Rotary(Positions):
-    """Scores depend on the distance alone, so lengths beyond training's are possible.
+    """Rotary position encoding (Su et al. 2021, arXiv 2104.09864, eq. 15).
 
-    Su et al. 2021, arXiv 2104.09864, eq. 15.
+    Attention scores depend only on distances, so histories may be longer than in training.
 
     Args:
         dim: width of the transformer.
         num_heads: attention heads; `dim / num_heads` is even.
-        base: of the geometric series of wavelengths; the longest is about `2 pi base` tokens.
+        base: base of the geometric series of wavelengths, the longest of which is about `2 pi base` tokens.
     """
 
     def __init__(self, dim: int, num_heads: int, base: float):
@@ -47,27 +47,27 @@ class Rotary(Positions):
         self._base = base
 
     def encode(self, x: Float[Tensor, "*batch tokens dim"], place: Int[Tensor, " tokens"]) -> Tensor:
-        """The tokens as they are."""
+        """Returns the tokens unchanged."""
         return x
 
     def rotation(self, place: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens pairs 2"]:
-        """Angles that grow with the place."""
+        """Returns cosines and sines of angles proportional to the position."""
         steps = torch.arange(0, self._head_dim, 2, device=place.device, dtype=torch.float32)
         angles = place.float()[:, None] * self._base ** (-steps / self._head_dim)
         return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
 
 class Learned(Positions):
-    """A trained vector for each place, added to the token (Kang and McAuley 2018, arXiv 1808.09781, section III-A).
+    """Trained vector for each position, added to the token (Kang and McAuley 2018, arXiv 1808.09781, section III-A).
 
-    Places are counted from the start: counted from the end, an event's place would change with every event that
-    follows, and no state could be read off a longer history. What stands beyond the last place shares its vector, so
-    longer histories are possible, but their order is known up to `max_length` alone.
+    Positions are counted from the start: if they were counted from the end, an event's position would change with every
+    later event, and one pass could not give the states at all events. Positions beyond `max_length` share the last
+    vector, so longer histories are possible, but the order of their later events is lost.
 
     Args:
         dim: width of the transformer.
-        num_heads: attention heads, which do not matter here.
-        max_length: events that have a place of their own.
+        num_heads: number of attention heads, not used here.
+        max_length: number of events with a position of their own.
     """
 
     def __init__(self, dim: int, num_heads: int, max_length: int):
@@ -78,9 +78,9 @@ class Learned(Positions):
         nn.init.normal_(self._vectors.weight, std=0.02)
 
     def encode(self, x: Float[Tensor, "*batch tokens dim"], place: Int[Tensor, " tokens"]) -> Tensor:
-        """The tokens, each with its place's vector added."""
+        """Returns the tokens with the vectors of their positions added."""
         return x + self._vectors(place.clamp(max=self._max_length))
 
     def rotation(self, place: Int[Tensor, " tokens"]) -> None:
-        """None: nothing is turned."""
+        """Returns None, as there is no rotation."""
         return

@@ -1,10 +1,10 @@
-"""Tables with a row a content: whole on every process, or divided by rows among the ranks of a training.
+"""Tables with a row per content: replicated on every process, or sharded by rows over the ranks of a training.
 
-A divided table stands as `torch.distributed.tensor` divides it (`Shard(0)` over all ranks: neighbours stay together,
-and the last ranks may have fewer rows). In a step only the rows that it meets travel, by all-to-all, and so do their
-gradients, back to where the rows stand. How many rows go where is known before a step begins, as every rank knows the
-contents of all (`towers.batch.Route`), so nobody waits for a device to learn it. Outside of steps, where all ranks ask
-for the same rows, torch's own row-wise embedding of a distributed tensor answers.
+A sharded table has the layout of `torch.distributed.tensor` (`Shard(0)` over all ranks: each rank has contiguous rows,
+and the last ranks may have fewer). A step only exchanges the rows that it uses, by all-to-all, and sends their
+gradients back. Every rank knows the contents of all ranks (`towers.batch.Route`), so the numbers of rows to exchange
+are known before the step begins, without a synchronisation. Outside of steps, where all ranks look up the same rows,
+torch's row-wise embedding of a distributed tensor is used.
 """
 
 from dataclasses import dataclass, replace
@@ -24,17 +24,17 @@ from towers.batch import Route, rows_of_rank
 from towers.errors import UserError
 
 ROWS_DRAWN_AT_ONCE = 4_096
-"""Rows whose first values come from one generator, so that they do not depend on how a table is divided."""
+"""Number of rows initialised from one generator, so that initial values do not depend on the number of ranks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """How the rows of one table are divided.
+    """The sharding of one table's rows.
 
     Args:
-        num_rows: of the table.
-        rank: of this process.
-        ranks: that share the table; with one nothing is sent.
+        num_rows: number of rows of the table.
+        rank: rank of this process.
+        ranks: number of ranks that share the table; with one, nothing is sent.
     """
 
     num_rows: int
@@ -43,17 +43,17 @@ class Division:
 
     @property
     def own(self) -> slice:
-        """Returns this rank's rows."""
+        """Slice of this rank's rows."""
         return rows_of_rank(self.num_rows, self.rank, self.ranks)
 
     @property
     def num_own(self) -> int:
-        """Returns the number of this rank's rows."""
+        """Number of this rank's rows."""
         return self.own.stop - self.own.start
 
     def spread(self, own: Float[Tensor, "own dim"]) -> Tensor:
-        """Returns this rank's rows as a part of the whole, which checkpoints write rank by rank; with one rank as they
-        are."""
+        """Returns this rank's rows as a shard of a distributed tensor, which checkpoints write rank by rank; with one
+        rank, the rows themselves."""
         if self.ranks == 1:
             return own
         shape = torch.Size((self.num_rows, *own.shape[1:]))
@@ -61,10 +61,10 @@ class Division:
         return DTensor.from_local(own, mesh, [Shard(0)], run_check=False, shape=shape, stride=_stride(shape))
 
     def part(self, table: Tensor) -> Tensor:
-        """Returns this rank's rows of a table that is whole, or spread.
+        """Returns this rank's rows of a table, which is whole or a distributed tensor.
 
         Raises:
-            UserError: it has another number of rows.
+            UserError: the table has another number of rows.
         """
         if len(table) != self.num_rows:
             raise UserError(
@@ -73,10 +73,10 @@ class Division:
             )
         if isinstance(table, DTensor):
             return table.to_local()
-        return table if self.ranks == 1 else table[self.own].clone()  # a view would keep the whole
+        return table if self.ranks == 1 else table[self.own].clone()  # a view would keep the whole table in memory
 
     def exchanged(self, owned: Float[Tensor, "sent dim"], route: Route) -> Float[Tensor, "received dim"]:
-        """Sends rows to the ranks that want them; the gradient goes the other way."""
+        """Sends rows to the ranks that need them; gradients are sent back."""
         if self.ranks == 1:
             return owned
         world = dist.group.WORLD
@@ -84,10 +84,10 @@ class Division:
         return all_to_all_single_autograd(owned, list(route.received), list(route.sent), world)
 
     def everywhere(self, own: Float[Tensor, "own dim"], rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows dim"]:
-        """Returns rows that all ranks ask for at the same time."""
+        """Returns rows that all ranks look up at the same time."""
         if self.ranks == 1:
             return own[rows]
-        spread = self.spread(own if len(own) else own.new_zeros(1, own.shape[1]))  # a look-up needs a row to point at
+        spread = self.spread(own if len(own) else own.new_zeros(1, own.shape[1]))  # the lookup fails on an empty shard
         assert isinstance(spread, DTensor)
         asked = DTensor.from_local(rows, spread.device_mesh, [Replicate()], run_check=False)
         found = embedding(asked, spread)
@@ -99,17 +99,19 @@ class Division:
 class IdTable(Protocol):
     """A trained vector for the id of a content."""
 
-    @property
-    def weight(self) -> Tensor:
-        """Returns this process's rows."""
+    def own_rows(self) -> Tensor:
+        """Returns this process's rows, the parameter itself.
+
+        A method, since from Python 3.12 on a protocol's check does not see the parameters of a module.
+        """
         ...
 
     def __call__(self, rows: Int[Tensor, " contents"], route: Route | None) -> Float[Tensor, "contents dim"]:
         """Returns the vectors of contents.
 
         Args:
-            rows: of contents.
-            route: how a step's rows travel; null outside of steps.
+            rows: content rows.
+            route: exchange of a step's rows; null outside of steps.
         """
         ...
 
@@ -118,60 +120,60 @@ class IdTable(Protocol):
         ...
 
     def admit(self, has_row: Bool[Tensor, " contents"]) -> None:
-        """Makes room for weights of which these contents have a row; what stood there may be lost."""
+        """Resizes the table for weights in which these contents have a row; current values may be lost."""
         ...
 
 
 @runtime_checkable
 class Rows(Protocol):
-    """How tables with a row a content stand in the processes of a training."""
+    """Layout of tables with a row per content over the processes of a training."""
 
     def ids(self, has_row: Bool[Tensor, " contents"], dim: int) -> IdTable:
         """Returns a module that is an `IdTable`.
 
         Args:
-            has_row: of which contents the vectors matter.
-            dim: of the vectors.
+            has_row: contents whose vectors are needed.
+            dim: dimension of the vectors.
         """
         ...
 
     def division(self, num_rows: int) -> Division | None:
-        """Returns how a table is divided; null: it is whole on every process."""
+        """Returns the sharding of a table; null if every process has the whole table."""
         ...
 
 
 class Whole:
-    """Every process has every row; gradients are dense, and summed whole.
+    """Layout in which every process has every row; gradients are dense, and whole tables of them are summed.
 
     Args:
-        rank: of this process.
-        ranks: of the training.
+        rank: rank of this process.
+        ranks: number of ranks of the training.
     """
 
     def __init__(self, rank: int, ranks: int):
         del rank, ranks
 
     def ids(self, has_row: Bool[Tensor, " contents"], dim: int) -> IdTable:
-        """Makes a row a content, whether it has events or not: so it has been in every checkpoint."""
+        """Makes a row for every content, with or without events, as in all earlier checkpoints."""
         return WholeIds(len(has_row), dim)
 
     def division(self, num_rows: int) -> Division | None:
-        """Gives null: it is whole."""
+        """Returns null, as every process has the whole table."""
         return None
 
 
 WHOLE = Whole(rank=0, ranks=1)
-"""As tables stand in a process that works alone."""
+"""Layout of tables in a single process."""
 
 
 class Divided:
-    """Every rank has its share of the rows; gradients and steps of the optimiser are of the rows that a step meets.
+    """Layout in which every rank has a shard of the rows; gradients and optimiser steps only cover a step's rows.
 
-    With one process it is the table without its dense gradient.
+    With one process, the table is whole, but has no dense gradient.
 
     Args:
-        rank: of this process.
-        ranks: of the training.
+        rank: rank of this process.
+        ranks: number of ranks of the training.
     """
 
     def __init__(self, rank: int, ranks: int):
@@ -188,19 +190,23 @@ class Divided:
 
 
 class WholeIds(nn.Embedding):
-    """A row a content, with a dense gradient.
+    """Id table with a row for every content and a dense gradient.
 
     Args:
-        num_contents: rows.
-        dim: of a row.
+        num_contents: number of rows.
+        dim: dimension of a row.
     """
 
     def __init__(self, num_contents: int, dim: int):
         super().__init__(num_contents, dim)
         nn.init.normal_(self.weight, std=dim**-0.5)
 
+    def own_rows(self) -> Tensor:
+        """Returns all rows."""
+        return self.weight
+
     def forward(self, input: Int[Tensor, " contents"], route: Route | None = None) -> Float[Tensor, "contents dim"]:
-        """Returns the vectors of contents; all rows are here."""
+        """Returns the vectors of contents; the route is not used, as this process has all rows."""
         return super().forward(input)
 
     @torch.no_grad()
@@ -213,15 +219,15 @@ class WholeIds(nn.Embedding):
 
 
 class DividedIds(nn.Module):
-    """This rank's rows of a table, and the gradient of those that the step behind has met.
+    """This rank's shard of an id table, and the gradient of the rows that the last step used.
 
-    The parameter asks for no gradient: autograd's would be as large as the table. Each look-up of a step remembers the
-    rows that were sent out, as they were, and these gather the gradient (`gradient`).
+    The parameter requires no gradient, because autograd's would be as large as the table. Instead, each lookup of a
+    step keeps the tensor of rows that were sent out, which accumulates their gradient (`gradient`).
 
     Args:
         has_row: contents that have a row; the vectors of others are zero.
-        dim: of a row.
-        division: of the rows.
+        dim: dimension of a row.
+        division: sharding of the rows.
     """
 
     def __init__(self, has_row: Bool[Tensor, " contents"], dim: int, division: Division):
@@ -233,8 +239,12 @@ class DividedIds(nn.Module):
         self.weight = nn.Parameter(_drawn(division, dim, seed), requires_grad=False)
         self._met: list[tuple[Tensor, Tensor]] = []
 
+    def own_rows(self) -> Tensor:
+        """Returns this rank's rows."""
+        return self.weight
+
     def forward(self, rows: Int[Tensor, " contents"], route: Route | None = None) -> Float[Tensor, "contents dim"]:
-        """Returns the vectors of this rank's contents of a step; without a route of contents that all ranks ask for."""
+        """Returns the vectors of this rank's contents of a step; without a route, those that all ranks look up."""
         if route is None:
             if not self.division.num_rows:
                 return self.weight.new_zeros(len(rows), self.weight.shape[1])
@@ -249,16 +259,16 @@ class DividedIds(nn.Module):
 
     @torch.no_grad()
     def set(self, rows: Int[Tensor, " contents"], vectors: Float[Tensor, "contents dim"]) -> None:
-        """Sets the vectors of contents that have a row; in a process that has all rows."""
+        """Sets the vectors of contents that have a row; only in a process that has all rows."""
         assert self.division.ranks == 1
         places = self.row_of[rows]
         has_row = places >= 0
         self.weight[places[has_row]] = vectors[has_row]
 
     def admit(self, has_row: Bool[Tensor, " contents"]) -> None:
-        """Makes room for weights of which these contents have a row; what stood there is lost where they are others.
+        """Resizes the table for weights in which these contents have a row; current values are lost if they differ.
 
-        The parameter stays the same object, so that an optimiser which knows it goes on to.
+        The parameter stays the same object, so that an optimiser keeps its reference.
         """
         row_of = rows_in_order(has_row.to(self.row_of.device))
         if torch.equal(row_of, self.row_of):
@@ -269,10 +279,10 @@ class DividedIds(nn.Module):
         self.forget()
 
     def gradient(self) -> tuple[Int[Tensor, " met"], Float[Tensor, "met dim"]] | None:
-        """Returns this rank's rows that were met since `forget`, each once, and their gradient, which may be changed.
+        """Returns this rank's rows used since `forget`, each once, and their gradient, which may be changed.
 
-        It is the sum over ranks already. A step meets every content once; where there were several steps, their
-        gradients are added up. Null where nothing was looked up.
+        The gradient is already summed over ranks. A step uses every content once; gradients of several steps are added
+        up. Null if nothing was looked up.
         """
         if not self._met:
             return None
@@ -289,12 +299,12 @@ class DividedIds(nn.Module):
         return rows, owned.grad
 
     def forget(self) -> None:
-        """Lets go of the gradient."""
+        """Discards the gradient."""
         self._met = []
 
 
 def rows_in_order(has_row: Bool[Tensor, " contents"]) -> Int[Tensor, " contents"]:
-    """Returns which row of a table each content has, int32; -1 where it has none.
+    """Returns the table row of each content, int32; -1 if it has none.
 
     >>> rows_in_order(torch.tensor([True, False, True])).tolist()
     [0, -1, 1]
@@ -307,7 +317,7 @@ def _gradient_of(owned: Tensor) -> Tensor:
 
 
 def _drawn(division: Division, dim: int, seed: int) -> Float[Tensor, "own dim"]:
-    """Draws first values of this rank's rows, the same however the table is divided."""
+    """Draws initial values of this rank's rows, which do not depend on the sharding."""
     own = torch.empty(division.num_own, dim)
     first, last = division.own.start, division.own.stop
     for start in range(first - first % ROWS_DRAWN_AT_ONCE, last, ROWS_DRAWN_AT_ONCE):
@@ -324,6 +334,6 @@ def _stride(shape: torch.Size) -> tuple[int, ...]:
 
 @cache
 def mesh_of_all(device_type: str, ranks: int) -> DeviceMesh:
-    """Returns all ranks in a row; made once, by all ranks together."""
+    """Returns the one-dimensional mesh of all ranks; created once, by all ranks together."""
     assert dist.get_world_size() == ranks
     return DeviceMesh(device_type, list(range(ranks)))

@@ -1,4 +1,4 @@
-"""Both towers and the audio encoder, put together. Training and export see this and not the parts."""
+"""The complete network of both towers and the audio encoder, which training and export use."""
 
 import torch
 from jaxtyping import Float, Int
@@ -12,12 +12,12 @@ from towers.models.user_tower import UserTower
 
 
 class TwoTower(nn.Module):
-    """Listeners and contents in one space: the inner product of unit vectors is affinity.
+    """Network that maps listeners and contents into one space, where affinity is the inner product of unit vectors.
 
     Args:
-        audio_encoder: log-mel `[sounds, n_mels, frames]` to `[sounds, audio_dim]`, with an attribute `dim`.
-        content_tower: contents to unit vectors.
-        user_tower: histories to unit vectors.
+        audio_encoder: encoder of log-mel `[sounds, n_mels, frames]` to `[sounds, audio_dim]`, with an attribute `dim`.
+        content_tower: encoder of contents to unit vectors.
+        user_tower: encoder of histories to unit vectors.
     """
 
     def __init__(self, audio_encoder: AudioEncoder, content_tower: ContentTower, user_tower: UserTower):
@@ -32,13 +32,13 @@ class TwoTower(nn.Module):
         return self.content_tower.dim
 
     def encode_contents(self, contents: ContentBatch) -> Float[Tensor, "contents dim"]:
-        """Unit vectors."""
+        """Returns unit vectors of contents."""
         return self.content_tower(contents)
 
     def encode_histories(
         self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Unit vectors of the listener before every event, and after the last (tokens = length + 1)."""
+        """Returns unit vectors of the listener before every event, and after the last (tokens = length + 1)."""
         return self.user_tower(*_events(histories, content_vectors, None), histories.user_codes)
 
     def encode_states(
@@ -47,12 +47,12 @@ class TwoTower(nn.Module):
         content_vectors: Float[Tensor, "contents dim"],
         positions: Int[Tensor, " positions"],
     ) -> Float[Tensor, "positions dim"]:
-        """The vectors of `encode_histories` at some positions; on real tokens alone where the device does so faster.
+        """Returns the vectors of `encode_histories` at some positions, with packed tokens if that is faster.
 
         Args:
-            histories: of the listeners.
-            content_vectors: into which `histories.content_index` points.
-            positions: flat, `listener * tokens + event`.
+            histories: histories of the listeners.
+            content_vectors: vectors to which `histories.content_index` refers.
+            positions: flat positions, `listener * tokens + event`.
         """
         packing = histories.packing if self.user_tower.packs(content_vectors.device) else None
         events = _events(histories, content_vectors, packing)
@@ -61,7 +61,7 @@ class TwoTower(nn.Module):
     def encode_users(
         self, histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"]
     ) -> Float[Tensor, "batch dim"]:
-        """Unit vectors of the listeners after their last event."""
+        """Returns unit vectors of the listeners after their last event."""
         tokens = histories.action.shape[1] + 1
         first = torch.arange(len(histories.action), device=histories.action.device) * tokens
         return self.encode_states(histories, content_vectors, first + histories.lengths)
@@ -70,7 +70,7 @@ class TwoTower(nn.Module):
 def _events(
     histories: HistoryBatch, content_vectors: Float[Tensor, "contents dim"], packing: Packing | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Vectors, actions, elapsed buckets, played buckets and contexts, of padded events or of packed ones."""
+    """Returns vectors, actions, elapsed buckets, played buckets and contexts of padded or packed events."""
 
     def laid_out(column: Int[Tensor, "batch length"]) -> Int[Tensor, "*events"]:
         return column if packing is None else column.flatten().index_select(0, packing.events)

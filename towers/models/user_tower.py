@@ -1,7 +1,7 @@
-"""A listening history to unit vectors: a causal transformer. Knows nothing of ids or stores.
+"""User tower: a causal transformer from a listening history to unit vectors. It is independent of ids and stores.
 
-batch: listeners. length: events. tokens: length + 1, the listener's own token first. events: `batch length` where
-histories are padded, all events one after the other where they are packed.
+Axes: batch: listeners. length: events. tokens: length + 1, the listener's own token first. events: `batch length` if
+histories are padded, all events concatenated if they are packed.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,24 +25,24 @@ ROTARY = partial(Rotary, base=10_000.0)
 
 
 class UserTower(nn.Module):
-    """State `i` has seen the listener's features and the events before `i`, and predicts event `i`.
+    """Causal transformer over events; state `i` reads the listener's features and the events before `i`.
 
-    Padding stands on the right, where the causal mask hides it from every event. Packed histories have none; both
-    layouts give the same states.
+    State `i` predicts event `i`. Padding is on the right, where the causal mask hides it from every event. Packed
+    histories have no padding; both layouts give the same states.
 
     Args:
         user_vocabulary_sizes: number of codes of each listener column, 0 (unknown) included.
         num_contexts: number of codes of the context, 0 included.
-        content_dim: of the content vectors.
+        content_dim: dimension of the content vectors.
         dim: width of the transformer.
-        num_layers: transformer blocks.
-        num_heads: attention heads; divides `dim`.
-        dropout: of embeddings, and of what attention and feed-forward layers add.
+        num_layers: number of transformer blocks.
+        num_heads: number of attention heads; divides `dim`.
+        dropout: dropout probability of embeddings, and of the outputs of attention and feed-forward layers.
         event_dropout: probability that an event of the history loses its content in training.
-        window: events that a state looks back on in each block, its listener besides; None = all. Several blocks reach
-            further together.
-        block: takes `dim`, `num_heads` and `dropout`.
-        positions: takes `dim` and `num_heads`.
+        window: number of events to which a state attends in each block, beside the listener's token; None: all.
+            Stacked blocks reach further back.
+        block: constructor of a block, which takes `dim`, `num_heads` and `dropout`.
+        positions: constructor of the position encoding, which takes `dim` and `num_heads`.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class UserTower(nn.Module):
         self._blocks = nn.ModuleList(block(dim=dim, num_heads=num_heads, dropout=dropout) for _ in range(num_layers))
         self._norm = nn.LayerNorm(dim)
         self._out = nn.Linear(dim, content_dim)
-        # Unit vectors have components of size dim ** -0.5; the first layer brings them to the size of the rest.
+        # Components of unit vectors are of order dim ** -0.5; this scales them to order 1.
         self._content_scale = content_dim**0.5
         self._event_dropout = event_dropout
         self._window = window
         self._head_dim = dim // num_heads
 
     def row_tables(self, user_columns: Sequence[str]) -> dict[str, str]:
-        """Names of parameters with a row a value of a vocabulary -> its name.
+        """Returns, by parameter name, the vocabulary of each parameter that has a row per value of a vocabulary.
 
         Args:
             user_columns: names of the listeners' features, in their order.
@@ -101,12 +101,12 @@ class UserTower(nn.Module):
         context: Int[Tensor, "batch length"],
         user_codes: Int[Tensor, "batch columns"],
     ) -> Float[Tensor, "batch tokens content_dim"]:
-        """Unit vectors: the listener before every event, and after the last.
+        """Returns unit vectors of the listener before every event, and after the last.
 
         Args:
-            content_vectors: of the events' contents; zeros where an event has none.
+            content_vectors: vectors of the events' contents; zeros for an event without content.
             action: index into `schema.ACTIONS`.
-            elapsed: bucket of the time since the event before.
+            elapsed: bucket of the time since the previous event.
             played: bucket of the played fraction.
             context: code of the context.
             user_codes: codes of the listener's features.
@@ -124,17 +124,17 @@ class UserTower(nn.Module):
         positions: Int[Tensor, " positions"],
         packing: Packing | None,
     ) -> Float[Tensor, "positions content_dim"]:
-        """The vectors of `forward` at some positions alone, so that the last norm and matrix run on no others.
+        """Returns the vectors of `forward` at some positions, computing the last norm and projection only there.
 
         Args:
-            content_vectors: as `forward` takes them, or of packed events.
-            action: likewise.
-            elapsed: likewise.
-            played: likewise.
-            context: likewise.
+            content_vectors: vectors of padded events as in `forward`, or of packed events.
+            action: actions, padded or packed.
+            elapsed: time buckets, padded or packed.
+            played: played-fraction buckets, padded or packed.
+            context: context codes, padded or packed.
             user_codes: codes of the listener's features.
-            positions: flat positions in padded histories, `listener * tokens + event`, packed or not.
-            packing: where events are packed.
+            positions: flat positions in padded histories, `listener * tokens + event`, also if events are packed.
+            packing: layout of packed events; None if they are padded.
         """
         groups = None
         if packing is not None and content_vectors.device.type == "cpu":
@@ -144,7 +144,7 @@ class UserTower(nn.Module):
         return self._project(x.flatten(0, -2).index_select(0, rows))
 
     def packs(self, device: torch.device) -> bool:
-        """Whether packed histories are the faster ones there."""
+        """Returns whether packed histories are faster than padded ones on the device."""
         if device.type == "cpu":
             return not torch.compiler.is_compiling()  # lengths are read, which an export cannot
         return self._window is None and self._head_dim % 8 == 0 and has_packed_kernel(device)
@@ -157,7 +157,7 @@ class UserTower(nn.Module):
         packing: Packing | None,
         groups: tuple[tuple[int, int], ...] | None = None,
     ) -> Tensor:
-        """Tokens after the last block, `[batch, tokens, dim]` or `[packed tokens, dim]`."""
+        """Returns the tokens after the last block, `[batch, tokens, dim]` or `[packed tokens, dim]`."""
         events, users = self._events(content_vectors, codes), self._users(user_codes)
         if packing is None:
             x = torch.cat([users[:, None], events], dim=1)

@@ -1,4 +1,4 @@
-"""Turns what somebody names, ids and titles, into a `Request`: the same for the command line, Python and HTTP."""
+"""Turns ids and titles into a `Request`, in the same way for the command line, Python and HTTP."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -42,26 +42,26 @@ def request_of(
     today: date | None = None,
     asked: Mapping[str, Any] | None = None,
 ) -> Request:
-    """The request; what is not given is empty.
+    """Builds a request; what is not given is empty.
 
     Args:
-        shared: of the export that is asked.
+        shared: shared parts of the export's lists.
         users: ids of listeners.
-        history: of somebody new, who comes after the listeners.
-        features: of somebody new.
+        history: history of a new listener, who is placed after `users`.
+        features: features of a new listener.
         partners: ids or titles of artists or playlists that take part in a blend.
-        curators: that take part in one.
-        left_out: ids of members that are left out.
-        contents: ids or titles that the list goes on from.
+        curators: curators that take part in a blend.
+        left_out: ids of members of a blend that are left out.
+        contents: ids or titles that the list starts from.
         minus: ids or titles that are subtracted.
-        to: where a journey leads: an id, the name of a region, or a title.
-        shown: ids of what earlier lists showed; what the export does not know is passed over.
-        pool: a YAML file, the id of an editor's playlist, what a YAML file would say, or a pool that is made already.
-        today: on which the pool is to be open; null: the day of the export's last event, or the present one.
+        to: destination of a journey: an id, the name of a region, or a title.
+        shown: ids of what earlier lists showed; ids that the export does not know are ignored.
+        pool: a YAML file, the id of an editors' playlist, the contents of such a YAML file, or a built pool.
+        today: day on which the pool has to be open; null: the day of the export's last event, or the present day.
         asked: fields of `Query`, by name, with rows in the place of ids.
 
     Raises:
-        UserError: an id or a region that the export does not know, or a pool that is wrong or not open.
+        UserError: the export does not know an id or a region, or the pool is invalid or not open.
     """
     export = shared.export
     listeners = [Listener.of(export, user=user) for user in users]
@@ -100,7 +100,7 @@ def _pool(shared: Shared, pool: str | Pool | Mapping[str, Any]) -> Pool:
 
 
 def _weights(export: Export, opened: OpenPool | None, pool: str | Pool | Mapping[str, Any] | None) -> Weights | None:
-    """Those beside the pool's file, where somebody has written them."""
+    """Reads the weights beside the pool's file; null where there are none."""
     if opened is None or not isinstance(pool, str) or not pool.endswith(POOL_ENDINGS):
         return None
     path = weights_path(Path(pool))
@@ -108,8 +108,8 @@ def _weights(export: Export, opened: OpenPool | None, pool: str | Pool | Mapping
 
 
 def fit_missing_weights(shared: Shared, pool: str | Pool | Mapping[str, Any], today: date | None) -> None:
-    """Fits the weights of a pool that asks for a floor, and writes them beside its file, unless they are there for this
-    pool and this version; of a pool without a file or a floor nothing is done. Raises as `request_of`."""
+    """Fits the weights of a pool that asks for a floor, and writes them beside its file, unless weights for this pool
+    and this version are there. A pool without a file or a floor is left alone. Raises as `request_of`."""
     if isinstance(pool, str) and pool.endswith(POOL_ENDINGS):
         opened = OpenPool.of(shared.export, _pool(shared, pool), today or shared.export.last_day)
         if opened.pool.floor > 0:
@@ -129,11 +129,10 @@ def query_fields(
     released_by: date | str | None = None,
     skip_cooldown_days: int | float | None = None,
 ) -> dict[str, Any]:
-    """What a request asks of its query: the fields that are given, with rows in the place of ids or titles; null is not
-    given.
+    """Returns the given fields of a query, with rows in the place of ids or titles; null means not given.
 
     Raises:
-        UserError: an unknown id or kind, or a day that is none.
+        UserError: an unknown id or kind, or an invalid day.
     """
     fields = {
         "k": k,

@@ -1,8 +1,8 @@
-"""Everybody's lists of one kind, in files: streamed, in parallel processes, and gone on with after a kill.
+"""Lists of one kind for all listeners, in files: streamed, made in parallel processes, and resumed after a kill.
 
-Listeners are spread over a fixed number of parts by their ids. A part is one Parquet file, which is there whole or not
-at all, with a signature of all that decides what is in it; one that is there with the same signature is left alone. A
-list is the one that is made for its listener alone.
+Listeners are spread over a fixed number of parts by their ids. A part is one Parquet file, written atomically, with a
+signature of all that decides its contents; a file with the right signature is left alone. Each list equals the one that
+is made for its listener alone.
 """
 
 import time
@@ -29,28 +29,28 @@ from towers.policies.weeks import monday_of
 from towers.retrieval.export import Export
 
 BLOCK = 512
-"""Listeners whose lists are written at once, and read at once when one of them is wanted."""
+"""Number of listeners whose lists are written at once; a reader of one list reads as many."""
 Progress = Callable[[str, int, int, str], None]
-"""Is told a stage, how many lists of how many are made, and how fast."""
+"""Function that is given a stage, the number of lists made, the number of all lists, and the speed in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What everybody's lists are made by.
+    """Settings of the lists of all listeners.
 
     Args:
         export: folder of a version.
-        kind: of list, for one listener.
+        kind: kind of list, for one listener.
         week: ISO week of the lists.
-        folder: of all lists; these come into `folder/KIND/WEEK`.
-        lists: folder that earlier weeks' lists are read from, most often the same.
+        folder: folder of all lists; these are written to `folder/KIND/WEEK`.
+        lists: folder that earlier weeks' lists are read from, usually the same.
         parts: number of files.
-        pool: of an editor, as `request_of`.
-        today: on which the pool is to be open, as `request_of`.
+        pool: an editors' pool, as in `request_of`.
+        today: day on which the pool has to be open, as in `request_of`.
         asked: fields of `Query`, with rows in the place of ids.
 
     Raises:
-        UserError: no part, or a week that is none.
+        UserError: `parts` is below 1, or the week is invalid.
     """
 
     export: Path
@@ -70,28 +70,28 @@ class Batch:
 
     @property
     def of_week(self) -> Path:
-        """The folder of the lists."""
+        """The folder of the week's lists."""
         return self.folder / name_of(self.kind) / self.week
 
     def path(self, part: int) -> Path:
-        """The file of a part."""
+        """Returns the file of a part."""
         return self.of_week / part_name(part, self.parts)
 
     @property
     def shown(self) -> Shown:
-        """The earlier lists that count."""
+        """The earlier weeks' lists that count."""
         return Shown(self.lists, name_of(self.kind), self.week, weeks_apart(self.kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What became of a batch.
+    """Result of writing a batch.
 
     Args:
-        folder: of the files.
-        made: parts that were made.
-        kept: parts that were there already.
-        lists: that were made.
+        folder: folder of the files.
+        made: number of parts that were made.
+        kept: number of parts that were there already.
+        lists: number of lists that were made.
     """
 
     folder: Path
@@ -104,8 +104,8 @@ class Maker:
     """Makes the parts of a batch from an opened export.
 
     Args:
-        batch: what is to be made.
-        export: of it, opened.
+        batch: settings of the lists.
+        export: the opened export of the batch.
 
     Raises:
         UserError: as `request_of`.
@@ -121,11 +121,11 @@ class Maker:
         return np.fromiter((part_of(user_id, parts) for user_id in users), np.int64, len(users))
 
     def num_lists(self, parts: Sequence[int]) -> int:
-        """How many listeners are in some parts."""
+        """Returns the number of listeners in the given parts."""
         return int(np.isin(self._part_of_row, parts).sum())
 
     def signature(self, part: int) -> str:
-        """A digest of everything that decides which lists a part holds: export, settings, week, pool, earlier lists."""
+        """Returns a digest of all that decides the lists of a part: export, settings, week, pool, earlier lists."""
         batch, pool = self._batch, self._request.pool
         return digest_of(
             {
@@ -141,7 +141,7 @@ class Maker:
         )
 
     def write(self, part: int, count: Count) -> None:
-        """Writes a part; `count` is given how many lists were made since it was last."""
+        """Writes a part; `count` is called with the number of lists made since its last call."""
         rows = np.flatnonzero(self._part_of_row == part).tolist()
         rows.sort(key=self._export.user_ids.__getitem__)
         shown = self._batch.shown.of_part(self._export, part, self._batch.parts)
@@ -160,18 +160,18 @@ class Maker:
 
 
 def write_lists(batch: Batch, export: Export, workers: int = 1, progress: Progress | None = None) -> Written:
-    """Writes everybody's lists, as far as they are not there yet.
+    """Writes the lists of all listeners, except parts that are there already.
 
-    Where the pool asks for a floor and has no weights beside it for this version, they are fitted first.
+    Weights of a pool that asks for a floor, if none for this version are beside it, are fitted first.
 
     Args:
-        batch: what is to be made.
-        export: of it, opened; each process opens it again.
-        workers: processes; with one all is made in this.
-        progress: is told how far it is.
+        batch: settings of the lists.
+        export: the opened export of the batch; each worker process opens it again.
+        workers: number of processes; 1: all is done in this process.
+        progress: called with the progress.
 
     Raises:
-        UserError: as `request_of`, `run_tasks` and the kind of list; parts that were made by then stay.
+        UserError: as `request_of`, `run_tasks` and the kind of list; parts made so far are kept.
     """
     if batch.pool is not None:
         if progress is not None:
@@ -193,7 +193,7 @@ def write_lists(batch: Batch, export: Export, workers: int = 1, progress: Progre
 
 
 def worker_of(batch: Batch) -> Worker:
-    """Opens the export, in whichever process, and gives what makes a part."""
+    """Opens the export in the present process, and returns a function that makes a part."""
     return Maker(batch, Export(batch.export, check_files=False)).write
 
 

@@ -1,11 +1,11 @@
-"""Contents chosen so that a list holds styles in the shares in which its listener plays them.
+"""Calibrated lists: contents chosen so that a list has styles in the shares in which its listener plays them.
 
-Styles are given as shares: a row for each content that sums to 1, or to 0 where nothing is known of its style. What is
-missing to 1 counts as a style of its own, "unknown", on both sides, so that contents without any style come in the
-share that they have in the history and are not squeezed out.
+Styles are given as shares: a row for each content that sums to 1, or to 0 where its style is not known. What is missing
+to 1 counts as a style of its own, "unknown", on both sides, so that contents without any style appear in the share that
+they have in the history and are not squeezed out.
 
-`by_greedy` is the paper's way, and of the whole list the better of the two where it was measured
-(`benchmarks/playlists/calibration.py`): at an equal divergence it costs less. `by_flow` has no weight to be chosen.
+`by_greedy` is the method of Steck 2018; over whole lists it is the better of the two where they were measured
+(`benchmarks/playlists/calibration.py`): it costs less at an equal divergence. `by_flow` has no weight to choose.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from scipy.optimize import linear_sum_assignment
 from towers.features.calibration import ALPHA
 
 LEAST_OF_LARGEST = 0.5
-"""A content may take a place of a style that has at least so much of its largest share: shares that are guessed from
-neighbours are small for many styles."""
+"""A content may fill a place of a style whose share in it is at least this part of its largest share: shares that are
+guessed from neighbours are small for many styles."""
 
 
 def listener_mix(
@@ -26,12 +26,12 @@ def listener_mix(
     age: Float[np.ndarray, " chosen"] | None = None,
     half_life: float | None = None,
 ) -> Float[np.ndarray, " styles"]:
-    """The share of each style in what a listener chose; sums to less than 1 where styles are unknown, to 0 of nothing.
+    """Returns the share of each style in a history; sums to less than 1 where styles are unknown, to 0 without choices.
 
     Args:
-        shares: styles of each content that they chose, repeats included.
-        age: of each of these choices, in days, or in choices since then; null: as many as came after it.
-        half_life: after so much age a choice counts half; null: all count alike.
+        shares: styles of each content that the listener chose, repeats included.
+        age: age of each of these choices, in days or in later choices; null: the number of later choices.
+        half_life: age at which a choice counts half; null: all count equally.
     """
     if not len(shares):
         return np.zeros(shares.shape[1])
@@ -43,11 +43,11 @@ def listener_mix(
 
 
 def places_of(p: Float[np.ndarray, " styles"], k: int) -> Int[np.ndarray, " styles"]:
-    """How many of `k` places each style gets: the largest remainders; of equal ones the first.
+    """Returns how many of `k` places each style gets, by largest remainders; ties go to the first.
 
     Args:
-        p: shares, sum 1.
-        k: places.
+        p: shares, which sum to 1.
+        k: number of places.
 
     >>> places_of(np.array([0.5, 0.3, 0.2]), 4).tolist()
     [2, 1, 1]
@@ -66,19 +66,19 @@ def by_flow(
     k: int,
     miss: float | None = None,
 ) -> Int[np.ndarray, " k"]:
-    """The `k` candidates of the highest total utility that fill each style's places (`places_of`), best first.
+    """Returns the `k` candidates of the highest total utility that fill each style's places (`places_of`), best first.
 
-    A content of several styles fills a place of one of them, whichever serves the list best: a minimum-cost flow, here
-    as an assignment of contents to places. As many places as can be are filled by their own style, and the others by
-    the best of what is left.
+    A content of several styles fills a place of one of them, the one that serves the list best: a minimum-cost flow,
+    solved as an assignment of contents to places. As many places as possible are filled by their own style, the others
+    by the best of the remaining contents.
 
     Args:
         u: utilities.
         s: styles of the candidates, see above.
-        p: styles that the list is to have, sum 1 or less; of sum 0 the best are chosen, whatever their styles.
+        p: styles that the list is to have, sum 1 or less; if the sum is 0, the best are chosen regardless of style.
         k: length of the list; less where there are fewer candidates.
         miss: utility that a place of the wrong style costs: the smaller, the more a good content of another style may
-            take it. Null: more than any utility is worth.
+            take it. Null: more than any difference in utility.
     """
     k = min(k, len(u))
     if p.sum() <= 0 or k == 0:
@@ -102,28 +102,30 @@ def by_greedy(
     of_whole: bool = False,
     bars: Callable[[int], Int[np.ndarray, " barred"]] | None = None,
 ) -> Int[np.ndarray, " picks"]:
-    """`k` candidates, added one by one, each as it raises (1 - weight) sum of u - weight KL(p || q~) most.
+    """Returns `k` candidates, added one by one, each the one that raises (1 - weight) sum of u - weight KL(p || q~)
+    most.
 
-    Steck 2018, "Calibrated recommendations", equation 7 and the greedy way below it, which gets at least 1 - 1/e of the
-    best value. In the order in which they were added.
+    This is equation 7 of Steck 2018, "Calibrated recommendations", with the greedy algorithm below it, which reaches at
+    least 1 - 1/e of the best value. The result is in the order of addition.
 
     Args:
         u: utilities.
         s: styles of the candidates, see above.
-        p: styles that the list is to have, sum 1 or less; of sum 0 the best are chosen, whatever their styles.
+        p: styles that the list is to have, sum 1 or less; if the sum is 0, the best are chosen regardless of style.
         k: length of the list; less where there are fewer candidates, or all others are barred.
         weight: lambda, 0 (utility alone) to 1 (styles alone).
         alpha: as in `features.calibration.kl_terms`, above 0.
-        of_whole: whether q is the share among all k places from the first on, instead of among those filled so far, as
-            in the paper. Where each content has one style, the list is then the best of all: what one more of a style
-            adds falls with every one, whatever else was added.
-        bars: is told each candidate that is chosen and says which others cannot come beside it; null: all can.
+        of_whole: whether q is the share among all k places, instead of among those filled so far, as in the paper.
+            Where each content has one style, the list is then the best of all: the gain of one more content of a style
+            falls with each one, independently of other styles.
+        bars: function that is given each chosen candidate and returns the others that may not be beside it; null: all
+            may.
     """
     k = min(k, len(u))
     wanted = with_unknown(p) if p.sum() > 0 else np.zeros(len(p) + 1)
     has_share = wanted > 0
     wanted, of = wanted[has_share], with_unknown(s)[:, has_share]
-    # Only the styles of a content change by adding it, and it has few: what it does to others is the same for all.
+    # Only the styles of a content change by adding it, and it has few: its effect on the others is the same for all.
     contents, styles = np.nonzero(of)
     own = of[contents, styles]
     worth, counts, chosen = (1 - weight) * u, np.zeros(len(wanted)), np.zeros(k, np.int64)
@@ -143,6 +145,6 @@ def by_greedy(
 
 
 def with_unknown(shares: Float[np.ndarray, "*lists styles"]) -> Float[np.ndarray, "*lists styles_and_one"]:
-    """The shares and, last, what is missing to a sum of 1."""
+    """Returns the shares with one more column, what is missing to a sum of 1."""
     missing = np.maximum(1 - shares.sum(axis=-1, keepdims=True, dtype=np.float64), 0.0)
     return np.concatenate([shares, np.where(missing < 1e-6, 0.0, missing)], axis=-1)

@@ -1,4 +1,4 @@
-"""The contents that a list for somebody may be chosen from: the same for every kind of list."""
+"""Contents that a list for a listener may be chosen from, the same for every kind of list."""
 
 import numpy as np
 from jaxtyping import Int
@@ -8,25 +8,26 @@ from towers.retrieval.query import Query, allowed
 from towers.retrieval.search import EXACT_BELOW
 
 PER_TASTE = 300
-"""Nearest contents that each taste brings, of a large catalogue."""
+"""Number of nearest contents that each taste contributes, in a large catalogue."""
 LATELY = 50
-"""Contents that the listener chose last, whose neighbours by co-listening come too."""
+"""Number of the listener's latest choices whose neighbours by co-listening are added."""
 MOST_PLAYED = 200
-"""Contents that everybody plays of late, which come too."""
+"""Number of contents most played lately by all listeners that are added."""
 
 
 def candidates(listener: Listener, query: Query) -> Int[np.ndarray, " candidates"]:
-    """Rows of contents that may come and are worth a look, sorted.
+    """Returns the rows of allowed contents that are worth scoring, sorted.
 
-    Where few contents may come, or the query names some, these are all of them. Of more, several questions each bring
-    their own: the listener's vector and each of their tastes bring the nearest contents, what they chose lately brings
-    its neighbours by co-listening, and everybody what is played most; with all that they have heard, where it may come.
+    Where few contents are allowed, or the query names some, these are all of them. Otherwise several sources
+    contribute: the contents nearest to the listener's vector and to each of their tastes, neighbours by co-listening of
+    what they chose lately, what all listeners play most, and, where the query allows it, everything they have heard.
     """
     among = allowed(listener.export, query, listener.standing)
     if query.among is not None or np.count_nonzero(among) < EXACT_BELOW:
         return np.flatnonzero(among)
     export = listener.export
-    # Unfiltered: what may not come is left out below, and a filter inside the index would cost more than it saves.
+    # Unfiltered: contents that are not allowed are dropped below; a filter inside the index would cost more than it
+    # saves.
     queries = np.vstack([listener.vector, listener.tastes.vectors])
     passing = export.catalogue.passing(query.kind, True, None)
     nearest, _ = export.index.search(queries, PER_TASTE, passing)

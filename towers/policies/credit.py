@@ -1,17 +1,16 @@
-"""Places of one list shared out among several members: the Nash product of what they get, held to equal credit.
+"""Places of one list shared among several members: the Nash product of what they get, with equal credit.
 
-Members' utilities are on no common scale, so that only their order counts: what a member has at rank r of the
-candidates (0 is the best) is worth 1 / (r + `RANK_OFFSET`) to them, which is how the chance of a listen falls, and sums
-of worth have a common zero. Contents come one by one, each of them the one by which the product of the members' sums,
-discounted by place as in DCG, grows most (Nash 1950; for public goods Conitzer, Freeman and Shah 2017, "Fair Public
-Decision Making").
+Members' utilities have no common scale, so only their order counts: a candidate at a member's rank r (0 is the best) is
+worth 1 / (r + `RANK_OFFSET`) to them, which is how the probability of a listen falls, and sums of worth have a common
+zero. Contents are added one by one, each the one by which the product of the members' sums, discounted by place as in
+DCG, grows most (Nash 1950; for public goods Conitzer, Freeman and Shah 2017, "Fair Public Decision Making").
 
 Each place is a credit of 1, which members share in proportion to what the content is worth to them. After every place
-each member's credit is within one place of equal. That can go on for ever where the arrears (places / members - credit)
-of n members, sorted falling, are at most 1, 1 - 1 / n, ..., 1 / n: then whole places can go to whoever is the furthest
-behind, and none comes too late (earliest deadline first; cf. the chairman assignment problem, Tijdeman 1980). So a
-content comes only where that holds after it, and where there is none, the place goes to the best content of whoever is
-the furthest behind, as theirs alone.
+each member's credit is within one place of equal. That can be kept up for ever where the arrears (places / members -
+credit) of n members, in descending order, are at most 1, 1 - 1 / n, ..., 1 / n: then whole places can go to the member
+who is furthest behind, and none comes too late (earliest deadline first; cf. the chairman assignment problem, Tijdeman
+1980). So a content is added only if this holds afterwards; if there is none, the place goes to the best content of the
+member who is furthest behind, and is credited to that member alone.
 """
 
 from collections.abc import Callable
@@ -20,15 +19,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 RANK_OFFSET = 5
-"""The best content is worth twice as much as the one at rank 5."""
+"""Offset of ranks: the best content is worth twice as much as the one at rank 5."""
 ROUNDING = 1e-9
-"""Credits are sums of shares."""
+"""Tolerance of credits, which are rounded sums of shares."""
 _BLOCK = 128
-"""So many candidates at once are held against the limits of credit, the best first."""
+"""Number of candidates that are checked against the limits of credit at once, the best first."""
 
 
 def worth_by_rank(utilities: Float[np.ndarray, "members candidates"]) -> Float[np.ndarray, "members candidates"]:
-    """What candidates are worth to members, above 0; of equal utilities the first is worth more."""
+    """Returns what candidates are worth to members, above 0; of equal utilities the first is worth more."""
     order = np.argsort(-utilities, axis=1, kind="stable")
     worth = np.empty(utilities.shape)
     np.put_along_axis(worth, order, 1 / (np.arange(utilities.shape[1]) + RANK_OFFSET)[None], axis=1)
@@ -40,20 +39,22 @@ def share_places(
     num_places: int,
     is_open: Callable[[list[int]], Bool[np.ndarray, " candidates"]] | None = None,
 ) -> tuple[Int[np.ndarray, " picks"], Float[np.ndarray, "picks members"]]:
-    """Which candidates come, in order, and whom each place is credited to.
+    """Chooses candidates in order, and the members that each place is credited to.
 
     Args:
-        worth: to each member, above 0.
-        num_places: at most so many come.
-        is_open: which candidates may come after those that came, which themselves may not; null: all others.
+        worth: what candidates are worth to each member, above 0.
+        num_places: largest number of picks.
+        is_open: function that returns which candidates may follow the given picks, without the picks themselves; null:
+            all others.
 
     Returns:
-        Indices of candidates, and credits, of which each place has 1.
+        Indices of candidates, and credits, which sum to 1 for each place.
     """
     num_members, num_candidates = worth.shape
     discounts = 1 / np.log2(np.arange(num_places) + 2)
-    # Relative to the best list that one member alone could have, so that 1 / num_places, from which everybody starts,
-    # is about what one place gives; without a start the first places would go to what nobody minds.
+    # Relative to the best list that one member alone could have, so that the start of 1 / num_places for each member is
+    # about what one place gives; with a start of 0 the first places would go to contents that please every member a
+    # little.
     best = -np.sort(-worth, axis=1)[:, :num_places]
     relative = worth / (best @ discounts[: best.shape[1]])[:, None]
     shares = (relative / relative.sum(axis=0)).T
@@ -85,22 +86,23 @@ def share_places(
 
 
 def is_fair(credits: Float[np.ndarray, "picks members"]) -> bool:
-    """Whether credits are within one place of equal after every place."""
+    """Returns whether credits are within one place of equal after every place."""
     return bool((np.abs(_ahead(credits)) <= 1 + ROUNDING).all())
 
 
 def in_sequence(
     gains: Float[np.ndarray, "picks picks"], credits: Float[np.ndarray, "picks members"], reach: int | float
 ) -> Int[np.ndarray, " picks"]:
-    """An order in which neighbours fit, and credits still within one place of equal after every place.
+    """Returns an order in which neighbours fit and credits are still within one place of equal after every place.
 
-    Two contents change places as long as the sum of the gains of neighbours grows by it, and neither comes to stand
-    further from its first place than a share of that: what is worth most still comes first.
+    Two contents change places as long as this raises the sum of the gains of neighbours, and neither moves further from
+    its first place than a share of that place, so that what is worth most still comes early.
 
     Args:
-        gains: what two contents are worth as neighbours, such as their cosine; symmetric.
-        credits: of the contents in the order of their worth; within one place of equal after every place.
-        reach: the share, such as 0.25: what came fourth may come third, fourth or fifth. 0 leaves the order as it is.
+        gains: gain of two contents as neighbours, such as their cosine; symmetric.
+        credits: credits of the contents in the order of their worth; within one place of equal after every place.
+        reach: the share, such as 0.25: the content in place 4 may come third, fourth or fifth. 0 leaves the order as it
+            is.
     """
     order = np.arange(len(gains))
     reaches = (reach * (order + 1)).astype(np.int64)
@@ -132,12 +134,12 @@ def _first_fair(
     shares: Float[np.ndarray, "all_candidates members"],
     arrears: Float[np.ndarray, " members"],
 ) -> int | None:
-    """The first candidate after which credits can be held within one place of equal for ever; null where none is.
+    """Returns the first candidate after which credits can be kept within one place of equal for ever; null without any.
 
     Args:
         best_first: indices into `shares`.
-        shares: of the place's credit.
-        arrears: after the place, before its credit.
+        shares: members' shares of the place's credit.
+        arrears: arrears of the members after the place, before its credit.
     """
     num_members = len(arrears)
     limits = 1 - np.arange(num_members) / num_members + ROUNDING
@@ -151,6 +153,6 @@ def _first_fair(
 
 
 def _ahead(credits: Float[np.ndarray, "picks members"]) -> Float[np.ndarray, "picks members"]:
-    """By how many places each member is ahead of equal credit after every place."""
+    """Returns by how many places each member is ahead of equal credit after every place."""
     places = np.arange(1, len(credits) + 1)[:, None]
     return np.cumsum(credits, axis=0) - places / credits.shape[1]

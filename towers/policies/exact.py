@@ -1,4 +1,4 @@
-"""The best list under all rules at once, as an integer program (HiGHS through scipy): 5 to 35 ms for 30 places."""
+"""The best list under all rules, by an integer program (HiGHS through scipy): 5 to 35 ms for 30 places."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,13 @@ from towers.policies.rules import Candidates, Quota, Rules
 
 
 def best_places(candidates: Candidates, rules: Rules, quotas: Sequence[Quota]) -> Int[np.ndarray, " picks"]:
-    """Places of the list that misses fewest places of the quotas' `least`, of these the longest, of these the best.
+    """Returns the places of the list that misses fewest places of the quotas' `least`; among these the longest, then
+    best.
 
     Args:
-        candidates: to choose from.
-        rules: caps, which hold always, as do `most` and `share`.
-        quotas: that the list is to meet.
+        candidates: candidates to choose from.
+        rules: caps, which always hold, as do `most` and `share`.
+        quotas: quotas that the list is to meet.
     """
     masks = np.array([quota.mask for quota in quotas], bool).reshape(len(quotas), len(candidates))
     kept = _worth_a_look(candidates, rules, masks)
@@ -42,7 +43,7 @@ def best_places(candidates: Candidates, rules: Rules, quotas: Sequence[Quota]) -
             _sums(mask - shares[:, None], len(upper), least=0),
             _sums(np.hstack([mask, np.eye(len(quotas))]), len(upper), least=least),
         ]
-    # A content more is worth more than all utilities, a place less missed more than all contents.
+    # One more content is worth more than all utilities, one place less missed more than all contents.
     worth = (few.utility - few.utility.min()) / (float(np.ptp(few.utility)) or 1.0) + rules.k + 1
     found = milp(
         np.append(-worth, np.full(len(quotas), 2.0 * (rules.k + 1) ** 2)),
@@ -58,14 +59,14 @@ def best_places(candidates: Candidates, rules: Rules, quotas: Sequence[Quota]) -
 def _members(
     groups: Shaped[np.ndarray, " members"], contents: Int[np.ndarray, " members"], width: int, cap: int
 ) -> csc_array:
-    """`[groups, width]`: 1 where a content is of a group, of those groups that have more than `cap`."""
+    """Returns `[groups, width]`: 1 where a content is in a group, for the groups with more than `cap` members."""
     _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
     matrix = csc_array((np.ones(len(contents)), (codes, contents)), shape=(len(counts), width))
     return matrix[np.flatnonzero(counts > cap)]
 
 
 def _sums(matrix: Any, width: int, *, least: Any = -np.inf, most: Any = np.inf) -> LinearConstraint:
-    """Bounds of sums, of the first columns of `width`."""
+    """Returns bounds of sums over the first of `width` columns."""
     sums: Any = csc_array(matrix)
     sums.resize(sums.shape[0], width)
     bounds: Any = (np.broadcast_to(bound, sums.shape[0]) for bound in (least, most))
@@ -75,12 +76,13 @@ def _sums(matrix: Any, width: int, *, least: Any = -np.inf, most: Any = np.inf) 
 def _worth_a_look(
     candidates: Candidates, rules: Rules, masks: Bool[np.ndarray, "quotas candidates"]
 ) -> Int[np.ndarray, " kept"]:
-    """Places among which a best list is: the program is small then, and no less exact.
+    """Returns places that contain a best list, so that the program is small and no less exact.
 
-    Alike are contents that the same quotas count. One of them is left out where so many better ones alike, which can
-    stand side by side, are there that the k - 1 others of a list cannot stand in the way of all: each of those is in
-    the way of the one of its recording, and by each of its artists of a `max_per_artist`th part of as many. Of the same
-    artists and alike, the best `max_per_artist` do, unless their recordings come elsewhere, too.
+    Two contents are alike if the same quotas count them. A content is left out where enough better ones that are alike,
+    and that can be in one list together, exist, so that the k - 1 others of a list cannot exclude all of them: each
+    other content excludes the one of its recording, and for each of its artists a `max_per_artist`th part of as many.
+    Among alike contents with the same artists, the best `max_per_artist` suffice, unless their recordings appear
+    elsewhere too.
     """
     offsets, codes = candidates.artists.offsets.tolist(), candidates.artists.values.tolist()
     cap = rules.max_per_artist or rules.k

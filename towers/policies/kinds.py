@@ -1,6 +1,7 @@
-"""The kinds of lists as configurations name them, each of which takes what it needs from a `Request`.
+"""Kinds of lists as configurations name them; each takes what it needs from a `Request`.
 
-Discover Weekly (`playlists/discover_weekly`) and the mix (`playlists/mix`) are kinds by themselves; the rest is here.
+Discover Weekly (`playlists/discover_weekly`) and the mix (`playlists/mix`) are defined in their own modules; the others
+here.
 """
 
 from collections.abc import Mapping
@@ -29,11 +30,12 @@ from towers.policies.request import Kind, Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blend:
-    """One list for several listeners, or for listeners with artists, playlists or curators; see `playlists/blend`.
+    """Makes one list for several listeners, or for listeners with artists, playlists or curators; see
+    `playlists/blend`.
 
     Args:
-        k, candidates, max_per_artist, reach: as `BlendSettings`; `k` unless another number is asked for, and no fewer
-            candidates than places.
+        k, candidates, max_per_artist, reach: as in `BlendSettings`; the request's `k` comes first, and there are at
+            least as many candidates as places.
     """
 
     k: int = 50
@@ -42,7 +44,7 @@ class Blend:
     reach: int | float = 0.25
 
     def make(self, request: Request) -> Playlist:
-        """The list of all members."""
+        """Makes the list for all members."""
         query = request.query(k=self.k, include_heard=True)
         settings = BlendSettings(
             query=query,
@@ -56,10 +58,11 @@ class Blend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algotorial:
-    """An editor's pool, in the order of a listener, under the editor's rules; see `playlists/algotorial`."""
+    """Makes a list from an editors' pool, ordered for a listener, under the editors' rules; see
+    `playlists/algotorial`."""
 
     def make(self, request: Request) -> Playlist:
-        """The list of one listener."""
+        """Makes the list for one listener."""
         if request.pool is None:
             raise UserError("pool: give an editor's pool, such as pool=FILE.yaml or pool=PLAYLIST_ID")
         return personalise(request.pool, request.listener, request.weights)
@@ -67,42 +70,42 @@ class Algotorial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnRepeat(OnRepeatSettings):
-    """What a listener plays again and again; see `playlists/on_repeat`."""
+    """Lists what a listener plays again and again; see `playlists/on_repeat`."""
 
     def make(self, request: Request) -> Playlist:
-        """The list of one listener."""
+        """Makes the list for one listener."""
         query = request.query(k=self.k, include_heard=True)
         return on_repeat(request.listener, query=query, settings=replace(self, k=query.k))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarArtists(SimilarArtistsSettings):
-    """Artists like an artist; see `playlists/similar_artists`.
+    """Lists artists who are similar to an artist; see `playlists/similar_artists`.
 
     Args:
-        k: at most so many, unless another number is asked for.
+        k: largest number of artists, unless the request has another.
     """
 
     k: int = 10
 
     def make(self, request: Request) -> Playlist:
-        """The artists, the most alike first."""
+        """Makes the list of artists, the most similar first."""
         (artist,) = request.some_contents("the artist", most=1).tolist()
         return similar_artists(request.export, artist, k=request.query(k=self.k).k, settings=self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Radio(RadioSettings):
-    """What goes on from a piece or an artist, for a listener or for nobody; see `playlists/radio`.
+    """Continues from a piece or an artist, with or without a listener; see `playlists/radio`.
 
     Args:
-        k: places, unless others are asked for.
+        k: number of places, unless the request has another.
     """
 
     k: int = 25
 
     def make(self, request: Request) -> Playlist:
-        """The list that goes on from the contents of the request."""
+        """Makes the list that continues from the contents of the request."""
         seeds = request.some_contents("the pieces or artists that the radio goes on from")
         query = request.query(k=self.k, include_heard=True)
         return radio(request.export, seeds, listener=request.listener_if_any, query=query, settings=self)
@@ -110,16 +113,16 @@ class Radio(RadioSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """From one piece to another in even steps; see `playlists/path`.
+    """Leads from one piece to another in even steps; see `playlists/path`.
 
     Args:
-        steps: moves that it takes, unless a number of pieces is asked for, which has both ends in it.
+        steps: number of moves, unless the request has a number of pieces, which includes both ends.
     """
 
     steps: int = 10
 
     def make(self, request: Request) -> Playlist:
-        """The pieces, both ends included."""
+        """Makes the list of pieces, both ends included."""
         start, end = request.some_contents("the two pieces that the path leads between", least=2, most=2).tolist()
         query = request.query(k=self.steps + 1, include_heard=True)
         if query.k < 2:
@@ -129,17 +132,17 @@ class Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey(JourneySettings):
-    """From what somebody knows to where they have not been; see `playlists/journey`.
+    """Leads a listener from what they know to where they have not been; see `playlists/journey`.
 
     Args:
-        steps: moves that it takes, unless a number of pieces is asked for, which has both ends in it.
+        steps: number of moves, unless the request has a number of pieces, which includes both ends.
     """
 
     steps: int = 10
 
     def make(self, request: Request) -> Playlist:
-        """The pieces, both ends included; of a listener from what they like most, to a region that they would adopt,
-        unless it is said from where and to where."""
+        """Makes the list of pieces, both ends included; by default from what the listener likes most to a region that
+        they would adopt."""
         query = request.query(k=self.steps + 1, include_heard=True)
         if query.k < 2:
             raise UserError(f"k={query.k}: a journey has at least 2 pieces, its ends")
@@ -158,32 +161,32 @@ class Journey(JourneySettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
-    """What lies at the sum of some contents less others; see `playlists/arithmetic`.
+    """Lists the contents nearest to the sum of some contents less others; see `playlists/arithmetic`.
 
     Args:
-        k: places, unless others are asked for.
+        k: number of places, unless the request has another.
     """
 
     k: int = 20
 
     def make(self, request: Request) -> Playlist:
-        """The nearest contents, those that are added and subtracted left out."""
+        """Makes the list of the nearest contents, without those that are added or subtracted."""
         plus = request.some_contents("the contents that are added")
         return add_and_subtract(request.export, plus, request.minus, query=request.query(k=self.k))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation(ContinuationSettings):
-    """What goes on from a playlist, or from some pieces; see `playlists/continuation`.
+    """Continues a playlist, or some pieces; see `playlists/continuation`.
 
     Args:
-        k: places, unless others are asked for.
+        k: number of places, unless the request has another.
     """
 
     k: int = 100
 
     def make(self, request: Request) -> Playlist:
-        """The pieces, the best first; a playlist of the export is not learnt from itself."""
+        """Makes the list of pieces, best first; a playlist of the export is left out of what it is continued by."""
         contents = request.some_contents("a playlist, or the pieces that it goes on from")
         playlists = request.export.playlists
         place = playlists.place(int(contents[0])) if len(contents) == 1 else -1
@@ -200,10 +203,10 @@ class Continuation(ContinuationSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolProposal(ProposalSettings):
-    """A pool around an editor's few pieces, for the editor to edit; see `playlists/proposal`."""
+    """Proposes a pool around an editor's few pieces, for the editor to edit; see `playlists/proposal`."""
 
     def make(self, request: Request) -> Playlist:
-        """The pieces, the given ones first."""
+        """Makes the list of pieces, the given ones first."""
         seeds = request.some_contents("a few pieces that the pool is made around")
         return propose_pool(request.export, seeds, replace(self, k=request.query(k=self.k).k))
 
@@ -222,4 +225,4 @@ KINDS: Mapping[str, type[Kind]] = {
     "continuation": Continuation,
     "pool_proposal": PoolProposal,
 }
-"""All of them, by name; made without arguments, a kind has its default settings."""
+"""All kinds of lists, by name; built without arguments, a kind has its default settings."""

@@ -1,4 +1,4 @@
-"""A listener as lists need them: their history, their vector, and the utility of contents for them."""
+"""A listener for whom lists are made: their history, their vector, and the utility of contents for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from towers.retrieval.search import listen_log_odds
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Listener:
-    """A listener of an export, or somebody new with the history that they told.
+    """A listener of an export, or a new listener with a given history.
 
     Args:
-        export: whose contents are meant by all rows here.
+        export: export that all rows here refer to.
         vector: `[dim]`, unit, in the export's space.
-        standing: how they stand to the contents that they met.
-        user_row: of a listener of the export; null of somebody new.
+        standing: the listener's relation to the contents in their history.
+        user_row: row of a listener of the export; null for a new one.
     """
 
     export: Export
@@ -34,7 +34,7 @@ class Listener:
 
     @classmethod
     def of_row(cls, export: Export, user_row: int) -> "Listener":
-        """The listener in a row of the export."""
+        """Returns the listener in a row of the export."""
         vector = np.asarray(export.user_vectors[user_row])
         return cls(export=export, vector=vector, standing=standing_of(export, user_row), user_row=user_row)
 
@@ -47,9 +47,9 @@ class Listener:
         history: History | None = None,
         features: Mapping[str, Any] | None = None,
     ) -> "Listener":
-        """A listener by id, or somebody new; raises as `asker_of`."""
+        """Returns a listener by id, or a new one; raises as `asker_of`."""
         asker, past = asker_of(export, user=user, history=history, features=features)
-        assert past is not None  # of a vector alone
+        assert past is not None  # it is null for a bare vector only
         return cls(export=export, vector=np.asarray(asker.vector), standing=past.standing, user_row=past.user_row)
 
     @cached_property
@@ -64,12 +64,12 @@ class Listener:
         return self.standing.events.chosen_rows
 
     def affinity(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """Inner products with some contents."""
+        """Returns the inner products with some contents."""
         return self.export.vectors[rows] @ self.vector
 
     @cached_property
     def tastes(self) -> Tastes:
-        """Their several tastes."""
+        """The listener's tastes, one or several."""
         codes = np.zeros(self.export.user_codes.shape[1], np.int64) if self.user_row is None else self._codes
         return tastes_of(self.export, self.standing.events, self.vector, codes)
 
@@ -78,13 +78,13 @@ class Listener:
         return self.export.user_codes[self.user_row].astype(np.int64)
 
     def utility(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """How well some contents fit them: the logarithm of the odds of a listen. Higher is better.
+        """Returns the utility of contents for the listener: the log odds of a listen; higher is better.
 
-        What is new to them is judged by the learnt mixture, as far as the export has one; where it has no model at all
-        the inner product stands for both.
+        Contents that are new to the listener are scored by the learned mixture if the export has one; without any model
+        of listens the inner product is the utility.
 
         Args:
-            rows: of the contents, each once.
+            rows: rows of contents, each once.
         """
         model, affinity = self.export.listen_chance, self.affinity(rows)
         if model is None:
@@ -99,9 +99,9 @@ class Listener:
     def mixture_features(
         self, rows: Int[np.ndarray, " rows"], affinity: Float[np.ndarray, " rows"], chance: Float[np.ndarray, " rows"]
     ) -> Float[np.ndarray, "rows features"]:
-        """What the learnt mixture reads of some contents; see `mixing.mixture_features`."""
+        """Returns the features that the learned mixture reads of contents; see `mixing.mixture_features`."""
         return mixture_features(self.export, self.standing.events, self.tastes, rows, affinity, chance)
 
     def has_met(self, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
-        """Whether any event of theirs names each of some contents."""
+        """Returns whether any event of theirs names each of some contents."""
         return np.isin(rows, self.met)

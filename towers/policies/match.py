@@ -1,4 +1,4 @@
-"""How alike the tastes of two are, in per cent: what they played, its styles, and where they stand in the space."""
+"""Similarity of two tastes, in per cent: by what was played, by its styles, and by vectors in the space."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from towers.retrieval.export import Export
 from towers.retrieval.styles import Styles
 
 WEIGHTS = {"contents": 0.7, "styles": 0.2, "vector": 0.1}
-"""What counts how much where both have all three."""
+"""Weights of the three parts, where both tastes have all of them."""
 SAMPLE, PAIRS = 500, 2_000
-"""So many listeners of an export, and random pairs of them, say what a likeness means in per cent."""
+"""Numbers of sampled listeners and of random pairs of them that give the scale in per cent."""
 _LEVELS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Likes:
-    """What somebody likes.
+    """A taste.
 
     Args:
-        rows: of the contents that they chose, sorted, all different.
-        amounts: `[rows]`, roots of how often they chose each, as a unit vector.
-        styles: roots of the styles' shares in that, as a unit vector; zeros where nothing is known of them.
-        vector: unit, of the export's space.
+        rows: rows of the contents that were chosen, sorted, all different.
+        amounts: `[rows]`, square roots of how often each was chosen, as a unit vector.
+        styles: square roots of the shares of styles in the choices, as a unit vector; zeros where none is known.
+        vector: unit vector in the export's space.
     """
 
     rows: Int[np.ndarray, " rows"]
@@ -36,11 +36,11 @@ class Likes:
 
 
 class Matches:
-    """Likeness of tastes among the listeners of an export.
+    """Similarity of tastes, relative to the listeners of an export.
 
     Args:
-        export: whose contents they choose.
-        styles: of its contents; null: its own, and where it has none, styles do not count.
+        export: export of the contents that are chosen.
+        styles: styles of its contents; null: the export's own, and where it has none, styles do not count.
     """
 
     def __init__(self, export: Export, styles: Styles | None = None):
@@ -48,7 +48,7 @@ class Matches:
         self._styles = export.styles if styles is None else styles
 
     def of(self, chosen: Integer[np.ndarray, " chosen"], vector: Float[np.ndarray, " dim"]) -> Likes:
-        """The taste of who chose these rows, with repeats, and stands at a vector; both may tell nothing."""
+        """Returns a taste from the rows of choices, with repeats, and a vector; either may be empty or zero."""
         rows, counts = np.unique(np.asarray(chosen, np.int64), return_counts=True)
         styles = np.zeros(0) if self._styles is None else counts.astype(np.float64) @ self._styles.of(rows)
         return Likes(
@@ -59,21 +59,22 @@ class Matches:
         )
 
     def match(self, one: Likes, other: Likes) -> float:
-        """How alike two tastes are, in per cent: so many of 100 random pairs of listeners are less alike.
+        """Returns the similarity of two tastes in per cent: the percentage of random pairs of listeners that are less
+        similar.
 
         100 is the same taste. It rises with `likeness` and depends on nothing else.
         """
         return float(100 * np.interp(likeness(one, other), self._likeness_of_random, _LEVELS))
 
     def mean_match(self, likes: Sequence[Likes]) -> float | None:
-        """The mean over all pairs of who chose something; null where fewer than two did."""
+        """Returns the mean over all pairs of tastes with choices; null where fewer than two have any."""
         pairs = itertools.combinations([one for one in likes if len(one.rows)], 2)
         matches = [self.match(one, other) for one, other in pairs]
         return float(np.mean(matches)) if matches else None
 
     @cached_property
     def _likeness_of_random(self) -> Float[np.ndarray, " levels"]:
-        """Rising: at each of `_LEVELS` that quantile of random pairs; 1 at the last."""
+        """Quantiles of random pairs' likeness at `_LEVELS`, ascending; 1 at the last."""
         random = np.random.default_rng(0)
         num_users = len(self._export.user_ids)
         sampled = random.choice(num_users, min(SAMPLE, num_users), replace=False).tolist()
@@ -89,10 +90,10 @@ class Matches:
 
 
 def likeness(one: Likes, other: Likes) -> float:
-    """A weighted mean of three cosines, at most 1: of what was chosen, of its styles, and of vectors.
+    """Returns a weighted mean of three cosines, at most 1: of choices, of their styles, and of vectors.
 
-    The first two are of roots of shares, so that the loud do not drown the rest (Bhattacharyya's coefficient). What one
-    of them lacks does not count.
+    The first two are of square roots of shares, so that frequent choices do not dominate (Bhattacharyya's coefficient).
+    Parts that either taste lacks do not count.
     """
     _, in_one, in_other = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
     parts = {

@@ -1,4 +1,4 @@
-"""What the learnt mixture reads of a listener and contents that are new to them."""
+"""Features that the learned mixture reads of a listener and of contents that are new to them."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,14 +10,14 @@ from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
 NEAREST = 5
-"""The nearness of a content is its mean inner product with this number of chosen contents, those nearest to it."""
+"""A content's nearness is its mean inner product with this number of chosen contents, those nearest to it."""
 LATELY = 200
-"""Different contents, the last that a listener chose, which nearness and co-listening are read off."""
+"""Number of the listener's latest distinct choices that nearness and co-listening are computed from."""
 LEAST_LISTENED_WITH = 0.05
-"""Added before the logarithm, so that a content without such neighbours has one."""
+"""Offset before the logarithm, for contents without such neighbours."""
 FRESH_DAYS = 30
 OLDEST_DAYS = 3_000.0
-"""A content of unknown or of greater age counts as this old."""
+"""Largest age of a content; an unknown age counts as this one."""
 
 
 def mixture_features(
@@ -28,15 +28,15 @@ def mixture_features(
     affinity: Float[np.ndarray, " rows"],
     chance: Float[np.ndarray, " rows"],
 ) -> Float[np.ndarray, "rows features"]:
-    """The features of some contents for one listener, in the order of `retrieval.mixture.FEATURES`, float64.
+    """Returns the features of contents for a listener, in the order of `retrieval.mixture.FEATURES`, float64.
 
     Args:
-        export: whose contents they are.
-        events: all that the listener did, in time order.
-        tastes: of the listener.
-        rows: of the contents, each once.
-        affinity: of these, inner products with the listener's vector.
-        chance: of these, the logarithm of the odds of a listen by `listen_chance`.
+        export: export of the contents.
+        events: all events of the listener, in time order.
+        tastes: the listener's tastes.
+        rows: rows of the contents, each once.
+        affinity: inner products of these contents with the listener's vector.
+        chance: log odds of a listen to these contents by `listen_chance`.
     """
     vectors = export.vectors[rows]
     chosen = last_chosen(events)
@@ -60,7 +60,7 @@ def mixture_features(
 
 
 def last_chosen(events: Events) -> Int[np.ndarray, " chosen"]:
-    """The last `LATELY` different contents that somebody chose, sorted."""
+    """Returns the last `LATELY` distinct contents that were chosen, sorted."""
     newest_first = events.chosen_rows[::-1]
     rows, first = np.unique(newest_first, return_index=True)
     return rows if len(rows) <= LATELY else np.sort(rows[np.argsort(first)[:LATELY]])
@@ -69,13 +69,13 @@ def last_chosen(events: Events) -> Int[np.ndarray, " chosen"]:
 def listened_with(
     neighbours: Neighbours | None, chosen: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
 ) -> Float[np.ndarray, " rows"]:
-    """How much those who choose what a listener chose choose each of some contents: the sum of its weights among the
-    neighbours of the chosen ones, over the root of their number; 0 without neighbours.
+    """Returns how much each content is chosen together with a listener's choices: the sum of its weights among the
+    neighbours of these choices, over the square root of their number; 0 without neighbours.
 
     Args:
-        neighbours: by co-listening; null where the export has none.
-        chosen: different contents that the listener chose.
-        rows: of the contents that are asked for, each once.
+        neighbours: neighbours by co-listening; null where the export has none.
+        chosen: distinct contents that the listener chose.
+        rows: rows of the contents to score, each once.
     """
     if neighbours is None or not len(chosen):
         return np.zeros(len(rows))
@@ -86,7 +86,7 @@ def listened_with(
 def nearest_chosen(
     vectors: Float[np.ndarray, "rows dim"], chosen: Float[np.ndarray, "chosen dim"]
 ) -> Float[np.ndarray, " rows"]:
-    """The mean inner product of each content with the `NEAREST` nearest of the chosen ones; 0 where nothing is."""
+    """Returns the mean inner product of each content with the `NEAREST` nearest choices; 0 without choices."""
     if not len(chosen):
         return np.zeros(len(vectors))
     products = vectors @ chosen.T

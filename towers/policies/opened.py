@@ -1,4 +1,4 @@
-"""An export, opened once, that also answers with lists of every kind."""
+"""An export, opened once, that also makes lists of every kind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from towers.retrieval.raw_contents import date_of
 
 
 class Opened(OpenedExport):
-    """Answers by one version of an export, with lists beside; all else as `OpenedExport`."""
+    """An opened version of an export that makes lists; otherwise as `OpenedExport`."""
 
     @cached_property
     def _shared(self) -> Shared:
@@ -56,34 +56,34 @@ class Opened(OpenedExport):
         released_by: date | str | None = None,
         skip_cooldown_days: int | float | None = None,
     ) -> dict[str, Any]:
-        """A list.
+        """Makes a list.
 
         Args:
-            playlist: its kind, a name of `policies/kinds.KINDS` or one with settings of its own, such as
-                `Radio(drift=0.2)`; which of the other arguments it needs, it says.
-            user: a listener's id.
-            users: several, of a blend.
-            history: of somebody new.
-            features: of somebody new.
+            playlist: kind of list: a name in `policies/kinds.KINDS`, or a kind with its own settings, such as
+                `Radio(drift=0.2)`; it raises an error that names the arguments it needs.
+            user: id of a listener.
+            users: ids of several listeners, for a blend.
+            history: history of a new listener.
+            features: features of a new listener.
             partners: artists or playlists that take part in a blend.
-            curators: that take part in one.
+            curators: curators that take part in a blend.
             left_out: members of a blend that are left out.
-            content: the piece, artist or playlist that a list goes on from.
-            contents: several.
-            minus: what is subtracted.
-            to: where a journey leads: a content, or the name of a region.
-            pool: an editor's: a YAML file, the id of an editor's playlist, or what the file would say.
-            today: day on which the pool is to be open; null: that of the export's last event.
-            week: ISO week of the list, such as 2026-W29; null: that of today.
-            lists: folder of earlier weeks' lists, of which nothing comes again; null: `playlists`.
-            k, kind, among, deny, explicit, include_heard, familiar, released_by, skip_cooldown_days: as `recommend`;
-                null: as the kind of list has it.
+            content: the piece, artist or playlist that a list starts from.
+            contents: several of these.
+            minus: contents that are subtracted.
+            to: destination of a journey: a content, or the name of a region.
+            pool: an editors' pool: a YAML file, the id of an editors' playlist, or what such a file contains.
+            today: day on which the pool has to be open; null: that of the export's last event.
+            week: ISO week of the list, such as 2026-W29; null: that of `today`.
+            lists: folder of earlier weeks' lists, whose contents are not repeated; null: `playlists`.
+            k, kind, among, deny, explicit, include_heard, familiar, released_by, skip_cooldown_days: as in `recommend`;
+                null: the default of the kind of list.
 
         Returns:
             `items`, `remark` and `facts`; see `told.told`.
 
         Raises:
-            UserError: an unknown kind or id, a pool that is wrong, or the kind of list lacks something.
+            UserError: a kind or an id is unknown, the pool is invalid, or the kind of list lacks an argument.
         """
         made = _kind_of(playlist)
         whom, day = [*([] if user is None else [user]), *users], date_of("today", today)

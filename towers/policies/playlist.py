@@ -1,4 +1,4 @@
-"""What every kind of list is: contents in their order, how well each fits, and why it is there."""
+"""The result of every kind of list: contents in order, with scores and reasons."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a content stands in a list.
+    """Reason why a content is in a list.
 
     Args:
         kind: a name of `policies/reasons.WORDS`, such as `saved`.
-        because: row of the content or artist that the reason refers to; -1 where it refers to none.
+        because: row of the content or artist that the reason refers to; -1 for none.
     """
 
     kind: str
@@ -25,14 +25,14 @@ class Playlist:
     """A list of contents.
 
     Args:
-        rows: `[picks]`, of the contents table, in the order in which they are played; all different.
-        scores: `[picks]`, how well each fits whom the list is for; comparable within one list.
-        reasons: why each is there; empty where the kind of list gives none.
-        remark: why the list is shorter than was asked for, or what else its maker should know; empty else.
-        facts: figures of the list by name, for whoever shows or judges it, such as a taste match.
+        rows: `[picks]`, rows of the contents table, in playing order; all different.
+        scores: `[picks]`, how well each content fits the listener; comparable within one list.
+        reasons: reason of each content; empty where the kind of list gives none.
+        remark: why the list is shorter than requested, or what else its maker should know; otherwise empty.
+        facts: figures of the list by name, for display or evaluation, such as a taste match.
 
     Raises:
-        ValueError: another number of scores or reasons than of contents, or a content that stands twice.
+        ValueError: the number of scores or reasons differs from that of contents, or a content is repeated.
     """
 
     rows: Int[np.ndarray, " picks"]
@@ -47,7 +47,7 @@ class Playlist:
         if self.reasons and len(self.reasons) != len(self.rows):
             raise ValueError(f"{len(self.rows)} contents have {len(self.reasons)} reasons")
         if len(np.unique(self.rows)) < len(self.rows):
-            raise ValueError("a content stands twice in one list")
+            raise ValueError("a content is repeated in one list")
 
     def __len__(self) -> int:
         return len(self.rows)

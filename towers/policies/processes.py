@@ -1,4 +1,4 @@
-"""Tasks spread over processes that are begun afresh, each with one thread for its sums."""
+"""Tasks spread over fresh processes, each with one thread for numerical libraries."""
 
 import os
 import threading
@@ -12,31 +12,31 @@ from typing import Any, TypeAlias
 from towers.errors import UserError
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""What says to numerical libraries how many threads a process may have."""
+"""Environment variables that tell numerical libraries how many threads to use."""
 LOOK_S = 1.0
-"""Seconds between two looks at how far the processes are."""
+"""Seconds between two checks of the progress."""
 Count: TypeAlias = Callable[[int], None]
-"""Is given a number: how much was done since it was last called, or in all."""
+"""Function that is given a number: how much was done since its last call, or in all."""
 Worker: TypeAlias = Callable[[int, Count], None]
-"""Does the task of a number, and counts as it goes."""
+"""Function that does the task with a given number, and counts as it goes."""
 
 
 def num_cores() -> int:
-    """How many cores this process may use."""
+    """Returns how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_tasks(begin: Callable[[], Worker], tasks: Sequence[int], workers: int, tell: Count) -> None:
-    """Does all tasks; raises what one of them raises, and those that have not begun by then are left out.
+    """Does all tasks; raises what a task raises, and skips tasks that have not begun by then.
 
     Args:
-        begin: makes a worker, once in each process; can be pickled.
-        tasks: their numbers.
-        workers: processes; with one, or one task, all is done in this.
-        tell: is given how much is done in all, from time to time.
+        begin: makes a worker, once in each process; has to be picklable.
+        tasks: numbers of the tasks.
+        workers: number of processes; with one process, or one task, everything is done in this process.
+        tell: called from time to time with how much is done in all.
 
     Raises:
-        UserError: fewer workers than one, or a process was killed.
+        UserError: `workers` is below 1, or a process was killed.
     """
     if workers < 1:
         raise UserError(f"workers={workers}: must be at least 1")
@@ -78,7 +78,7 @@ def _run_here(begin: Callable[[], Worker], tasks: Sequence[int], tell: Count) ->
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes that begin in this block have one thread for their sums: there are enough of them."""
+    """Gives processes that begin in this block one thread for numerical libraries: there are enough processes."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
@@ -89,7 +89,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 class _Process:
-    """What a process keeps between its tasks; it ends when the one that began it does."""
+    """State of a process between its tasks; the process ends when its parent does."""
 
     worker: Worker
     counter: Any

@@ -1,4 +1,4 @@
-"""Why a content stands in a list: found for a listener, and put in words."""
+"""Reasons why contents are in a list: found for a listener, and put in words."""
 
 import numpy as np
 from jaxtyping import Int
@@ -11,9 +11,9 @@ from towers.retrieval.export import Export
 from towers.retrieval.show import title_card
 
 TOGETHER = 0.2
-"""The weight of neighbours by co-listening from which one is a reason for the other."""
+"""Least weight of neighbours by co-listening at which one is a reason for the other."""
 OFTEN = 3
-"""So many times chosen, a content is played often."""
+"""Number of choices of a content from which it is played often."""
 WORDS = {
     "saved": "because you saved {}",
     "liked": "because you liked {}",
@@ -41,20 +41,20 @@ WORDS = {
     "leads": "where the journey leads",
     "in_playlists": "in playlists like this one",
 }
-"""By kind; `{}` is the title of what the reason refers to."""
+"""Phrase of each kind of reason; `{}` is the title of what the reason refers to."""
 
 
 def in_words(export: Export, reason: Reason) -> str:
-    """A reason as people read it."""
+    """Returns a reason in words."""
     words = WORDS[reason.kind]
     return words.format(title_card(export, reason.because)[0]) if "{}" in words else words
 
 
 def reasons_for(listener: Listener, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
-    """Why each of some contents is there for a listener, the most telling of what holds.
+    """Returns the reason of each content for a listener, the most telling one that holds.
 
-    Of what they know it is what they did with it. Else an artist whom they play comes first, then what those who play
-    the same play, then sound, then the nearest of what they chose; who chose nothing is told what is popular.
+    For contents that they know it is what they did with it. Otherwise an artist whom they play comes first, then
+    co-listening, then sound, then the nearest of their choices; without choices it is popularity.
     """
     export, chosen = listener.export, last_chosen(listener.standing.events)
     if not len(chosen):
@@ -83,7 +83,7 @@ def reasons_for(listener: Listener, rows: Int[np.ndarray, " rows"]) -> tuple[Rea
 
 
 def _of_own(listener: Listener, chosen: Int[np.ndarray, " chosen"], said: list[str]) -> dict[int, Reason]:
-    """By row what there is to say of contents that the listener chose: saved, liked, played often, or just played."""
+    """Returns, by row, the reasons of contents that the listener chose: saved, liked, played often, or just played."""
     rows, times = np.unique(listener.chosen, return_counts=True)
     known = dict(zip(chosen.tolist(), said, strict=True))
     found = {}
@@ -95,13 +95,13 @@ def _of_own(listener: Listener, chosen: Int[np.ndarray, " chosen"], said: list[s
 
 
 def _artists_played(listener: Listener, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-    """Of each content the row of an artist whom the listener chose something by; -1 where there is none."""
+    """Returns for each content the row of an artist whom the listener plays; -1 where there is none."""
     artists = listener.export.artist_rows
     played = np.unique(artists.take(listener.chosen).values)
     theirs = artists.take(rows)
     found = np.full(len(rows), -1)
     is_played = np.isin(theirs.values, played)
-    # The first of several: what is written last stands.
+    # The first of several artists wins: the last assignment stays.
     found[theirs.list_of_value[is_played][::-1]] = theirs.values[is_played][::-1]
     return found
 
@@ -109,7 +109,7 @@ def _artists_played(listener: Listener, rows: Int[np.ndarray, " rows"]) -> Int[n
 def _listened_with(
     listener: Listener, chosen: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
 ) -> Int[np.ndarray, " rows"]:
-    """For each content the chosen one that most often goes with it; -1 where none of them does often."""
+    """Returns for each content the choice that it is most often played with; -1 below the least weight."""
     neighbours, found = listener.export.co_listening, np.full(len(rows), -1)
     if neighbours is None:
         return found
@@ -117,13 +117,13 @@ def _listened_with(
     best = np.zeros(len(rows), np.float32)
     np.maximum.at(best, places, weights)
     told = (weights == best[places]) & (weights >= TOGETHER)
-    # The first of several: what is written last stands.
+    # The first of several choices wins: the last assignment stays.
     found[places[told][::-1]] = chosen[whose[told][::-1]]
     return found
 
 
 def _said(listener: Listener, chosen: Int[np.ndarray, " chosen"]) -> list[str]:
-    """What the listener did with each of the contents that they chose, the most telling of it."""
+    """Returns what the listener did with each of their choices, the most telling of it."""
     events = listener.standing.events
     saved, liked = (events.content_row[events.action == action] for action in (SAVE, LIKE))
     is_saved, is_liked = np.isin(chosen, saved), np.isin(chosen, liked)

@@ -1,4 +1,4 @@
-"""What a list is asked for with, the same for every kind of list and through every door."""
+"""The request of a list, the same for every kind of list and for the command line, Python and HTTP."""
 
 import re
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ from towers.retrieval.query import Query
 
 
 class Shared:
-    """What the lists of one export have in common, and takes a while to make: made when first asked for, then kept.
+    """Parts that the lists of one export share and that take a while to build: built at first use, then kept.
 
     Args:
-        export: opened.
+        export: opened export.
     """
 
     def __init__(self, export: Export):
@@ -36,17 +36,17 @@ class Shared:
 
     @cached_property
     def matches(self) -> Matches:
-        """How alike two tastes are."""
+        """Similarity of tastes."""
         return Matches(self.export)
 
     @cached_property
     def apart(self) -> Apart:
-        """How far contents are apart."""
+        """Distances between contents."""
         return Apart(self.export)
 
     @cached_property
     def known_playlists(self) -> KnownPlaylists:
-        """The playlists that a continuation learns from."""
+        """Playlists that a continuation learns from."""
         return KnownPlaylists(self.export.playlists.members, len(self.export.contents))
 
     @cached_property
@@ -61,20 +61,20 @@ def _no_rows() -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
-    """What is asked of a kind of list; each kind reads what it needs, and says what it lacks.
+    """The request of a list; each kind of list reads what it needs, and raises an error for what it lacks.
 
     Args:
-        shared: of the export whose contents are meant by all rows here.
-        listeners: whom the list is for; several of a blend.
+        shared: shared parts of the export that all rows here refer to.
+        listeners: listeners of the list; several for a blend.
         partners: artists, playlists or curators that take part in a blend.
-        left_out: ids of members of a blend that are left out.
-        contents: rows of the contents, artists or playlists that the list goes on from.
-        minus: rows of what is subtracted.
-        to: where a journey leads; null: it is not said.
+        left_out: ids of members of a blend to leave out.
+        contents: rows of the contents, artists or playlists that the list starts from.
+        minus: rows to subtract.
+        to: destination of a journey; null: not given.
         shown: rows of what earlier lists of the kind showed; -1 for what the export does not have.
-        pool: of an editor, open on the day.
-        weights: `[pool]`, that give each content of the pool its floor of attention; null: none.
-        asked: fields of `Query` that somebody asked for, by name; each kind has its own defaults for the others.
+        pool: an editor's pool, open on the day.
+        weights: `[pool]`, weights that give each content of the pool its floor of attention; null: none.
+        asked: requested fields of `Query`, by name; each kind of list has its own defaults for the others.
     """
 
     shared: Shared
@@ -91,32 +91,32 @@ class Request:
 
     @property
     def export(self) -> Export:
-        """Whose contents are meant."""
+        """Export that all rows refer to."""
         return self.shared.export
 
     def query(self, **defaults: Any) -> Query:
-        """What may come, with a kind's own defaults; raises as `Query`."""
+        """Returns the query for allowed contents, with a kind's own defaults; raises as `Query`."""
         return Query(**defaults | dict(self.asked))
 
     @property
     def listener(self) -> Listener:
-        """The one whom the list is for; raises `UserError` where there is none, or more."""
+        """The only listener; raises `UserError` where there is none, or more."""
         if len(self.listeners) != 1:
             raise UserError(f"user: this kind of list is for one listener, and {len(self.listeners)} are given")
         return self.listeners[0]
 
     @property
     def listener_if_any(self) -> Listener | None:
-        """The one whom the list is for, where it may be for nobody; raises `UserError` for several."""
+        """The only listener, or null for a list without one; raises `UserError` for several."""
         return self.listener if self.listeners else None
 
     def some_contents(self, what: str, least: int = 1, most: int | None = None) -> Int[np.ndarray, " contents"]:
-        """The contents that the list goes on from.
+        """Returns the contents that the list starts from.
 
         Args:
-            what: they are, in words, for the error.
-            least: so many at least.
-            most: so many at most; null: any number.
+            what: what they are, in words, for the error message.
+            least: least number of contents.
+            most: largest number of contents; null: no limit.
 
         Raises:
             UserError: fewer or more are given.
@@ -131,15 +131,15 @@ class Kind(Protocol):
     """A kind of list."""
 
     def make(self, request: Request) -> Playlist:
-        """The list; raises `UserError` where the request lacks something, or nothing can be given."""
+        """Makes the list; raises `UserError` where the request lacks something, or no list can be made."""
         ...
 
 
 def name_of(kind: Kind) -> str:
-    """A kind's name, as configurations and folders have it, such as `discover_weekly`."""
+    """Returns a kind's name in configurations and folders, such as `discover_weekly`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(kind).__name__).lower()
 
 
 def weeks_apart(kind: Kind) -> int:
-    """So many weeks nothing comes again in lists of a kind; 0 of one that minds no earlier lists."""
+    """Returns the number of weeks in which shown contents are not repeated; 0 for kinds that ignore earlier lists."""
     return getattr(kind, "weeks_apart", 0)

@@ -1,4 +1,4 @@
-"""What the rules of a list are, what it is chosen from, and what was chosen."""
+"""Rules of a list, the candidates that it is chosen from, and the choice."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from towers.retrieval.query import Query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What holds for every list.
+    """Rules that every list keeps.
 
     Args:
-        k: at most so many contents, at least 1.
-        max_per_artist: at most so many of one artist, at least 1; a content of several artists counts for each, one of
-            none for none. Null: as many as come.
+        k: largest number of contents, at least 1.
+        max_per_artist: largest number of contents of one artist, at least 1; a content of several artists counts for
+            each. Null: no limit.
     """
 
     k: int = 30
@@ -32,14 +32,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quota:
-    """How many contents of a kind a list holds.
+    """Bounds on the number of contents of a kind in a list.
 
     Args:
-        name: the kind, in words that go on from "contents": "of artists never heard".
-        mask: `[candidates]`, which candidates are of it, in the order of `Candidates.rows`.
-        least: places that it gets, as far as there are enough.
-        most: places that it gets at most, always; null: no limit.
-        share: least share of the list, however long that turns out, 0 to 1; the list is shorter where it must.
+        name: the kind, in words that follow "contents": "of artists never heard".
+        mask: `[candidates]`, which candidates are of the kind, in the order of `Candidates.rows`.
+        least: number of places for it, as far as there are enough contents.
+        most: largest number of places for it, which always holds; null: no limit.
+        share: least share of the final list, 0 to 1; the list is made shorter where necessary.
     """
 
     name: str
@@ -49,18 +49,18 @@ class Quota:
     share: int | float = 0.0
 
     def least_of(self, length: int) -> int:
-        """Places that it gets of a list of that length."""
+        """Returns the least number of places in a list of the given length."""
         return max(self.least, int(np.ceil(self.share * length - 1e-9)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidates:
-    """What a list is chosen from, the best first.
+    """Candidates of a list, best first.
 
     Args:
-        rows: of the contents table, all different.
-        utility: how well each fits; finite, falling; of equal ones the smaller row is first.
-        artists: codes of each one's artists.
+        rows: rows of the contents table, all different.
+        utility: how well each candidate fits; finite, descending; ties in ascending order of rows.
+        artists: artist codes of each candidate.
         recordings: a number that contents of the same recording share.
     """
 
@@ -77,13 +77,14 @@ class Candidates:
         artists: Ragged,
         recordings: Integer[np.ndarray, " contents"] | None = None,
     ) -> "Candidates":
-        """Candidates in any order, of contents whose artists and recordings are known by row.
+        """Returns sorted candidates from candidates in any order, with artists and recordings given for all contents.
 
         Args:
-            rows: of the contents table, all different.
-            utility: of each, finite.
-            artists: of all contents (`ContentFacts.artists`).
-            recordings: of all contents, the row of the first of the same recording; null: each is its own.
+            rows: rows of the contents table, all different.
+            utility: utility of each, finite.
+            artists: artist codes of all contents (`ContentFacts.artists`).
+            recordings: for all contents, the row of the first of the same recording; null: each is a recording of its
+                own.
         """
         order = np.lexsort((rows, -utility))
         best = rows[order].astype(np.int64)
@@ -94,7 +95,7 @@ class Candidates:
         return len(self.rows)
 
     def at(self, places: Int[np.ndarray, " some"]) -> "Candidates":
-        """Those at some places, which rise."""
+        """Returns the candidates at some places, which are ascending."""
         return Candidates(
             rows=self.rows[places],
             utility=self.utility[places],
@@ -105,10 +106,10 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picked:
-    """What a list holds.
+    """The contents chosen for a list.
 
     Args:
-        places: of the candidates, rising, so the best is first.
+        places: places among the candidates, ascending, so the best is first.
         remark: which places and quotas could not be filled; empty where all could.
     """
 
@@ -117,18 +118,18 @@ class Picked:
 
 
 def dial(familiar: int | float, is_heard: Bool[np.ndarray, " candidates"], k: int) -> tuple[Quota, ...]:
-    """`familiar` as quotas: the same number of heard contents as `Query` asks for.
+    """Returns `familiar` as quotas: the same number of heard contents as `Query` asks for.
 
-    Exact wherever there are enough contents of both sides; between 0 and 1 the other side fills what one lacks. A
-    larger `familiar` never gives fewer heard contents: places that are missed on both sides together are convex in it.
+    It is exact where there are enough contents of both sides; between 0 and 1 each side fills what the other lacks. A
+    larger `familiar` never gives fewer heard contents: the number of missed places on both sides is convex in it.
 
     Args:
-        familiar: share of the list that the listener has heard: at 0 all is new, at 1 nothing.
-        is_heard: of the candidates.
+        familiar: share of the list that the listener has heard: at 0 all contents are new, at 1 none is.
+        is_heard: which candidates the listener has heard.
         k: length of the list.
 
     Raises:
-        UserError: `familiar` outside 0 to 1.
+        UserError: `familiar` is outside 0 to 1.
     """
     heard = Query(k=k, familiar=familiar).num_familiar
     return (

@@ -1,4 +1,4 @@
-"""The order in which the contents of a list are played: one flows into the next."""
+"""The playing order of a list, with smooth transitions."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from towers.errors import UserError
 from towers.features.ragged import Ragged
 
 MAX_MOVES = 1_000
-"""Changes of an order at most; some tens are made for a list of 30."""
+"""Largest number of changes of an order; a list of 30 takes some tens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """What makes an order a good one.
+    """Settings of what makes an order good.
 
     Args:
-        spread: what it is worth, in cosines, that strong contents stand beside weak ones, 0 or more: of neighbours
-            whose utilities are a and b standard deviations above the list's mean, -a b times so much. 0: smoothness
-            alone, by which the weak ones may all come last.
+        spread: weight, in cosines, of placing strong contents beside weak ones, 0 or more: neighbours whose utilities
+            are a and b standard deviations above the list's mean gain -a b times this weight. 0: only smoothness
+            counts, by which the weak ones may all come last.
     """
 
     spread: int | float = 0.05
@@ -35,19 +35,19 @@ def ordered(
     artists: Ragged | None = None,
     flow: Flow | None = None,
 ) -> Int[np.ndarray, " k"]:
-    """The order of a list: a permutation of its places.
+    """Returns the order of a list: a permutation of its places.
 
-    The content of the highest utility comes first (of equal ones the first). Two that share an artist stand next to
-    each other only where it cannot be otherwise, which is certain where no content has several artists. Of what is
-    left, the order has a high sum of cosines of neighbours, and of `Flow.spread`: the better of the order that was
-    given, its first content moved, and of the nearest neighbour each time, made better as long as it can be by
-    reversing a part or moving one content (2-opt and or-opt; Croes 1958, Or 1976). The same list has the same order.
+    The content of the highest utility comes first (the first of several). Two that share an artist are neighbours only
+    if unavoidable, which is guaranteed where no content has several artists. Otherwise the order has a high sum of
+    cosines of neighbours and of `Flow.spread`: it is the better of the given order with the first content moved, and of
+    a nearest-neighbour tour, each improved by reversing a part or moving one content for as long as that gains anything
+    (2-opt and or-opt; Croes 1958, Or 1976). The result is deterministic.
 
     Args:
-        vectors: of the contents, any length above 0.
-        utility: of each.
-        artists: codes of each one's artists, without repeats; null: nobody minds.
-        flow: null: its defaults.
+        vectors: vectors of the contents, any length above 0.
+        utility: utility of each content.
+        artists: artist codes of each content, without repeats; null: artists do not matter.
+        flow: settings; null: the defaults.
     """
     count = len(vectors)
     if count < 2:
@@ -65,7 +65,7 @@ def ordered(
 def neighbour_gains(
     vectors: Float[np.ndarray, "k dim"], utility: Float[np.ndarray, " k"], spread: int | float
 ) -> Float[np.ndarray, "k k"]:
-    """What each pair of neighbours is worth: their cosine, and `Flow.spread`."""
+    """Returns the gain of each pair of neighbours: their cosine, and `Flow.spread`."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors.astype(np.float64) / np.where(lengths > 0, lengths, 1.0)
     deviation = float(utility.std())
@@ -74,7 +74,7 @@ def neighbour_gains(
 
 
 def smoothness(vectors: Float[np.ndarray, "k dim"]) -> float:
-    """The mean cosine of neighbours in an order; NaN of fewer than two."""
+    """Returns the mean cosine of neighbours in an order; NaN for fewer than two contents."""
     if len(vectors) < 2:
         return float("nan")
     gains = neighbour_gains(vectors, np.zeros(len(vectors)), 0)
@@ -82,13 +82,13 @@ def smoothness(vectors: Float[np.ndarray, "k dim"]) -> float:
 
 
 def clashes(artists: Ragged) -> Bool[np.ndarray, "k k"]:
-    """Which pairs share an artist."""
+    """Returns which pairs share an artist."""
     has = _has(artists)
     return (has @ has.T) > 0
 
 
 def _has(artists: Ragged) -> Int[np.ndarray, "k artists"]:
-    """1 where a content is by an artist, of all artists of the list."""
+    """Returns 1 where a content is by an artist, for all artists of the list."""
     names, codes = np.unique(artists.values, return_inverse=True)
     has = np.zeros((len(artists), len(names)), np.int64)
     has[artists.list_of_value, codes] = 1
@@ -98,10 +98,11 @@ def _has(artists: Ragged) -> Int[np.ndarray, "k artists"]:
 def _nearest_each_time(
     gains: np.ndarray, clash: np.ndarray, first: int, artists: Ragged | None
 ) -> Int[np.ndarray, " k"]:
-    """From `first` on, the best neighbour each time among those that leave an order without a clash possible.
+    """Starts at `first` and takes the best neighbour each time among those that leave an order without a clash
+    possible.
 
-    Of m contents left after one by an artist, that artist may have half of them (rounded down) and any other half
-    (rounded up): then, and only then, no two need to stand together.
+    Of m contents left after one by an artist, half (rounded down) may be by that artist, and half (rounded up) by any
+    other: then, and only then, no two of one artist need to be neighbours.
     """
     has = np.zeros((len(gains), 0), np.int64) if artists is None else _has(artists)
     order, places = [first], np.delete(np.arange(len(gains)), first)
@@ -121,8 +122,8 @@ def _nearest_each_time(
 
 
 def _made_better(order: Int[np.ndarray, " k"], gains: Float[np.ndarray, "k k"]) -> Int[np.ndarray, " k"]:
-    """Takes the best of all reversals and moves again and again, until none gains anything."""
-    beyond = np.pad(gains, (0, 1))  # beyond the last stands nobody
+    """Applies the best reversal or move again and again, until none gains anything."""
+    beyond = np.pad(gains, (0, 1))  # the place after the last content has gain 0
     for _ in range(MAX_MOVES):
         places = np.append(order, len(order))
         in_order = beyond[places[:, None], places]
@@ -140,10 +141,10 @@ def _made_better(order: Int[np.ndarray, " k"], gains: Float[np.ndarray, "k k"]) 
 
 
 def _best_reversal(gains: Float[np.ndarray, "k_plus_one k_plus_one"]) -> tuple[tuple[int, int], float]:
-    """The places from and to which turning the order round gains most, and how much; the first stays.
+    """Returns the first and last place of the part whose reversal gains most, and the gain; the first content stays.
 
     Args:
-        gains: of neighbours, by their places in the order; 0 in the last row and column, of nobody.
+        gains: gains of neighbours, by their places in the order; 0 in the last row and column, after the last content.
     """
     count = len(gains) - 1
     links = np.diagonal(gains, offset=1)
@@ -155,10 +156,10 @@ def _best_reversal(gains: Float[np.ndarray, "k_plus_one k_plus_one"]) -> tuple[t
 
 
 def _best_move(gains: Float[np.ndarray, "k_plus_one k_plus_one"]) -> tuple[tuple[int, int], float]:
-    """From which place a content goes to which (counted without it) with most gain, and how much; the first stays.
+    """Returns the place of a content and its target (counted without it) with the largest gain, and the gain.
 
     Args:
-        gains: as of `_best_reversal`.
+        gains: as in `_best_reversal`.
     """
     count = len(gains) - 1
     links = np.diagonal(gains, offset=1)

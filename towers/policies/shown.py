@@ -1,7 +1,7 @@
-"""What the lists of earlier weeks showed, read from the files that the batch wrote.
+"""Contents of earlier weeks' lists, read from the files that the batch wrote.
 
-They stand in `FOLDER/KIND/WEEK/part-00003-of-00016.parquet`, with the columns of `told.SCHEMA`. Whose list is in which
-part follows from their id alone, and a part is in the order of ids, so that one listener's list is read from a
+The files are `FOLDER/KIND/WEEK/part-00003-of-00016.parquet`, with the columns of `told.SCHEMA`. The part of a
+listener's list follows from their id alone, and a part is sorted by id, so that one listener's list is read from a
 fraction of one file.
 """
 
@@ -25,33 +25,33 @@ from towers.retrieval.asker import Id
 from towers.retrieval.export import Export
 
 LISTS = "playlists"
-"""The folder of everybody's lists, unless another is given."""
+"""Default folder of the lists of all listeners."""
 WEEKS = 8
-"""So many weeks nothing comes again, unless a kind of list says otherwise."""
+"""Default number of weeks in which shown contents are not repeated."""
 SIGNATURE = b"signature"
-"""Of a part, in its metadata: of all that decides what is in it."""
+"""Metadata key of a part's signature, a digest of all that decides its contents."""
 _PART = re.compile(r"part-(\d{5})-of-(\d{5})\.parquet")
 
 
 def part_of(user_id: str, parts: int) -> int:
-    """In which of so many parts a listener's list stands, from 0."""
+    """Returns the part in which a listener's list is, from 0."""
     return zlib.crc32(user_id.encode()) % parts
 
 
 def part_name(part: int, parts: int) -> str:
-    """The file of a part."""
+    """Returns the file name of a part."""
     return f"part-{part:05d}-of-{parts:05d}.parquet"
 
 
 def parts_in(folder: Path) -> Iterator[tuple[Path, int, int]]:
-    """(file, part, number of parts) of what is in the folder of a week, by name."""
+    """Yields (file, part, number of parts) for the parts in the folder of a week, by name."""
     for path in sorted(folder.glob("part-*.parquet")):
         if found := _PART.fullmatch(path.name):
             yield path, int(found[1]), int(found[2])
 
 
 def signature_in(path: Path) -> str:
-    """The signature of a part; empty where it has none, or is no such file."""
+    """Returns the signature of a part; empty where the file has none or cannot be read."""
     try:
         return ((pq.read_schema(path).metadata or {}).get(SIGNATURE) or b"").decode()
     except (OSError, pa.ArrowInvalid):
@@ -59,8 +59,8 @@ def signature_in(path: Path) -> str:
 
 
 def shown_to(kind: Kind, users: Sequence[Id], folder: Path, week: str | None) -> list[str]:
-    """Ids of what must not come again in the list of one listener for a week; none for nobody or for several, nor of a
-    kind that minds no earlier lists, nor where the week is not known (null)."""
+    """Returns ids of contents that must not be repeated in a listener's list for a week. Empty without a listener or
+    for several, for kinds of lists that ignore earlier ones, and where the week is not known (null)."""
     weeks = weeks_apart(kind)
     if week is None or not weeks or len(users) != 1:
         return []
@@ -69,34 +69,34 @@ def shown_to(kind: Kind, users: Sequence[Id], folder: Path, week: str | None) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShownRows:
-    """What earlier lists showed to many listeners.
+    """Contents that earlier lists showed to many listeners.
 
     Args:
-        users: rows of listeners, rising, with repeats.
-        contents: of each, the row of a content that was shown to them.
+        users: rows of listeners, ascending, with repeats.
+        contents: row of a content that was shown to each.
     """
 
     users: Int[np.ndarray, " shown"]
     contents: Int[np.ndarray, " shown"]
 
     def of(self, user_row: int) -> Int[np.ndarray, " theirs"]:
-        """Rows of what one listener was shown."""
+        """Returns the rows of the contents shown to one listener."""
         first, last = np.searchsorted(self.users, [user_row, user_row + 1])
         return self.contents[first:last]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The lists of the weeks before one.
+    """Lists of the weeks before a given one.
 
     Args:
-        folder: of all lists.
-        kind: of list, such as `discover_weekly`.
-        week: ISO week of the list that is to be made; its own list counts as none.
-        weeks: so many before it count.
+        folder: folder of all lists.
+        kind: kind of list, such as `discover_weekly`.
+        week: ISO week of the list that is to be made; lists of this week do not count.
+        weeks: number of earlier weeks that count.
 
     Raises:
-        UserError: `week` is none.
+        UserError: `week` is not an ISO week.
     """
 
     folder: Path
@@ -105,7 +105,7 @@ class Shown:
     weeks: int = WEEKS
 
     def of(self, user_id: str) -> list[str]:
-        """Ids of what a listener was shown; reads a little of one file a week."""
+        """Returns ids of contents shown to a listener; reads a fraction of one file a week."""
         found: list[str] = []
         for path, part, parts in self._files():
             if part == part_of(user_id, parts):
@@ -113,7 +113,8 @@ class Shown:
         return found
 
     def of_part(self, export: Export, part: int, parts: int) -> ShownRows:
-        """What was shown to the listeners of a part, as far as the export knows them and the contents."""
+        """Returns what was shown to the listeners of a part, as far as the export knows the listeners and the
+        contents."""
         users, contents = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for path in self._for_part(part, parts):
             table = _read(path, ["user_id", "content_id"])
@@ -124,12 +125,12 @@ class Shown:
         return ShownRows(users=user_rows[order], contents=content_rows[order])
 
     def digest(self, part: int, parts: int) -> str:
-        """Of the lists that count for the listeners of a part."""
+        """Returns a digest of the earlier lists that count for the listeners of a part."""
         files = self._for_part(part, parts)
         return digest_of([[path.parent.name, path.name, signature_in(path)] for path in files])
 
     def _for_part(self, part: int, parts: int) -> list[Path]:
-        """Files with lists of listeners of a part; where another number of parts was made, all."""
+        """Returns the files with lists of the listeners of a part; all files where the number of parts differs."""
         return [path for path, other, others in self._files() if (other, others) == (part, parts) or others != parts]
 
     def _files(self) -> Iterator[tuple[Path, int, int]]:

@@ -1,9 +1,9 @@
-"""Which contents a list holds: the best that its rules let stand side by side.
+"""Selection of a list: the candidates of the highest utility that its rules allow together.
 
-Caps (so many places, so many contents of an artist, one of a recording) and the quotas' `most` and `share` hold always.
-`least` is met as far as it can be, then the list is as long as it can be. Both are exact. Then its utility is as high
-as it can be: exact where each content has one artist or none and those of a recording have the same. Elsewhere a list
-that one by one fills its places and breaks no rule is taken, and another might have a little more utility.
+Caps (number of places, contents of an artist, one of a recording) and the quotas' `most` and `share` always hold.
+`least` is met as far as possible, then the list is made as long as possible; both are exact. Then its utility is
+maximised: exactly where each content has at most one artist and contents of a recording have the same artist. Elsewhere
+the list is filled place by place without breaking a rule, and another list might have a little more utility.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,15 @@ from towers.policies.exact import best_places
 from towers.policies.rules import Candidates, Picked, Quota, Rules
 
 STYLE_WEIGHT = 0.93
-"""The largest, of those tried on validation, that cost new contents no ndcg (`benchmarks/playlists/calibration.py`)."""
+"""The largest weight, of those tried on validation, that cost new contents no ndcg
+(`benchmarks/playlists/calibration.py`)."""
 Choose = Callable[[Int[np.ndarray, " some"], int], Int[np.ndarray, " picks"]]
-"""Of places of the candidates so many that are a good list but for its rules; gives indices into these places."""
+"""Function that chooses a number of given places of candidates, without the rules; returns indices into these
+places."""
 
 
 def pick(candidates: Candidates, rules: Rules, quotas: Sequence[Quota] = ()) -> Picked:
-    """The list of the highest total utility that the rules and quotas let be."""
+    """Returns the list of the highest total utility that the rules and quotas allow."""
     places: np.ndarray | None = best_one_by_one(candidates, rules)
     if len(places) < min(rules.k, len(candidates)) or not all(_holds(places, quota, rules.k) for quota in quotas):
         places = _in_two_parts(candidates, rules, quotas, places)
@@ -39,14 +41,14 @@ def in_styles(
     p: Float[np.ndarray, " styles"],
     weight: float = STYLE_WEIGHT,
 ) -> Choose:
-    """For `pick_near`: lists near the styles `p`, that keep the caps from the first place on (`calibration.by_greedy`).
+    """Returns a function for `pick_near`: lists near the styles `p` that keep the caps (`calibration.by_greedy`).
 
     Args:
-        candidates: to choose from.
-        rules: that the list is to keep.
-        styles: of the candidates, in their order.
+        candidates: candidates to choose from.
+        rules: rules that the list keeps.
+        styles: styles of the candidates, in their order.
         p: styles that the list is to have (`calibration.listener_mix`).
-        weight: 0 (utility alone) to 1 (styles alone); the default is chosen for logarithms of odds.
+        weight: 0 (utility alone) to 1 (styles alone); the default was chosen for log odds.
     """
 
     def choose(left: np.ndarray, length: int) -> np.ndarray:
@@ -58,10 +60,10 @@ def in_styles(
 
 
 class Bars:
-    """What the caps no longer let in, as a list grows.
+    """Candidates that the caps exclude as a list grows.
 
     Args:
-        candidates: to choose from.
+        candidates: candidates to choose from.
         rules: the caps.
     """
 
@@ -70,7 +72,7 @@ class Bars:
         self._cap, self._count = rules.max_per_artist or rules.k, dict[int, int]()
 
     def __call__(self, place: int) -> Int[np.ndarray, " barred"]:
-        """Places of the candidates that cannot come now that this one has."""
+        """Adds a candidate to the list, and returns the places that are excluded from now on."""
         barred = [np.flatnonzero(self._candidates.recordings == self._candidates.recordings[place])]
         for artist in self._candidates.artists[place].tolist():
             self._count[artist] = self._count.get(artist, 0) + 1
@@ -80,12 +82,13 @@ class Bars:
 
 
 def pick_near(candidates: Candidates, rules: Rules, quotas: Sequence[Quota], choose: Choose) -> Picked:
-    """The list that `choose` makes, such as a calibrated one, changed as little as its rules and quotas ask for.
+    """Returns the list that `choose` makes, such as a calibrated one, changed as little as the rules and quotas
+    require.
 
-    A heuristic: contents of an artist or a recording of which too many were chosen are taken out, all but the best of
-    those chosen, and `choose` chooses anew, until the caps hold. Where quotas of one mask do not hold then, it chooses
-    anew from both parts, each for itself. Last, the list with most of these contents is the one that `pick` finds: so
-    caps and quotas hold as there, while what `choose` was after may be a little off.
+    This is a heuristic. Where too many contents of an artist or a recording are chosen, only the best of them are kept,
+    the others are removed from the candidates, and `choose` chooses again, until the caps hold. If quotas of one mask
+    do not hold then, it chooses again from both parts separately. In the end `pick` finds the list with most of these
+    contents: caps and quotas hold as there, while the aim of `choose` may be missed a little.
     """
     everything = np.ones(len(candidates), bool)
     chosen = _chosen_under_caps(candidates, rules, choose, [(everything, rules.k)])
@@ -94,7 +97,7 @@ def pick_near(candidates: Candidates, rules: Rules, quotas: Sequence[Quota], cho
         mask = quotas[0].mask
         inside = int(np.clip(mask[chosen].sum(), *bounds))
         chosen = _chosen_under_caps(candidates, rules, choose, [(mask, inside), (~mask, rules.k - inside)])
-    # Utilities above all others for what was chosen: of the lists that may be, the one with most of it is the best.
+    # The chosen contents get utilities above all others: of the allowed lists the one with most of them is the best.
     wanted = candidates.utility.copy()
     wanted[chosen] += float(np.ptp(wanted)) * rules.k + 1.0 if len(wanted) else 0.0
     order = np.argsort(-wanted, kind="stable")
@@ -106,7 +109,7 @@ def pick_near(candidates: Candidates, rules: Rules, quotas: Sequence[Quota], cho
 def _chosen_under_caps(
     candidates: Candidates, rules: Rules, choose: Choose, parts: Sequence[tuple[np.ndarray, int]]
 ) -> Int[np.ndarray, " picks"]:
-    """Places that `choose` chooses from each part, as many as it is to have, until the caps hold."""
+    """Returns places chosen by `choose` from each part, as many as the part is to have, such that the caps hold."""
     left = np.arange(len(candidates))
     while True:
         of_parts = [(left[mask[left]], length) for mask, length in parts if length]
@@ -120,14 +123,14 @@ def _chosen_under_caps(
 def best_one_by_one(
     candidates: Candidates, rules: Rules, part: Bool[np.ndarray, " candidates"] | None = None, inside: int = 0
 ) -> Int[np.ndarray, " picks"]:
-    """Places of the candidates that come by taking each, the best first, that breaks no cap.
+    """Returns the places found by taking each candidate, the best first, that breaks no cap.
 
     Args:
-        candidates: to choose from.
+        candidates: candidates to choose from.
         rules: the caps.
-        part: of the candidates, that is to have `inside` of the `rules.k` places, and the others the rest; null:
-            nobody counts.
-        inside: places of `part`.
+        part: candidates that are to fill `inside` of the `rules.k` places, while the others fill the rest; null: no
+            parts.
+        inside: number of places of `part`.
     """
     is_in = [False] * len(candidates) if part is None else part.tolist()
     room = [rules.k, 0] if part is None else [rules.k - inside, inside]
@@ -159,12 +162,12 @@ def _holds(places: np.ndarray, quota: Quota, length: int) -> bool:
 def _in_two_parts(
     candidates: Candidates, rules: Rules, quotas: Sequence[Quota], freely: Int[np.ndarray, " picks"]
 ) -> Int[np.ndarray, " picks"] | None:
-    """Quotas of one mask, or of it and its opposite, by filling both parts of a list one by one, each for itself.
+    """Meets quotas of one mask, or of it and its complement, by filling both parts of a list separately.
 
-    Where both together keep the caps that they share, and fill the list, none is better: utility is concave in how
-    many come of one part, so that number is the nearest to what comes freely. Where they do not, and some contents have
-    several artists, both parts are filled in one go: no cheap way is exact then, and one that is costs a hundred times
-    as much. Null in all other cases, and where the list is not filled.
+    Where both parts together keep the caps that they share, and fill the list, the list is the best: utility is concave
+    in the number from one part, so that number is the nearest to the one without quotas. Where they do not, and some
+    contents have several artists, both parts are filled in one pass: no cheap method is exact then, and an exact one
+    costs a hundred times as much. Null in all other cases, and where the list is not filled.
     """
     bounds = _bounds(quotas, rules.k)
     if bounds is None:
@@ -184,7 +187,8 @@ def _in_two_parts(
 
 
 def _bounds(quotas: Sequence[Quota], k: int) -> tuple[int, int] | None:
-    """Between which numbers of the first quota's contents all hold; null where they speak of other parts, or clash."""
+    """Returns bounds on the number of the first quota's contents within which all quotas hold; null where they are of
+    other parts, or contradict each other."""
     low, high = 0, k
     for quota in quotas:
         least, most = quota.least_of(k), k if quota.most is None else quota.most
@@ -200,7 +204,7 @@ def _bounds(quotas: Sequence[Quota], k: int) -> tuple[int, int] | None:
 def _without_rivals(
     candidates: Candidates, rules: Rules, left: Int[np.ndarray, " left"], kept: Int[np.ndarray, " kept"]
 ) -> Int[np.ndarray, " still_left"]:
-    """Places without those, but for `kept`, that cannot stand beside `kept`."""
+    """Returns the places left without those that the caps exclude beside `kept`; `kept` itself stays."""
     artists, counts = np.unique(candidates.artists.take(kept).values, return_counts=True)
     full = artists[counts >= (rules.max_per_artist or rules.k)]
     of_left = candidates.artists.take(left)
@@ -210,10 +214,10 @@ def _without_rivals(
 
 
 def _remark(places: np.ndarray, rules: Rules, quotas: Sequence[Quota]) -> str:
-    """What could not be filled, in words."""
+    """Returns which places could not be filled, in words."""
     missed = []
     if len(places) < rules.k:
-        missed.append(f"{len(places)} of {rules.k} places are filled: the rules let no more contents in")
+        missed.append(f"{len(places)} of {rules.k} places are filled: the rules allow no more contents")
     for quota in quotas:
         found, least = int(quota.mask[places].sum()), quota.least_of(len(places))
         if found < least:

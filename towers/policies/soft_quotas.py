@@ -1,4 +1,4 @@
-"""Quotas that a list leans towards: met where that costs little, at a hundredth of an exact program's time."""
+"""Soft quotas of a list: met where that costs little, in a hundredth of the time of an exact program."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,15 +10,15 @@ from towers.policies.slate import pick
 
 ROUNDS = 8
 STEP = 0.5
-"""Of the standard deviation of the candidates' utilities, what a round adds to contents of a quota that is not met."""
+"""Utility that a round adds to contents of an unmet quota, in standard deviations of the candidates' utilities."""
 
 
 def pick_leaning(candidates: Candidates, rules: Rules, firm: Sequence[Quota], soft: Sequence[Quota]) -> Picked:
-    """The list of `pick` under rules and firm quotas, with the soft ones met as far as some rounds bring it.
+    """Returns the list of `pick` under rules and firm quotas, with soft quotas met as far as a few rounds can.
 
-    Contents of a soft quota that is not met gain utility, the same for all of them, and the list is picked anew: prices
-    of a Lagrangian relaxation, raised in steps. The list never lacks a firm quota for a soft one. Of the lists of all
-    rounds the one that misses fewest places is taken, of equal ones the earliest, which costs least.
+    Contents of an unmet soft quota gain utility, the same for all of them, and the list is picked again: prices of a
+    Lagrangian relaxation, raised in steps. Firm quotas are never given up for soft ones. Of the lists of all rounds the
+    one that misses fewest places is returned; among equal ones the earliest, which costs least.
     """
     step = STEP * float(np.std(candidates.utility)) if len(candidates) else 0.0
     bonus = np.zeros(len(candidates))
@@ -38,7 +38,7 @@ def pick_leaning(candidates: Candidates, rules: Rules, firm: Sequence[Quota], so
 
 
 def _picked_by(candidates: Candidates, utility: np.ndarray, rules: Rules, quotas: Sequence[Quota]) -> Picked:
-    """The list by other utilities, in places of the candidates."""
+    """Returns the list by other utilities, as places of the candidates."""
     order = np.argsort(-utility, kind="stable")
     by_it = replace(candidates.at(order), utility=utility[order])
     found = pick(by_it, rules, [replace(quota, mask=quota.mask[order]) for quota in quotas])

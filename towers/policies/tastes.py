@@ -1,8 +1,8 @@
-"""The several tastes of one listener: parts of their history, each with a vector and a share.
+"""Several tastes of one listener: parts of their history, each with a vector and a share.
 
-One vector per listener is a mean, and between two tastes lies what belongs to neither. So what they chose is clustered
-by its vectors, the user tower is run on each part of the history, and each result is averaged, half and half, with the
-listener's own vector: what somebody is like at large helps every one of their tastes.
+One vector per listener is a mean, and contents between two tastes belong to neither. So the listener's choices are
+clustered by their vectors, the user tower is run on each part of the history, and each result is averaged, half and
+half, with the listener's own vector, which improves each of the tastes.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from towers.retrieval.encoders import EVENT_COLUMNS, Events
 from towers.retrieval.export import Export
 
 CHOSEN_FOR_ONE = 8
-"""Different contents that make a taste of their own: somebody who chose 16 has two at most."""
+"""Number of distinct contents for each taste: a listener who chose 16 has at most two."""
 AT_MOST = 6
 LEAST_CHOSEN = 3
-"""Positive events of a part that the user tower is run on; smaller parts are no taste."""
+"""Least number of positive events of a part for the user tower; smaller parts are no taste."""
 OWN_SHARE = 0.5
-"""Of the listener's own vector in each taste's."""
+"""Weight of the listener's own vector in the vector of each taste."""
 ITERATIONS = 15
 
 
@@ -29,15 +29,15 @@ class Tastes:
     """A listener's tastes, at least one.
 
     Args:
-        vectors: `[tastes, dim]`, unit.
-        shares: `[tastes]`, of the positive events that all tastes have, float64; they sum to 1.
+        vectors: `[tastes, dim]`, unit vectors.
+        shares: `[tastes]`, share of each taste in the positive events of all tastes, float64; they sum to 1.
     """
 
     vectors: Float[np.ndarray, "tastes dim"]
     shares: Float[np.ndarray, " tastes"]
 
     def affinity(self, vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows tastes"]:
-        """Inner products of some contents with each taste."""
+        """Returns the inner products of contents with each taste."""
         return vectors @ self.vectors.T
 
 
@@ -47,13 +47,13 @@ def tastes_of(
     vector: Float[np.ndarray, " dim"],
     user_codes: Int[np.ndarray, " columns"],
 ) -> Tastes:
-    """The tastes of somebody; one, their own vector, where they chose too little.
+    """Returns the tastes of a listener; a single one, their own vector, where they chose too little.
 
     Args:
-        export: whose contents the events name.
-        events: all that they did, in time order.
-        vector: their own.
-        user_codes: codes of their features.
+        export: export of the contents in the events.
+        events: all events of the listener, in time order.
+        vector: the listener's own vector.
+        user_codes: codes of the listener's features.
     """
     parts = _parts(export, events)
     if not parts:
@@ -61,13 +61,13 @@ def tastes_of(
     codes = np.repeat(user_codes[None], len(parts), axis=0)
     mixed = (1 - OWN_SHARE) * export.encoder.encode_batch(parts, codes) + OWN_SHARE * vector
     weights = np.array([part.is_positive.sum() for part in parts], np.float64)
-    # Where a part says the opposite of the whole nothing is left of both; rounding decides, and no division by 0.
+    # Where a part's vector is opposite to the listener's, the sum is nearly 0: rounding decides, without division by 0.
     lengths = np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
     return Tastes(vectors=(mixed / lengths).astype(np.float32), shares=weights / weights.sum())
 
 
 def _parts(export: Export, events: Events) -> list[Events]:
-    """The parts of a history that are tastes; none where it is one taste."""
+    """Returns the parts of a history that are tastes; none where it is one taste."""
     chosen = np.unique(events.chosen_rows)
     count = min(len(chosen) // CHOSEN_FOR_ONE, AT_MOST)
     if count < 2:

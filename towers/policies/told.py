@@ -1,4 +1,4 @@
-"""A list as people and other programs read it: titles, artists and reasons in words, not rows."""
+"""A list for people and programs: titles, artists and reasons in words instead of rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,20 +22,20 @@ SCHEMA = pa.schema(
     {"user_id": pa.string(), "rank": pa.int32(), "content_id": pa.string(), "score": pa.float32(),
      "reason": pa.string(), "because": pa.string()}
 )  # fmt: skip
-"""Of lists as tables: whose list it is (null of nobody's or several), the place in it from 1, and the reason by its
-name with the id of what it refers to (null for nothing)."""
+"""Columns of lists as tables: the listener (null for none or several), the rank from 1, and the reason by its name,
+with the id of what it refers to (null for nothing)."""
 OF_PLACES = ("shares", "because")
-"""Facts with an entry a place, and in it one a member, which are told with the places."""
+"""Facts with an entry for each place, and in it one for each member; they are output with the places."""
 
 
 def told(export: Export, playlist: Playlist) -> dict[str, Any]:
-    """What is in a list and why.
+    """Returns a list with its reasons as JSON values.
 
     Returns:
-        `items`, in their order: `title`, `artists`, `kind`, `genres`, `content_id`, `score` (comparable within the
-        list), `reason` in words, `reason_kind` (a name of `reasons.WORDS`) and `because`, the id that it refers to
-        (null for none); of a blend also `shares` and `reasons` by member. `remark`: why it is shorter than was asked
-        for, or what else is to be known. `facts`: of the whole list, such as `match` of a blend.
+        `items`, in order: `title`, `artists`, `kind`, `genres`, `content_id`, `score` (comparable within the list),
+        `reason` in words, `reason_kind` (a name of `reasons.WORDS`) and `because`, the id that it refers to (null for
+        none); for a blend also `shares` and `reasons` by member. `remark`: why it is shorter than requested, or what
+        else its maker should know. `facts`: figures of the whole list, such as `match` of a blend.
     """
     names = ("title", "artists", "kind", "genres", "content_id")
     reasons = playlist.reasons or (None,) * len(playlist)
@@ -54,7 +54,7 @@ def told(export: Export, playlist: Playlist) -> dict[str, Any]:
 
 
 def playlist_table(export: Export, playlist: Playlist, title: str) -> Table | Text:
-    """The list for a terminal; a line where nothing is in it."""
+    """Returns the list as a table for a terminal; a line of text if it is empty."""
     if not len(playlist):
         return Text(f"{title}: nothing")
     items = told(export, playlist)["items"]
@@ -74,7 +74,7 @@ def playlist_table(export: Export, playlist: Playlist, title: str) -> Table | Te
 
 
 def facts_in_words(playlist: Playlist) -> list[str]:
-    """The remark and the facts of a list, a line each."""
+    """Returns the remark and the facts of a list, one line each."""
     facts, lines = playlist.facts, [playlist.remark] if playlist.remark else []
     if "match" in facts:
         match = facts["match"]
@@ -92,7 +92,7 @@ def facts_in_words(playlist: Playlist) -> list[str]:
 
 
 def table_of(export: Export, playlists: Sequence[Playlist], user_ids: Sequence[str | None]) -> pa.Table:
-    """Lists below one another as a table of `SCHEMA`, for a file; null in the place of an id is nobody's list."""
+    """Concatenates lists to a table of `SCHEMA`, for a file; a null id is a list without a listener."""
     counts = [len(playlist) for playlist in playlists]
     reasons = [one for each in playlists for one in each.reasons or (None,) * len(each)]
     because = np.array([-1 if reason is None else reason.because for reason in reasons], np.int64)
@@ -110,7 +110,7 @@ def table_of(export: Export, playlists: Sequence[Playlist], user_ids: Sequence[s
 
 
 def write_list(export: Export, playlist: Playlist, user_id: str | None, path: Path) -> None:
-    """Writes one list: as an editor's pool where the file ends as YAML does, else as Parquet with the columns of
+    """Writes one list: as an editor's pool where the file's suffix is that of YAML, else as Parquet with the columns of
     `SCHEMA`."""
     if path.suffix in POOL_ENDINGS:
         write_proposal(export, playlist, path)

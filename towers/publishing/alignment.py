@@ -1,4 +1,4 @@
-"""Whether a new version's vectors can be turned into the space of an earlier one, so that the versions may be mixed.
+"""Alignment of a new version's vectors with the space of an earlier one, so that the versions can be mixed.
 
 While a new version is rolled out, listeners' vectors of the earlier one meet contents of the new one. The space stays
 the same only where that was measured to do little harm: see `align`.
@@ -33,12 +33,12 @@ RESAMPLES = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """What came of it.
+    """Result of an alignment.
 
     Args:
-        rotation: from the new vectors' own space to the earlier one; null where there is none.
-        keeps_space: whether the new vectors, mapped, may bear the earlier `space_id`.
-        report: what was measured, and why; for `drift.json`.
+        rotation: map from the new vectors' own space to the earlier one; null where there is none.
+        keeps_space: whether the mapped new vectors may have the earlier `space_id`.
+        report: measurements and the reason for the decision; for `drift.json`.
     """
 
     rotation: SpaceRotation | None
@@ -47,7 +47,7 @@ class Alignment:
 
     @property
     def matrix(self) -> Float[np.ndarray, "dim dim"] | None:
-        """What the new vectors are multiplied with; null where they stay as they are, in a space of their own."""
+        """Matrix that the new vectors are multiplied by; null where they are exported in a space of their own."""
         return self.rotation.matrix if self.rotation is not None and self.keeps_space else None
 
 
@@ -61,23 +61,24 @@ def align(
     min_recall_share: float = MIN_RECALL_SHARE,
     has_seen_test: bool = False,
 ) -> Alignment:
-    """Fits the map on contents that both trainings have seen chosen, and asks whether the space may stay the same.
+    """Fits the map on contents that were chosen in both trainings, and decides whether the space may stay the same.
 
-    It may where old listeners find, among the new contents, mapped, at least `min_recall_share` of what new listeners
-    find there: recall@20 of the test period, of listeners that the earlier version holds. Old listeners' vectors are
-    what its own user tower makes of their histories up to that period. Where this cannot be measured, the space
-    changes, and the report has the reason.
+    It may if old listeners find, among the mapped new contents, at least `min_recall_share` of what new listeners find
+    there: recall@20 of the test period, for listeners that the earlier version has. Old listeners' vectors are computed
+        by
+    its own user tower from their histories up to that period. Where this cannot be measured, the space changes, and the
+    report has the reason.
 
-    Two versions that were both trained up to their last events, as those of `towers retrain` are, can be compared on
-    nothing that both have not seen. They are compared on what both have, where every figure is too high: the share is
-    then that of memory which survives the mixing, and low rather than high.
+    Two versions that were both trained up to their last events, like those of `towers retrain`, have no events that
+    both have not seen. They are compared on events that both were trained on, where every figure is too high; the share
+    then says how much of what was memorised survives the mixing, and is too low rather than too high.
 
     Args:
         earlier: version whose space is to be kept; of any format.
         held_out: listening of the store that the new version was trained on.
-        contents: new vectors by row of that store, unit, of as many dimensions as are exported; may be memory-mapped.
-        users: new vectors of `held_out.user_rows` as of the test period, of the same space.
-        source: the new version, and the space that its vectors are in as they are.
+        contents: new vectors by row of that store, unit, with as many dimensions as are exported; may be memory-mapped.
+        users: new vectors of `held_out.user_rows` as of the test period, in the same space.
+        source: the new version, and the space of its vectors before mapping.
         min_recall_share: 0 to 1.
         has_seen_test: whether the new version was trained on the test period, too.
     """
@@ -115,7 +116,7 @@ def align(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shared:
-    """Contents that both hold, by row of each."""
+    """Contents that both versions have, by row in each."""
 
     new_rows: Int[np.ndarray, " shared"]
     earlier_rows: Int[np.ndarray, " shared"]
@@ -125,25 +126,25 @@ class _Shared:
     def of(cls, earlier: Export, store: Store) -> "_Shared":
         rows = earlier.content_ids.rows(store.contents["content_id"])
         new_rows = np.flatnonzero(rows >= 0)
-        # What validation has added to training, where it has, changes little here.
+        # Events that validation has added to training, if any, change little here.
         is_trained = (store.train_positives > 0)[new_rows] & _is_trained_in(earlier)[rows[new_rows]]
         return cls(new_rows=new_rows, earlier_rows=rows[new_rows], is_trained=is_trained)
 
     @property
     def trained(self) -> "_Shared":
-        """Those that both have seen chosen: others stand where their metadata put them, not where listeners did."""
+        """The contents chosen in both trainings; the places of others come from metadata, not from listeners."""
         kept = self.is_trained
         return _Shared(new_rows=self.new_rows[kept], earlier_rows=self.earlier_rows[kept], is_trained=kept[kept])
 
 
 def _no_map(earlier: Export, dim: int, shared: _Shared) -> str | None:
-    """Why there is no map; null where one can be fitted."""
+    """Returns why there is no map; null where one can be fitted."""
     if earlier.manifest["dim"] != dim:
         return f"the earlier version has {earlier.manifest['dim']} dimensions, the new one {dim}"
     if shared.is_trained.sum() < dim:
         return (
-            f"{int(shared.is_trained.sum())} contents were chosen in both trainings, too few to say how {dim} "
-            "dimensions are turned"
+            f"{int(shared.is_trained.sum())} contents were chosen in both trainings, too few to fit a rotation of "
+            f"{dim} dimensions"
         )
     return None
 
@@ -151,13 +152,13 @@ def _no_map(earlier: Export, dim: int, shared: _Shared) -> str | None:
 def _no_judgement(
     earlier: Export, held_out: HeldOutListening, known: Int[np.ndarray, " known"], has_seen_test: bool
 ) -> str | None:
-    """Why it cannot be measured what a common space would cost; null where it can."""
+    """Returns why the cost of a common space cannot be measured; null where it can."""
     if not len(held_out.user_rows):
-        return "nobody chooses anything in a test period"
+        return "no listener chooses anything in the test period"
     if len(known) < held_out.min_users:
         return (
             f"the earlier version holds {len(known)} of the {len(held_out.user_rows)} listeners of the test period; "
-            f"fewer than {held_out.min_users} say nothing"
+            f"at least {held_out.min_users} are needed"
         )
     before = trained_before(held_out.store, "test", earlier.provenance)
     if before.passed is not True and not has_seen_test:
@@ -166,7 +167,7 @@ def _no_judgement(
 
 
 def _known_listeners(earlier: Export, held_out: HeldOutListening) -> Int[np.ndarray, " known"]:
-    """Positions in `held_out.user_rows` of those whom the earlier version holds."""
+    """Returns the positions in `held_out.user_rows` of listeners that the earlier version has."""
     ids = held_out.store.user_ids[held_out.user_rows].tolist()
     return np.flatnonzero(earlier.user_ids.rows(ids) >= 0)
 
@@ -179,10 +180,10 @@ def _mixed(
     users: Float[np.ndarray, "known dim"],
     rotation: SpaceRotation,
 ) -> dict[str, Evaluation]:
-    """Listeners of each version against contents of each, as far as serving might see them together.
+    """Evaluates listeners of each version on contents of each, in the combinations that serving may mix.
 
-    Old listeners are turned to meet the new contents, instead of the contents: the products are the same, and there is
-    no second copy of all contents.
+    Old listeners' vectors are mapped to the new contents, instead of the contents: the products are the same, without a
+    second copy of all contents.
     """
     old = ExportOnStore(earlier, held_out.store)
     old_contents = old.content_vectors()
@@ -197,7 +198,8 @@ def _mixed(
 
 
 def _recall(evaluations: dict[str, Evaluation]) -> dict[str, Any]:
-    """Of all pairs, and how much of what new listeners find old ones find, with its interval."""
+    """Returns the recall of all pairs, and the share of new listeners' recall that old listeners reach, with its
+    interval."""
     keys = (RECALL, f"{RECALL}/discovery")
     means = {name: evaluation.means() for name, evaluation in evaluations.items()}
     found: dict[str, Any] = {
@@ -212,8 +214,8 @@ def _recall(evaluations: dict[str, Evaluation]) -> dict[str, Any]:
 def share_interval(
     part: Float[np.ndarray, " listeners"], whole: Float[np.ndarray, " listeners"], seed: int = 0
 ) -> tuple[float, float]:
-    """The 95 % interval of `part`'s mean over `whole`'s: percentiles over draws of listeners with replacement (Efron
-    1979), the same listeners for both."""
+    """Returns the 95 % interval of `part`'s mean divided by `whole`'s: percentiles over bootstrap samples of listeners
+    (Efron 1979), the same listeners for both."""
     draws = np.random.default_rng(seed)
     shares = []
     for _ in range(RESAMPLES):
@@ -224,7 +226,7 @@ def share_interval(
 
 
 def _share(part: float, whole: float) -> float:
-    """Of nothing nothing is kept."""
+    """Returns the ratio of two figures; 0 where the whole is 0."""
     return float(part / whole) if whole > 0 else 0.0
 
 
@@ -233,10 +235,10 @@ def _decision(keeps: bool, reason: str) -> dict[str, Any]:
 
 
 def _is_trained_in(export: Export) -> Bool[np.ndarray, " contents"]:
-    """Whether anybody chose a content in the export's training, by row."""
+    """Returns whether any listener chose a content in the export's training, by row."""
     if "train_positives" in export.contents.column_names:
         return export.contents["train_positives"].to_numpy() > 0
-    # Format 1 does not say, but holds the listening.
+    # Format 1 has no such column, but has the events.
     events = mapped_table(export.folder / HISTORIES / HISTORY_EVENTS)
     is_chosen = events["is_positive"].to_numpy(zero_copy_only=False)
     trained_until_us = export.provenance.trained_until_us

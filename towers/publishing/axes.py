@@ -1,7 +1,7 @@
-"""The principal axes of a space: turned onto them, leading dimensions can be used by themselves.
+"""Principal axes of a space: rotated onto them, the leading dimensions of vectors can be used by themselves.
 
-A turn changes no inner product, so nothing of the space is lost. (Netflix turns its spaces likewise before they are
-mapped onto each other: arXiv 2508.07574.)
+A rotation changes no inner product, so no information is lost. (Netflix rotates its spaces in the same way before it
+maps them onto each other: arXiv 2508.07574.)
 """
 
 import numpy as np
@@ -12,21 +12,21 @@ from towers.publishing.tables import blocks_of
 from towers.retrieval.directions import directions_of
 
 AT_MOST = 4_096
-"""Listeners that the axes are fitted on."""
+"""Largest number of listeners that the axes are fitted on."""
 WEIGHT_OF_LISTENERS = 6.0
-"""Theirs, all together, beside 1 of all contents; chosen in validation (docs/log.md)."""
+"""Weight of all listeners together, beside 1 for all contents; chosen in validation (docs/log.md)."""
 
 
 def principal_axes(
     contents: Float[np.ndarray, "contents dim"], listeners: Float[np.ndarray, "listeners dim"]
 ) -> Float[np.ndarray, "dim dim"]:
-    """Orthonormal directions, one a row, by how much of the contents and listeners lies along them; the most first.
+    """Returns orthonormal directions, one a row, in descending order of the contents' and listeners' energy along them.
 
-    The mean is not taken off: that would change inner products.
+    The mean is not subtracted: that would change inner products.
 
     Args:
         contents: unit vectors of the model; may be memory-mapped.
-        listeners: likewise; perhaps none.
+        listeners: unit vectors of the model; may be empty.
 
     Returns:
         float64.
@@ -35,9 +35,10 @@ def principal_axes(
 
 
 def fitting_listeners(store: Store, seed: int = 0) -> Int[np.ndarray, " listeners"]:
-    """Rows of half of those who did something before the test period, ascending; of many `AT_MOST` are drawn.
+    """Returns rows of half of the listeners with events before the test period, ascending; at most `AT_MOST`, drawn at
+    random.
 
-    The others are left to judge by.
+    The other listeners are left for evaluation.
     """
     histories = store.histories
     rows = np.flatnonzero(histories.known_until("test") > histories.offsets[:-1])
@@ -45,7 +46,7 @@ def fitting_listeners(store: Store, seed: int = 0) -> Int[np.ndarray, " listener
 
 
 def _moment(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "dim dim"]:
-    """Mean outer product, float64, block by block."""
+    """Returns the mean outer product, float64, computed block by block."""
     moment = np.zeros((vectors.shape[1], vectors.shape[1]))
     for block in blocks_of(vectors):
         rows = np.asarray(block, np.float64)

@@ -7,7 +7,7 @@ SHOWN = ("recall@20", "recall@20/familiar", "recall@20/discovery", "ndcg@20/disc
 
 
 def model_card(manifest: dict[str, Any]) -> str:
-    """Markdown: what the vectors are, what they were made of, how good they are, what to know."""
+    """Returns Markdown: what the vectors are, what they were made from, how good they are, and their limits."""
     counts, window = manifest["counts"], manifest["window"]
     span = f"{window['start']} to {window['end']} (UTC)" if window else "the data has no clock"
     lines = [
@@ -33,7 +33,7 @@ def model_card(manifest: dict[str, Any]) -> str:
         "## Known limits",
         "",
         "- Listeners' vectors are as of `as_of`; `user_tower.onnx` brings them up to date.",
-        "- A content that was never played stands where its sound and metadata put it.",
+        "- The vector of a content that was never played is made from its sound and metadata alone.",
         "- Artists and playlists without events of their own are the normalised mean of their contents.",
         "",
     ]
@@ -41,7 +41,7 @@ def model_card(manifest: dict[str, Any]) -> str:
 
 
 def _space(manifest: dict[str, Any]) -> list[str]:
-    """What became of the earlier version's space, and what whoever keeps its vectors has to do."""
+    """Returns lines on the earlier version's space, and what users of its vectors have to do."""
     space = manifest["space"]
     if "earlier" not in space:
         return []
@@ -78,7 +78,7 @@ def _metrics(manifest: dict[str, Any]) -> list[str]:
 
 
 def _listen_chance(facts: dict[str, Any]) -> list[str]:
-    """How far the chances of a listen may be believed, or why there are none."""
+    """Returns lines on the calibration of the probability of a listen, or why there is no model of it."""
     if "reason" in facts:
         return ["## Chance of a listen", "", f"There is no model of it: {facts['reason']}.", ""]
     ((unit, length),) = facts["window"].items()
@@ -101,17 +101,21 @@ def _listen_chance(facts: dict[str, Any]) -> list[str]:
 
 
 def _dimensions(manifest: dict[str, Any]) -> list[str]:
-    """What truncated vectors reach; empty with too few listeners for a figure."""
+    """Returns lines on the recall of truncated vectors; empty with too few listeners for a figure."""
     recall, kept = (manifest["space"][f"{name} by dimension"] for name in ("recall@20", "share of the nearest 20"))
     dims = sorted(recall | kept)
     if not dims:
         return []
     whole, dim = manifest["model_dim"], manifest["dim"]
-    told = "" if dim == whole else f" The export has {dim} of the model's {whole}; what stands under Quality is of all."
+    told = (
+        ""
+        if dim == whole
+        else f" The export has {dim} of the model's {whole}; the figures under Quality are for all of them."
+    )
     return [
         "## By dimension",
         "",
-        "The leading dimensions, normalised, can be used by themselves: the vectors stand on principal axes. Judged on"
+        "The leading dimensions, normalised, can be used by themselves: the vectors are on principal axes. Measured on"
         f" listeners that these are not fitted on; kept is of the nearest 20 by all {whole} dimensions.{told}",
         "",
         "| " + " | ".join(["dimensions", *map(str, dims)]) + " |",
@@ -123,7 +127,7 @@ def _dimensions(manifest: dict[str, Any]) -> list[str]:
 
 
 def _codes(codes: dict[str, dict[str, int | float]]) -> list[str]:
-    """What smaller codes of the vectors find; empty without listeners."""
+    """Returns lines on what compressed codes of the vectors find; empty without listeners."""
     if not codes:
         return []
     return [
@@ -145,7 +149,7 @@ def _codes(codes: dict[str, dict[str, int | float]]) -> list[str]:
 
 
 def _regions(names: dict[str, str]) -> list[str]:
-    """What parts of the space are called, by ids that later versions keep."""
+    """Returns the names of the regions, by ids that later versions keep."""
     return ["## Regions", "", *(f"- {region}: {name}" for region, name in names.items()), ""]
 
 

@@ -1,4 +1,4 @@
-"""The model of the chance of a listen that goes with an export."""
+"""The model of the probability of a listen that belongs to an export."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ def write_chance(path: Path, space: JudgedSpace | str, space_id: str) -> tuple[L
     """Fits the model on inner products as they are exported, and writes it.
 
     Args:
-        path: of the file, which is not written where there is nothing to fit on.
-        space: that it is fitted in, or the reason why there is none.
-        space_id: of the exported vectors.
+        path: path of the file, which is not written where there is nothing to fit on.
+        space: space that the model is fitted in, or the reason why there is none.
+        space_id: id of the exported space.
 
     Returns:
-        The model; and for the manifest the window, and how far chances agree with what came, or the `reason` why there
-        is no model.
+        The model; and for the manifest its window and calibration, or the `reason` why there is no model.
     """
     if isinstance(space, str):
         return None, {"reason": space}

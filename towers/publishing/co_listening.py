@@ -1,4 +1,4 @@
-"""Which contents, and which artists, the listeners of an export choose together."""
+"""Neighbours by co-listening: contents, and artists, that the listeners of an export choose together."""
 
 from math import ceil
 
@@ -13,13 +13,13 @@ from towers.retrieval.export import Export
 
 NEIGHBOURS = 50
 DAMPING, ARTIST_DAMPING = 2.0, 10.0
-"""Listeners that a pair must have in common for half of its cosine to count: of few, chance makes the best pairs. What
-`benchmarks/export/derived.py` finds best over catalogues of many and of few listeners."""
+"""Number of common listeners at which half of a pair's cosine counts: with few, the best pairs are due to chance. The
+values are the best in `benchmarks/export/derived.py` over catalogues with many and with few listeners."""
 LATEST = 1_000
-"""Positive events of a listener that are counted: what one listener costs grows with the square."""
+"""Number of a listener's latest positive events that are counted; the cost of a listener grows with its square."""
 MOST_PAIRS = 1e10
-"""Pairs of events of a listener that are counted, some 20 minutes of a core. Where there are more, every second
-listener counts, or every third."""
+"""Largest number of pairs of events of a listener, over all listeners, some 20 minutes on a core. Where there are more,
+only every second listener counts, or every third, and so on."""
 
 
 def co_listening(
@@ -30,17 +30,17 @@ def co_listening(
     damping: float = DAMPING,
     artist_damping: float = ARTIST_DAMPING,
 ) -> Neighbours:
-    """The neighbours of all contents by who chose them.
+    """Returns the neighbours of all contents by who chose them.
 
-    Contents that can be played are near by the cosine of who chose them at all, artists by that of how often each
+    Playable contents are compared by the cosine of who chose them at all, artists by the cosine of how often each
     listener chose something of theirs (log of 1 + n). Both are damped (`cosine_neighbours`).
 
     Args:
-        export: whose contents they are.
+        export: export of the contents.
         chosen: rows of the contents that each listener chose, repeats included (`chosen_lists`).
-        neighbours: at most so many a content.
-        damping: listeners in common with whom half of a cosine counts.
-        artist_damping: the same of artists.
+        neighbours: largest number of neighbours of a content.
+        damping: number of common listeners at which half of a cosine counts.
+        artist_damping: the same number for artists.
     """
     size = len(export.contents)
     step = max(1, ceil(float((chosen.lengths.astype(np.float64) ** 2).sum()) / MOST_PAIRS))
@@ -60,15 +60,15 @@ def _add(found: Neighbours, near: sparse.csr_array) -> None:
 
 
 def chosen_lists(export: Export) -> Ragged:
-    """Rows of the contents that each listener chose, the `LATEST` of each, in time order with repeats."""
+    """Returns the rows of the contents that each listener chose, the `LATEST` of each, in time order with repeats."""
     chosen = export.all_chosen
     from_end = np.repeat(chosen.offsets[1:], chosen.lengths) - np.arange(len(chosen.values))
     return chosen.where(from_end <= LATEST)
 
 
 def plays_by_artist(export: Export, chosen: Ragged) -> sparse.csr_array:
-    """`[listeners, contents]`: in an artist's column the log of 1 + how often each listener chose it or something of
-    it."""
+    """Returns `[listeners, contents]`: in an artist's column the log of 1 + how often each listener chose the artist or
+    something of theirs."""
     artists = export.artist_rows
     theirs = artists.take(chosen.values)
     listeners = np.repeat(chosen.list_of_value, theirs.lengths)

@@ -1,4 +1,4 @@
-"""What smaller codes of the vectors find: eight bits a dimension, or one, with the best ranked anew by float32."""
+"""Recall of compressed codes of the vectors: eight bits a dimension, or one, with the best re-ranked in float32."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from towers.publishing.tables import BLOCK
 from towers.retrieval.index import share_found
 
 SAMPLE = 65_536
-"""Contents that codes are fitted to."""
+"""Number of contents that codes are fitted to."""
 MANY = 100_000_000
-"""Vectors for which the memory is told."""
+"""Number of vectors for which the memory is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """A way to write a vector in fewer bits.
+    """A way to compress a vector.
 
     Args:
-        name: of it.
-        candidates: the best by the codes, so many of which float32 ranks anew.
-        index: an empty FAISS index of vectors of so many dimensions, whose best come first.
+        name: name of the code.
+        candidates: number of best contents by the codes that are re-ranked in float32.
+        index: function from the dimension to an empty FAISS index.
     """
 
     name: str
@@ -41,7 +41,7 @@ CODES = (
             dim, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
         ),
     ),
-    # Signs after a turn at random: along principal axes, most of a vector lies in few of them, and signs tell little.
+    # Signs after a random rotation: along principal axes most of a vector is in few of them, and signs tell little.
     Code(name="one bit", candidates=10 * K, index=lambda dim: faiss.IndexLSH(dim, dim, True, False)),
 )  # fmt: skip
 
@@ -52,19 +52,19 @@ def recall_of_codes(
     allowed: Bool[np.ndarray, " contents"],
     codes: Sequence[Code] = CODES,
 ) -> dict[str, dict[str, int | float]]:
-    """Measures what every code costs and finds: bytes a vector, gigabytes for 100,000,000 vectors, and the share of the
-    exact nearest 20 contents that is found; float32 stands beside them.
+    """Measures the cost and the recall of every code: bytes a vector, gigabytes for 100,000,000 vectors, and the share
+    of the exact nearest 20 contents that is found; float32 is included for comparison.
 
     Codes are made and searched block by block, so memory does not grow with the contents.
 
     Args:
-        users: some listeners' vectors, which stay in float32.
-        contents: by row, float32; may be memory-mapped.
-        allowed: which of them may stand in a list.
-        codes: that are tried.
+        users: vectors of some listeners, which stay in float32.
+        contents: vectors by row, float32; may be memory-mapped.
+        allowed: which contents may be in a list.
+        codes: codes to measure.
 
     Returns:
-        Nothing without listeners.
+        Figures by name of the code; empty without listeners.
     """
     if not len(users):
         return {}
@@ -87,7 +87,7 @@ def _size(num_bytes: int) -> dict[str, int | float]:
 def _candidates(
     index: Any, users: np.ndarray, contents: np.ndarray, allowed: np.ndarray, count: int
 ) -> Int[np.ndarray, "users candidates"]:
-    """Rows of the best by their codes, -1 where there are fewer."""
+    """Returns the rows of the best contents by their codes, -1 where there are fewer."""
     queries = np.ascontiguousarray(users, np.float32)
     best, scores = np.full((len(users), count), -1), np.full((len(users), count), np.inf, np.float32)
     sign = -1 if index.metric_type == faiss.METRIC_INNER_PRODUCT else 1
@@ -108,7 +108,7 @@ def _candidates(
 def _ranked(
     users: np.ndarray, contents: np.ndarray, candidates: Int[np.ndarray, "users candidates"]
 ) -> Int[np.ndarray, "users 20"]:
-    """The candidates that are nearest by the vectors themselves."""
+    """Returns the candidates that are nearest by the vectors themselves."""
     ranked = np.full((len(users), K), -1)
     for user, rows in enumerate(candidates):
         rows = np.sort(rows[rows >= 0])

@@ -7,22 +7,23 @@ from threadpoolctl import threadpool_limits
 from towers.retrieval.projection_2d import even_sample, project
 
 MAX_EMBEDDED = 5_000
-"""Contents that t-SNE moves: a minute or two on one core. As many as a page draws."""
+"""Largest number of contents that t-SNE embeds, a minute or two on one core; as many as a page draws."""
 
 NUM_NEIGHBOURS = 5
 BLOCK = 4_096
 
 
 def content_map(vectors: Float[np.ndarray, "contents dim"], seed: int = 0) -> Float[np.ndarray, "contents 2"]:
-    """t-SNE (van der Maaten and Hinton 2008), started from the two principal components; of a few contents these alone.
+    """Embeds contents by t-SNE (van der Maaten and Hinton 2008), started from the two principal components; a few
+    contents are only projected on these.
 
-    Of more than `MAX_EMBEDDED` contents an even sample is embedded, and each of the others stands at the mean of its
-    `NUM_NEIGHBOURS` nearest in the sample. It runs on one thread, so that the same vectors give the same bytes whatever
-    the number of cores.
+    Of more than `MAX_EMBEDDED` contents an even sample is embedded, and each of the others is placed at the mean of its
+    `NUM_NEIGHBOURS` nearest in the sample. It runs on one thread, so that the same vectors give the same bytes on any
+    number of cores.
 
     Args:
         vectors: float32, unit.
-        seed: of t-SNE.
+        seed: seed of t-SNE.
 
     Returns:
         float32, from -1 to 1, without a unit.

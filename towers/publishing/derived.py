@@ -1,4 +1,4 @@
-"""What an export holds beside vectors and tables: made of files that are written already, for whoever makes lists."""
+"""Derived files of an export, made from vectors, contents and histories that are already written, for making lists."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from towers.retrieval.export import Export
 
 
 class _Unfinished(Export):
-    """An export whose vectors, contents and histories are written, and whose manifest is not."""
+    """An export whose vectors, contents and histories are written, but whose manifest is not."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder, self.manifest = folder, manifest
@@ -24,16 +24,16 @@ class _Unfinished(Export):
 def write_derived(
     folder: Path, manifest: dict[str, Any], settings: ExportSettings, earlier: Export | None
 ) -> dict[str, Any]:
-    """Writes what follows from vectors, contents and histories.
+    """Writes the files derived from vectors, contents and histories.
 
     Args:
-        folder: of the export, in which these are.
-        manifest: as far as it is known: `format`, `space_id` and `dim`.
-        settings: how many regions there are.
-        earlier: the version that serves, whose regions are carried on; null: none.
+        folder: folder of the export, in which these are.
+        manifest: what is known of the manifest: `format`, `space_id` and `dim`.
+        settings: settings with the number of regions.
+        earlier: version that serves, whose regions are continued; null: none.
 
     Returns:
-        Figures for the manifest, by what they are of.
+        Figures for the manifest, by what they describe.
     """
     export = _Unfinished(folder, manifest)
     chosen = chosen_lists(export)

@@ -1,4 +1,4 @@
-"""What a manifest says of an export: facts alone, no clock, so that the same network gives the same bytes."""
+"""Descriptions of an export for its manifest: facts without a clock, so that the same network gives the same bytes."""
 
 import re
 from collections.abc import Mapping
@@ -16,12 +16,13 @@ CANARIES = 8
 
 
 def version_of(store: Store, fingerprint: str, exports: Path) -> str:
-    """The day that the data ends on, a number among the versions of that day, so that they sort in the order in which
-    they were made, and the fingerprint of what is exported. There is no clock in it, so that it can be made again.
+    """Returns the name of a version: the day on which the data ends, a number among the versions of that day, so that
+    names sort in the order in which they were made, and the fingerprint of what is exported. No clock is used, so that
+    the name can be reproduced.
 
     Args:
-        store: what is exported.
-        fingerprint: of that, in hex.
+        store: the store that is exported.
+        fingerprint: fingerprint of what is exported, in hex.
         exports: folder of all versions.
     """
     window = window_of(store)
@@ -32,8 +33,8 @@ def version_of(store: Store, fingerprint: str, exports: Path) -> str:
 
 
 def window_of(store: Store) -> dict[str, str]:
-    """First event, and last event or the time that the store is as of, as ISO times in UTC; empty for data without a
-    clock."""
+    """Returns the time of the first event, and of the last one or the time as of which the store was made, as ISO times
+    in UTC; empty for data without a clock."""
     times = store.histories.timestamp_us
     if store.end_us is None or not len(times):
         return {}
@@ -42,7 +43,7 @@ def window_of(store: Store) -> dict[str, str]:
 
 
 def counts_of(store: Store) -> dict[str, int]:
-    """Listeners, contents, events, and contents of each kind."""
+    """Returns the numbers of listeners, contents, events, and contents of each kind."""
     kinds = {count["values"]: count["counts"] for count in store.contents["kind"].value_counts().to_pylist()}
     return {
         "users": len(store.users),
@@ -53,7 +54,8 @@ def counts_of(store: Store) -> dict[str, int]:
 
 
 def described_store(store: Store) -> dict[str, Any]:
-    """What the vectors were made of; times are null for data without a clock, and `as_of_us` where nothing is cut."""
+    """Returns what the vectors were made from; times are null for data without a clock, `as_of_us` where nothing is cut
+    off."""
     return {
         "counts": counts_of(store),
         "has_clock": store.has_clock,
@@ -66,11 +68,11 @@ def described_store(store: Store) -> dict[str, Any]:
 
 
 def space_told(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-    """Tells whoever keeps vectors of the version before that they do not fit any more.
+    """Returns a warning that vectors of the version before no longer fit, for users who keep them.
 
     Args:
         before: manifest of the version that served.
-        after: manifest of the one that serves now.
+        after: manifest of the version that serves now.
 
     Returns:
         One line; null where the vectors of both may be mixed.
@@ -80,7 +82,7 @@ def space_told(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | Non
         earlier = after.get("space", {}).get("earlier", {}).get("space_id")
         reason = f", for {after['space']['reason']}" if earlier == before["space_id"] else ""
         told.append(
-            f"to another space ({before['space_id']} -> {after['space_id']}{reason}): vectors of before do not fit"
+            f"to another space ({before['space_id']} -> {after['space_id']}{reason}): earlier vectors do not fit"
         )
     if before["dim"] != after["dim"]:
         told.append(f"from {before['dim']} to {after['dim']} dimensions")
@@ -88,12 +90,12 @@ def space_told(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | Non
 
 
 def canaries_of(name: str, ids: Ids, vectors: Float[np.ndarray, "rows dim"]) -> list[dict[str, Any]]:
-    """A few rows with their vectors, evenly spaced: who has these in the same place has the export that was written.
+    """Returns a few rows with their vectors, evenly spaced, by which an export can be recognised.
 
     Args:
-        name: of the id, `content_id` or `user_id`.
-        ids: by row.
-        vectors: by row.
+        name: name of the id, `content_id` or `user_id`.
+        ids: ids by row.
+        vectors: vectors by row.
     """
     rows = np.linspace(0, len(vectors) - 1, min(CANARIES, len(vectors))).astype(int).tolist()
     return [{name: ids[row], "row": row, "vector": np.asarray(vectors[row]).tolist()} for row in rows]

@@ -1,4 +1,4 @@
-"""How far one version's vectors are from another's, on contents that both hold: figures without listeners."""
+"""Drift of one version's vectors from another's, on contents that both have: figures that need no listeners."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from towers.retrieval.rotation import SpaceRotation
 
 NEIGHBOURS = 10
 AT_MOST, QUERIES = 20_000, 1_000
-"""Contents that are compared, and those of them whose neighbours are: the figures stand still long before."""
+"""Largest numbers of contents that are compared, and of those whose neighbours are; figures are stable with fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """Between an earlier version and a new one, over contents of both.
+    """Drift from an earlier version to a new one, over contents of both.
 
     Args:
-        contents: that were compared; of many a sample.
-        neighbour_overlap: share of the nearest ten among these contents, each within its own space, that are the
-            same; no map changes it.
+        contents: number of compared contents; a sample if there are many.
+        neighbour_overlap: share of the nearest ten among these contents, each within its own space, that are the same;
+            no map changes it.
         cosine_before_map: mean inner product of a content's earlier vector with its new one.
-        cosine_after_map: with its new one, mapped.
+        cosine_after_map: the same with new vectors mapped.
         centroid_shift_before_map: distance between the means of the vectors, 0 to 2.
         centroid_shift_after_map: the same with new vectors mapped.
         norm_shift: mean length of the new vectors less that of the earlier ones.
@@ -45,15 +45,15 @@ def drift_between(
     rotation: SpaceRotation,
     seed: int = 0,
 ) -> Drift:
-    """Figures of the drift.
+    """Measures the drift.
 
     Args:
-        earlier_vectors: unit, by row.
-        new_vectors: unit, by row, as they are before the map.
-        earlier_rows: of the contents that both hold, at least one.
-        new_rows: of the same contents, in the same order.
-        rotation: from the new space to the earlier one.
-        seed: of the sample where there are more than 20,000, and of the 1,000 whose neighbours are looked at.
+        earlier_vectors: unit vectors, by row.
+        new_vectors: unit vectors, by row, before the map.
+        earlier_rows: rows of the contents that both have, at least one.
+        new_rows: rows of the same contents, in the same order.
+        rotation: map from the new space to the earlier one.
+        seed: seed of the sample of 20,000 where there are more, and of the 1,000 whose neighbours are compared.
     """
     draws = np.random.default_rng(seed)
     chosen = np.sort(draws.permutation(len(new_rows))[:AT_MOST])
@@ -77,9 +77,10 @@ def overlap_of_neighbours(
     second: Float[np.ndarray, "contents other_dim"],
     queries: Int[np.ndarray, " queries"],
 ) -> float:
-    """Mean share of the nearest ten contents that are the same in two spaces; fewer where there are no ten.
+    """Returns the mean share of the nearest ten contents that are the same in two spaces; of fewer where there are no
+    ten.
 
-    A lone content has no neighbours that could differ: 1.
+    A single content has no neighbours that could differ: 1.
     """
     k = min(NEIGHBOURS, len(first) - 1)
     if k < 1:
@@ -91,7 +92,7 @@ def overlap_of_neighbours(
 def _neighbours(
     vectors: Float[np.ndarray, "contents dim"], queries: Int[np.ndarray, " queries"], k: int
 ) -> Int[np.ndarray, "queries k"]:
-    """Without the content itself, which need not come first among equals."""
+    """Returns the nearest contents, without the content itself, which may not come first among equals."""
     found, _ = ExactIndex(vectors).search(vectors[queries], k + 1)
     return np.array([row[row != query][:k] for row, query in zip(found, queries, strict=True)])
 

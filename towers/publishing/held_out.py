@@ -1,4 +1,4 @@
-"""Recall on listening that no training has seen, for some listeners: what decides on a space, and on dimensions."""
+"""Recall on listening that no training has seen, for some listeners; it decides on a space, and on dimensions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,15 +20,15 @@ AT_MOST = 2_000
 
 
 class HeldOutListening:
-    """What listeners of a store's test period choose in it, to be found in the whole catalogue.
+    """Choices of listeners in a store's test period, to be found in the whole catalogue.
 
     Args:
         store: the prepared store.
-        filter_seen: whether lists leave out what the listener has heard, as the evaluation has it.
-        min_users: with fewer listeners there are no figures.
-        at_most: listeners; of more so many are drawn.
-        seed: of the draw.
-        ranker: makes a ranker of vectors, from a task, a name, listeners' vectors and contents'.
+        filter_seen: whether lists leave out what the listener has heard, as in the evaluation.
+        min_users: least number of listeners for a figure.
+        at_most: largest number of listeners; if there are more, so many are drawn.
+        seed: seed of the draw.
+        ranker: function that builds a ranker from a task, a name, listeners' vectors and contents'.
     """
 
     def __init__(
@@ -51,12 +51,13 @@ class HeldOutListening:
 
     @property
     def user_rows(self) -> Int[np.ndarray, " listeners"]:
-        """Of the store, ascending: whose vectors, as of the start of the test period, are asked for."""
+        """Rows of the listeners in the store, ascending; evaluation needs their vectors as of the start of the test
+        period."""
         return self._task.user_rows
 
     @property
     def is_candidate(self) -> Bool[np.ndarray, " contents"]:
-        """What may stand in a list, by row of the store."""
+        """Which contents may be in a list, by row of the store."""
         return self._task.is_candidate
 
     def evaluate(
@@ -66,13 +67,13 @@ class HeldOutListening:
         contents: Float[np.ndarray, "contents dim"],
         positions: Int[np.ndarray, " some"] | None = None,
     ) -> Evaluation:
-        """Full ranking of all candidates by inner products.
+        """Ranks all candidates by inner products and evaluates the result.
 
         Args:
-            name: of the ranker.
-            users: of `user_rows`, or of `positions` of them.
-            contents: by row of the store; all zeros for what stands in no list.
-            positions: in `user_rows`; null: all.
+            name: name of the ranker.
+            users: vectors of `user_rows`, or of `positions` of them.
+            contents: vectors by row of the store; zeros for contents that may not be in a list.
+            positions: positions in `user_rows`; null: all.
         """
         task = self._task if positions is None else _of_listeners(self._task, positions)
         ranker = self._ranker(task, name, users, contents)
@@ -85,16 +86,16 @@ def recall_by_dimension(
     users: Float[np.ndarray, "listeners dim"],
     positions: Int[np.ndarray, " listeners"] | None = None,
 ) -> dict[int, float]:
-    """recall@20 of the leading 8, 16, 32, ... and all dimensions, each normalised.
+    """Returns recall@20 of the leading 8, 16, 32, ... and all dimensions, each normalised.
 
     Args:
-        held_out: what is to be found.
-        contents: by row of the store.
-        users: of `held_out.user_rows`, or of `positions` of them.
-        positions: in `held_out.user_rows`; null: all.
+        held_out: choices to be found.
+        contents: vectors by row of the store.
+        users: vectors of `held_out.user_rows`, or of `positions` of them.
+        positions: positions in `held_out.user_rows`; null: all.
 
     Returns:
-        By number of dimensions, ascending; empty with too few listeners for a figure.
+        Recall by number of dimensions, ascending; empty with too few listeners for a figure.
     """
     if len(users) < held_out.min_users:
         return {}

@@ -1,4 +1,4 @@
-"""Builds the FAISS index of an export: the same vectors always give the same files."""
+"""Builds the FAISS index of an export, reproducibly: the same vectors always give the same files."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from towers.retrieval.index import ExactIndex, FaissIndex, recall_of, share_foun
 from towers.retrieval.inverted import CompressedIndex
 
 CONTENTS_A_LIST = 39
-"""Below this, k-means has too few points for a cell (and FAISS says so)."""
+"""Least mean number of contents in a list; below it k-means has too few points for a cell, and FAISS warns."""
 
 CONTENTS_A_CELL = 50
 """Mean number of contents in a cell of an index without codes.
@@ -41,30 +41,31 @@ CODE_SAMPLE = 65_536  # contents that the rotation and the codes are fitted to
 ADDED_AT_ONCE = 65_536  # contents that are encoded at a time
 TUNING_QUERIES = 500
 TUNED_K = 10
-GROWTH = 1.2  # of the cells searched, and of the candidates, from one try to the next
+GROWTH = 1.2  # factor on the cells searched, and on the candidates, from one try to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IvfSettings:
-    """An inverted file over k-means cells; the whole vectors where there are few.
+    """An inverted file over k-means cells; a flat index where there are few vectors.
 
-    Where the nearest lie in few cells (well separated clusters), the vectors in these cells are scanned as they are:
-    what a query costs besides is less than for codes. Else four bits a dimension are scanned. Which of the two is
-    decided by counting, not by a clock, so that the same vectors give the same files.
+    Where the nearest neighbours are in few cells (well separated clusters), the vectors in these cells are scanned
+    uncompressed: the fixed cost of a query is less than with codes. Otherwise codes of four bits a dimension are
+        scanned.
+    Which of the two is decided by counting, not by timing, so that the same vectors give the same files.
 
     Args:
-        min_contents: below this, exact search is quicker than any index.
-        num_lists: at most so many cells; fewer where that would leave a cell fewer than 39 contents.
-        num_probes: cells whose codes are searched for a query, at least.
-        num_candidates: contents ranked anew by their vectors, at least.
-        code_dim: leading directions of the catalogue that the codes keep; all where the vectors have fewer.
-        min_recall: cells and candidates are added until so much of the exact nearest 10 of 500 contents is found,
-            themselves not counted; from 0 (as given above) to 1.
-        most_scanned: contents whose vectors are scanned for a query, at most; where `min_recall` needs more there are
-            codes. 0: always codes.
+        min_contents: number of contents below which exact search is faster than any index.
+        num_lists: largest number of cells; fewer where that would leave a cell fewer than 39 contents.
+        num_probes: least number of cells whose codes are searched for a query.
+        num_candidates: least number of contents that are re-ranked by their vectors.
+        code_dim: number of leading directions of the catalogue that the codes keep; all where the vectors have fewer.
+        min_recall: cells and candidates are added until this share of the exact nearest 10 of 500 contents is found,
+            the contents themselves not counted; from 0 (the numbers above as given) to 1.
+        most_scanned: largest number of contents whose vectors are scanned for a query; where `min_recall` needs more,
+            codes are used. 0: always codes.
 
     Raises:
-        ValueError: a number that cannot be.
+        ValueError: a number is out of range.
     """
 
     min_contents: int
@@ -89,7 +90,7 @@ class IvfSettings:
             raise ValueError(f"most_scanned must be 0 or more, got {self.most_scanned}")
 
     def build(self, vectors: Float[np.ndarray, "contents dim"], folder: Path, space_id: str) -> None:
-        """Writes the index and the space it belongs to below `folder`; `vectors` may be memory-mapped."""
+        """Writes the index and the id of its space below `folder`; `vectors` may be memory-mapped."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / INDEX_SPACE_ID).write_text(space_id + "\n")
         for name in INDEX_FILES:  # by which a reader knows what the index is
@@ -115,7 +116,7 @@ class IvfSettings:
         return min(self.num_lists, max(1, len(vectors) // contents_a_cell))
 
     def _write_without_codes(self, vectors: np.ndarray, known: "_Known", folder: Path) -> bool:
-        """Writes cells of whole vectors, if few enough of them reach the recall, and says whether it did."""
+        """Writes cells of whole vectors if few enough of them reach the recall; returns whether it did."""
         num_cells = self._num_cells(vectors, CONTENTS_A_CELL)
         if 2 * len(vectors) > num_cells * self.most_scanned:  # the largest cell has twice the mean and more
             return False
@@ -141,7 +142,7 @@ class IvfSettings:
         return True
 
     def _trained(self, vectors: np.ndarray) -> tuple[faiss.IndexPreTransform, faiss.IndexIVFPQFastScan]:
-        """A rotation before an inverted file, both without contents; and that inverted file."""
+        """Returns a rotation before an inverted file, both without contents; and that inverted file."""
         num_lists = self._num_cells(vectors, CONTENTS_A_LIST)
         sample = _spread(vectors, max(CODE_SAMPLE, num_lists * CONTENTS_A_LIST))
         rotation = _leading_directions(sample, min(self.code_dim, vectors.shape[1]))
@@ -157,8 +158,8 @@ class IvfSettings:
     def _choose_effort(
         self, trained: faiss.IndexPreTransform, vectors: np.ndarray, known: "_Known | None", folder: Path
     ) -> None:
-        """The least that reaches the recall: candidates, with all cells searched, until a quarter of what may be missed
-        is, since one more costs less than a cell; then cells."""
+        """Chooses the least effort that reaches the recall. Candidates are added first, with all cells searched, until
+        a quarter of the allowed misses is left, since one more costs less than a cell; then cells."""
         effort = {"num_probes": self.num_probes, "num_candidates": self.num_candidates}
         write_json(folder / INDEX_EFFORT, effort)
         if known is None:
@@ -181,17 +182,17 @@ class IvfSettings:
 
 
 def recall_of_index(folder: Path, space_id: str, vectors: Float[np.ndarray, "contents dim"], k: int = 10) -> float:
-    """`recall_of` the index as it was written to `folder`."""
+    """Returns `recall_of` for the index as written to `folder`."""
     return recall_of(FaissIndex(folder, space_id, vectors), ExactIndex(vectors), vectors, k)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What exact search finds near some contents.
+    """Exact nearest neighbours of some contents.
 
     Args:
-        queries: `[queries, dim]`, their vectors.
-        expected: `[queries, nearest]`, rows of the nearest, themselves not counted.
+        queries: `[queries, dim]`, vectors of the contents.
+        expected: `[queries, nearest]`, rows of the nearest contents, without the contents themselves.
     """
 
     queries: np.ndarray
@@ -209,7 +210,8 @@ def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _clustered(points: np.ndarray, num_cells: int, points_a_cell: int) -> faiss.IndexFlatIP:
-    """Centroids of spherical k-means, of length 1: a longer one would draw by its length what is nearer to others."""
+    """Returns centroids of spherical k-means, of length 1: a longer one would attract points that are nearer to
+    others."""
     centroids = faiss.IndexFlatIP(points.shape[1])
     clustering = faiss.Clustering(points.shape[1], num_cells)
     clustering.niter = ITERATIONS
@@ -221,15 +223,15 @@ def _clustered(points: np.ndarray, num_cells: int, points_a_cell: int) -> faiss.
 
 
 def _spread(vectors: np.ndarray, most: int) -> np.ndarray:
-    """At most so many rows, evenly spaced, in memory."""
+    """Returns at most `most` rows, evenly spaced, in memory."""
     rows = np.linspace(0, len(vectors) - 1, min(most, len(vectors))).astype(np.int64)
     return np.ascontiguousarray(vectors[rows], np.float32)
 
 
 def _leading_directions(sample: np.ndarray, dim: int) -> faiss.LinearTransform:
-    """Onto the `dim` directions of the most energy, turned at random so that each takes an equal part.
+    """Returns a map onto the `dim` directions of the most energy, rotated at random so that each takes an equal part.
 
-    The mean is not taken off: inner products would change.
+    The mean is not subtracted: inner products would change.
     """
     energies = sample.astype(np.float64).T @ sample.astype(np.float64)
     directions = directions_of(energies)[:dim]
@@ -246,7 +248,7 @@ def _grown(effort: int, most: int) -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """FAISS works on one thread in the block, so that any number of cores gives the same bytes."""
+    """Makes FAISS work on one thread in the block, so that any number of cores gives the same bytes."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

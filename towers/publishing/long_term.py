@@ -1,4 +1,4 @@
-"""What a listen of each content is worth later, as it goes with an export: fitted to the log of the training period."""
+"""Long-term value of a listen of each content, as part of an export: fitted to the log of the training period."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ from towers.policies.long_term.progressive import Evidence, evidence_of, expecte
 from towers.retrieval.long_term import LongTerm, ReturnsTo
 
 AT_ONCE = 4_000_000
-"""Events whose outcomes are made at once; the model is fitted to the outcomes of so many, of listeners who are drawn
-where there are more."""
+"""Number of events whose outcomes are computed at once, and that the model is fitted to; listeners are drawn where
+there are more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongTermSettings:
-    """What coming back is.
+    """Settings of what counts as coming back.
 
     Args:
-        returns_to: what listeners discover and come back to. Of music the artist: somebody who was won for an artist
+        returns_to: what listeners discover and come back to. For music the artist: a listener who was won for an artist
             plays other tracks of theirs, and the same track is seldom played on many days.
-        days: after the discovery, that are looked at.
-        least_days: of them, that the log has to hold; there is no value with fewer.
-        burn_in_days: discoveries in so many days after a listener's first stream do not count, since what they knew
-            before is not in the log.
-        day_weights: what each day of coming back counts; null: 1.
+        days: number of days after the discovery that count.
+        least_days: least number of these that the log has to cover; without them there are no values.
+        burn_in_days: number of days after a listener's first stream whose discoveries do not count, since what they
+            knew before is not in the log.
+        day_weights: weight of each day of coming back; null: 1.
 
     Raises:
-        UserError: a number of days that cannot be, or weights that are not as many as days, or below 0.
+        UserError: a number of days is out of range, or weights are not as many as days, or below 0.
     """
 
     returns_to: ReturnsTo = "artist"
@@ -75,17 +75,17 @@ def write_long_term(
     """Fits the values and writes them.
 
     Args:
-        folder: that is made, unless the data does not allow it.
-        store: with the log.
-        vectors: as exported, by row of the store.
-        artist_rows: by content the rows of its artists, to which its outcomes count, too.
-        space_id: of the vectors.
-        until_us: end of the training, in microseconds since 1970; no later event is read. Null: there is none that
+        folder: folder to create, unless the data does not allow a fit.
+        store: store with the log.
+        vectors: exported vectors, by row of the store.
+        artist_rows: rows of each content's artists, to which its outcomes count, too.
+        space_id: id of the exported space.
+        until_us: end of the training, in microseconds since 1970; no later event is read. Null: there is no end that
             holds for all listeners.
-        settings: what coming back is; null: nothing is written.
+        settings: what counts as coming back; null: nothing is written.
 
     Returns:
-        For the manifest: on what it was fitted, or the `reason` why there is none.
+        For the manifest: facts about the fit, or the `reason` why there is none.
     """
     if settings is None:
         return {"reason": "export.long_term is null"}
@@ -106,10 +106,10 @@ def long_term(
     until_us: int,
     settings: LongTermSettings,
 ) -> LongTerm:
-    """The values by what listeners did before a time; arguments as of `write_long_term`.
+    """Returns the values by events before a time; arguments as in `write_long_term`.
 
     Raises:
-        DataLacks: the log is too short, or nobody came back.
+        DataLacks: the log is too short, or no listener came back.
     """
     groups = _groups(store, settings.returns_to)
     weights = None if settings.day_weights is None else np.array(settings.day_weights, np.float64)
@@ -151,7 +151,7 @@ def _facts(fitted: Fitted, discoveries: int, evidence: Evidence) -> dict[str, An
 
 
 def _groups(store: Store, returns_to: ReturnsTo) -> Int[np.ndarray, " contents"]:
-    """By content, what is discovered by way of it: its first artist, or what is nobody else's."""
+    """Returns, by content, the group that it is a discovery of: its first artist, or a group of its own."""
     own = np.arange(len(store.contents), dtype=np.int64)
     if returns_to == "content":
         return own
@@ -185,21 +185,21 @@ def _outcomes(
 
 
 def _is_stream(store: Store, places: Int[np.ndarray, " events"], until_us: int) -> Bool[np.ndarray, " events"]:
-    """Whether each event is a play that went on long enough, within the training."""
+    """Returns whether each event is a play that was long enough, before the end of the training."""
     histories = store.histories
     is_play = (np.asarray(histories.action)[places] == PLAY) & np.asarray(histories.is_positive)[places]
     return is_play & (np.asarray(histories.timestamp_us)[places] < until_us)
 
 
 def _drawn(store: Store) -> Int[np.ndarray, " some"]:
-    """Listeners with at most `AT_ONCE` events together, all of them where they have no more."""
+    """Returns listeners with at most `AT_ONCE` events together; all of them where they have no more."""
     lengths = np.diff(np.asarray(store.histories.offsets))
     drawn = np.random.default_rng(0).permutation(len(lengths))
     return np.sort(drawn[: max(1, int(np.searchsorted(np.cumsum(lengths[drawn]), AT_ONCE, side="right")))])
 
 
 def _blocks(store: Store) -> Iterator[Int[np.ndarray, " some"]]:
-    """All listeners, in blocks of about `AT_ONCE` events."""
+    """Yields all listeners, in blocks of about `AT_ONCE` events."""
     offsets = np.asarray(store.histories.offsets)
     block = offsets[:-1] // AT_ONCE
     for number in np.unique(block):

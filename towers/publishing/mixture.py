@@ -1,6 +1,6 @@
-"""The learnt mixture that goes with an export: fitted to what listeners chose first in the validation period.
+"""The learned mixture of an export: fitted to what listeners chose first in the validation period.
 
-Everybody is looked at as an export would have known them when that period began, with the very code that makes lists.
+Each listener is seen as an export would have known them at the start of that period, with the code that makes lists.
 """
 
 from datetime import UTC, datetime
@@ -29,15 +29,15 @@ from towers.retrieval.query import Query, allowed
 from towers.retrieval.search import listen_log_odds
 
 AT_MOST_LISTENERS, AT_MOST_PAIRS = 2_000, 1_000_000
-"""Listeners and pairs that it is fitted on; of more, so many are drawn."""
+"""Largest numbers of listeners and of pairs for the fit; of more, so many are drawn."""
 HELD_OUT_SHARE = 0.2
-"""Share of the listeners who are left out of the fit, and say how well it ranks."""
+"""Share of the listeners who are left out of the fit, and on whom its ranking is measured."""
 
 
 class JudgedExport(Export):
-    """What an export of the judged network would be, had it been written when the training period ended.
+    """An export of the judged network as if written at the end of the training period.
 
-    Of listeners only those in `rows` have a vector.
+    Only the listeners in `rows` have a vector.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class JudgedExport(Export):
         users[rows] = space.users(rows)
         events = pa.table({name: np.asarray(getattr(histories, name)) for name in EVENT_COLUMNS})
         recent = pa.array(Listening(store, "end").facts.recent_positives, pa.int64())
-        # Each stands in the place of a file.
+        # Each of these replaces what would be read from a file.
         self.__dict__.update(
             vectors=vectors,
             tower_inputs=space.inputs if space.projection.is_truncated else vectors,
@@ -84,21 +84,21 @@ def write_mixture(
     """Fits the mixture and writes it.
 
     Args:
-        path: of the file, which is not written where there is nothing to fit on.
-        space: that it is fitted in, or the reason why there is none.
-        chance: of a listen, which the mixture reads.
+        path: path of the file, which is not written where there is nothing to fit on.
+        space: space that the mixture is fitted in, or the reason why there is none.
+        chance: model of the probability of a listen, which the mixture reads.
         tower: the judged network's user tower, as ONNX.
-        space_id: of the exported vectors.
-        max_length: events that the tower reads.
+        space_id: id of the exported space.
+        max_length: number of events that the tower reads.
 
     Returns:
-        For the manifest: on what it was fitted and how well it ranks, or the `reason` why there is none.
+        For the manifest: facts about the fit and how well it ranks, or the `reason` why there is none.
     """
     if isinstance(space, str):
         return {"reason": space}
     try:
         if chance is None:
-            raise DataLacks("it reads the chance of a listen, and that could not be fitted")
+            raise DataLacks("it reads the chance of a listen, which could not be fitted")
         model = _fit(space, chance, tower, space_id, max_length)
     except DataLacks as error:
         return {"reason": str(error)}
@@ -111,7 +111,7 @@ def _fit(
 ) -> Mixture:
     store = space.judged.store
     if not store.has_clock:
-        raise DataLacks("the data has no clock, so nothing says what was new when")
+        raise DataLacks("the data has no clock, so it is not known what was new when")
     listening = Listening(store, "validation")
     listened = listening.chosen_within(days=WINDOW_DAYS, events=WINDOW_EVENTS)
     draws = np.random.default_rng(seed)
@@ -141,8 +141,8 @@ def _fit(
 def _pairs(
     export: Export, listened: Ragged, rows: Int[np.ndarray, " users"], draws: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Features, whether a listen came, weight and listener of pairs of a listener and a content new to them: all that
-    a listen came of, and a share of the others, weighted by its inverse."""
+    """Returns features, whether a listen followed, weight and listener of pairs of a listener and a content new to
+    them: all pairs with a listen, and a share of the others, weighted by its inverse."""
     num_contents = int(allowed(export, Query(), None).sum())
     share = min(1.0, AT_MOST_PAIRS / max(len(rows) * num_contents, 1))
     parts = []
@@ -164,7 +164,7 @@ def _pairs(
 
 
 def _cold_share(export: Export, listened: Ragged) -> float:
-    """Of the first listens to what was released, the share of contents that nobody had chosen before."""
+    """Returns the share of contents without earlier choices among the first listens to released contents."""
     before = export.all_chosen.unique()
     is_cold = np.bincount(before.values, minlength=len(export.contents)) == 0
     may_come = allowed(export, Query(), None)
@@ -177,5 +177,6 @@ def _cold_share(export: Export, listened: Ragged) -> float:
 def _auc(
     scores: Float[np.ndarray, " pairs"], came: Bool[np.ndarray, " pairs"], weight: Float[np.ndarray, " pairs"]
 ) -> float | None:
-    """The chance that a pair with a listen scores above one without; null where the held out have but one sort."""
+    """Returns the probability that a pair with a listen scores above one without; null where all pairs are of one
+    sort."""
     return float(roc_auc_score(came, scores, sample_weight=weight)) if 0 < came.sum() < len(came) else None

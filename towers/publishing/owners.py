@@ -1,4 +1,4 @@
-"""Where artists and playlists stand in the space."""
+"""Vectors of artists and playlists, from those of their contents."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -9,10 +9,10 @@ from towers.features.ragged import Ragged
 def place_owners(
     vectors: Float[np.ndarray, "contents dim"], members: Ragged, has_own: Bool[np.ndarray, " contents"]
 ) -> None:
-    """Makes owners without a trained vector the normalised mean of their members, in place.
+    """Sets owners without a trained vector to the normalised mean of their members, in place.
 
     Args:
-        vectors: unit, by content row; an owner whose members cancel out keeps its own.
+        vectors: unit vectors by content row; an owner whose members cancel out keeps its own.
         members: an artist's or playlist's contents by content row; empty for all others.
         has_own: whether the content's own vector is trained.
     """

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from towers.retrieval.rotation import SpaceRotation, SpaceVersion
 
 BLOCK = 65_536
-"""Contents that are read at a time: vectors may be memory-mapped, and more than fit into memory."""
+"""Number of contents that are read at a time: vectors may be memory-mapped, and not fit into memory."""
 
 
 def fit_rotation(
@@ -17,26 +17,26 @@ def fit_rotation(
     source_rows: Int[np.ndarray, " shared"],
     target_rows: Int[np.ndarray, " shared"],
 ) -> SpaceRotation:
-    """The orthogonal map with the least sum of squared distances over contents that stand in both spaces.
+    """Fits the orthogonal map with the least sum of squared distances over contents that are in both spaces.
 
     Orthogonal Procrustes: `U V^T` of the singular value decomposition `U S V^T` of the sum of `target source^T`
     (Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem"), in float64. Reflections are
-    allowed: a mirrored space is as good as a turned one.
+    allowed: a mirrored space is as good as a rotated one.
 
     Args:
-        source: the version that the map starts from.
-        target: the one that it leads to.
-        source_vectors: by row.
-        target_vectors: by row.
-        source_rows: of the contents that are fitted.
-        target_rows: of the same contents, in the same order.
+        source: version that the map starts from.
+        target: version that it leads to.
+        source_vectors: vectors of the source, by row.
+        target_vectors: vectors of the target, by row.
+        source_rows: rows of the contents that are fitted.
+        target_rows: rows of the same contents, in the same order.
 
     Raises:
-        ValueError: fewer contents than dimensions, which leave the map open.
+        ValueError: there are fewer contents than dimensions, so that the map is not determined.
     """
     dim, shared = source_vectors.shape[1], len(source_rows)
     if shared < dim:
-        raise ValueError(f"{shared} contents do not say how {dim} dimensions are turned")
+        raise ValueError(f"{shared} contents are too few to fit a rotation of {dim} dimensions")
     products, squares = np.zeros((dim, dim)), 0.0
     for start in range(0, shared, BLOCK):
         block = slice(start, start + BLOCK)

@@ -1,4 +1,4 @@
-"""From the vectors that the model makes to those that are exported: on the axes of a space, and turned into another."""
+"""The map from the model's vectors to exported ones: onto the axes of a space, and rotated into another."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """The components along some axes, normalised.
+    """Components along some axes, normalised.
 
     With as many axes as dimensions no inner product changes. With fewer, inner products between exported vectors are
     those between truncated ones.
@@ -20,7 +20,7 @@ class Projection:
     axes: Float[np.ndarray, "dim model_dim"]
 
     def then(self, rotation: Float[np.ndarray, "dim dim"]) -> "Projection":
-        """The same, then an orthogonal map."""
+        """Returns this projection followed by an orthogonal map."""
         return Projection(axes=rotation @ self.axes)
 
     @property
@@ -35,21 +35,22 @@ class Projection:
 
     @property
     def is_truncated(self) -> bool:
-        """Whether dimensions were cut off."""
+        """Whether dimensions are cut off."""
         return self.dim < self.model_dim
 
     @property
     def writes(self) -> Float[np.ndarray, "dim model_dim"]:
-        """The matrix whose product with a model's vector is, normalised, the exported one; float32."""
+        """Matrix whose product with a model's vector is, normalised, the exported one; float32."""
         return self.axes.astype(np.float32)
 
     @property
     def reads(self) -> Float[np.ndarray, "model_dim dim"] | None:
-        """The matrix from an exported vector back to the model's, float32; null where some of it was cut off."""
+        """Matrix from an exported vector back to the model's, float32; null where dimensions are cut off."""
         return None if self.is_truncated else self.writes.T
 
     def apply(self, vectors: Float[np.ndarray, "rows model_dim"]) -> Float[np.ndarray, "rows dim"]:
-        """Unit vectors of the model to unit vectors as they are exported, float32; what is zero stays zero."""
+        """Maps unit vectors of the model to exported unit vectors, float32; zero vectors stay zero."""
         written = np.asarray(vectors, np.float32) @ self.writes.T
-        # What lies in the other dimensions alone has no direction left: it stays zero-safe and is found by verify.
+        # A vector that lies only in the other dimensions has no direction left: it stays near zero, and verify finds
+        # it.
         return written / np.maximum(np.linalg.norm(written, axis=1, keepdims=True), 1e-12)

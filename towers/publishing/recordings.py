@@ -1,4 +1,4 @@
-"""Which contents are the same recording, published twice or remastered."""
+"""Contents of the same recording, published twice or remastered."""
 
 from collections.abc import Iterator
 
@@ -14,20 +14,20 @@ from towers.publishing.titles import base_and_version
 from towers.retrieval.export import Export
 
 MIN_COSINE = 0.99
-"""Least cosine of two vectors by sound of one recording. In a catalogue of 570 pairs of equal title and artist, 56 lie
+"""Least cosine of two sound vectors of one recording. In a catalogue of 570 pairs of equal title and artist, 56 are
 above .994 and the next, other performances, below .988 (`benchmarks/export/derived.py`)."""
 MAX_DIFFERENCE_MS, MAX_DIFFERENCE = 3_000.0, 0.03
-"""Most that durations of one recording lie apart: the greater of this and this share of the longer."""
+"""Largest difference of durations of one recording: the greater of this and this share of the longer."""
 COMPARED = 1_000
-"""Contents of the same title and artist, by duration, that each is held against at most."""
+"""Largest number of contents of the same title and artist, by duration, that each is compared with."""
 
 
 def recordings(export: Export) -> Int[np.ndarray, " contents"]:
-    """Per content the row of the first of the same recording: itself, where there is none before.
+    """Returns for each content the row of the first of the same recording: itself, where there is none before.
 
-    Two are the same where both can be played and are of one kind, share an artist and a title but for its remarks
-    (`base_and_version`), are as long where both lengths are known, and sound alike. Where one has no vector by sound,
-    both lengths must be known and the remarks must speak of the same version.
+    Two contents are of one recording if both can be played and are of one kind, share an artist and a title except for
+    its remarks (`base_and_version`), have similar durations where both are known, and sound alike. Where one has no
+    sound vector, both durations must be known and the remarks must name the same version.
     """
     size = len(export.contents)
     pairs = np.concatenate([np.zeros((2, 0), np.int64), *_same(export)], axis=1)
@@ -38,7 +38,7 @@ def recordings(export: Export) -> Int[np.ndarray, " contents"]:
 
 
 def _same(export: Export) -> Iterator[Int[np.ndarray, "2 pairs"]]:
-    """Pairs of rows that are the same recording, in parts; a pair may come twice."""
+    """Yields pairs of rows of the same recording, in parts; a pair may come twice."""
     durations, sounds = export.durations_ms, export.sound_vectors
     names, versions = names_of(export)
     has_sound = np.zeros(len(versions), bool) if sounds is None else _any(sounds)
@@ -55,8 +55,8 @@ def _same(export: Export) -> Iterator[Int[np.ndarray, "2 pairs"]]:
 
 
 def names_of(export: Export) -> tuple[Int[np.ndarray, "2 names"], Int[np.ndarray, " contents"]]:
-    """Contents that can be played and have a title and an artist, each artist by itself: the rows, and codes of their
-    kind, artist and title; and per content a code of its version."""
+    """Returns contents that can be played and have a title and an artist, once for each artist: the rows, and codes of
+    kind, artist and title; and for each content a code of its version."""
     told = export.contents["title"].combine_chunks().dictionary_encode()
     titles = [base_and_version(title) for title in told.dictionary.to_pylist()] or [("", "")]
     bases, versions = _codes([base for base, _ in titles]), _codes([version for _, version in titles])
@@ -76,7 +76,7 @@ def _codes(texts: list[str]) -> Int[np.ndarray, " texts"]:
 def pairs_of(
     names: Int[np.ndarray, "2 names"], durations_ms: Float[np.ndarray, " contents"]
 ) -> Iterator[tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]]:
-    """Rows of equal keys, by duration: first neighbours, then every second one, and so on."""
+    """Yields rows of equal keys, by duration: first neighbours, then every second one, and so on."""
     order = np.lexsort((names[0], durations_ms[names[0]], names[1]))
     rows, keys = names[:, order]
     left = np.arange(len(rows))
@@ -89,14 +89,14 @@ def pairs_of(
 
 
 def _any(vectors: Float[np.ndarray, "contents dim"]) -> Bool[np.ndarray, " contents"]:
-    """Which vectors are not zero."""
+    """Returns which vectors are not zero."""
     return np.any(vectors != 0, axis=1)
 
 
 def cosines(
     vectors: Float[np.ndarray, "contents dim"], one: Int[np.ndarray, " pairs"], other: Int[np.ndarray, " pairs"]
 ) -> Float[np.ndarray, " pairs"]:
-    """Of the vectors in one row and in the other."""
+    """Returns the cosines of the vectors in pairs of rows."""
     found = np.empty(len(one), np.float32)
     for first in range(0, len(one), BLOCK):
         block = slice(first, first + BLOCK)

@@ -1,4 +1,4 @@
-"""What regions of the space are called: by the genres that set them apart, or else by a piece."""
+"""Names of regions of the space: by the genres that set them apart, or else by a piece."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from towers.retrieval.export import Export
 from towers.retrieval.styles import Styles
 
 TOLD = 2
-"""Genres of a name, at most."""
+"""Largest number of genres in a name."""
 SECOND = 0.5
-"""Share of the first genre's weight that the second must have to be told."""
+"""Least share of the first genre's weight that the second must have to be named."""
 STILL = 4
-"""Genres of the most weight among which those of an earlier name must be for it to stay."""
+"""Number of genres with the most weight among which those of an earlier name must be for it to stay."""
 LEAST = 0.01
-"""Weight below which a genre says nothing: the region has about as much of it as all contents have."""
+"""Weight below which a genre is not named: the region has about as much of it as all contents have."""
 
 Named = tuple[str, tuple[str, ...]]
 """A name, and the styles that it is made of."""
@@ -30,15 +30,15 @@ def named(
     typical: Int[np.ndarray, "regions typical"],
     earlier: Sequence[Named | None],
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """The names of all regions, no two alike, and the styles that each is made of.
+    """Returns the names of all regions, all different, and the styles that each is made of.
 
     Args:
-        export: its titles tell regions apart that genres do not.
-        styles: of its contents.
-        region_of_content: -1 for none.
-        typical: rows of contents, by region.
-        earlier: what each was called in the version before; null: it was not there. The name stays while its styles are
-            among those of the most weight.
+        export: export whose titles distinguish regions with the same genres.
+        styles: styles of its contents.
+        region_of_content: region of each content; -1 for none.
+        typical: rows of typical contents, by region.
+        earlier: name of each region in the version before; null: it did not exist. The name stays while its styles are
+            among those with the most weight.
     """
     weights, common = _weights(styles, region_of_content, len(typical)), _most_frequent_kind(export)
     found: list[Named] = []
@@ -58,8 +58,8 @@ def named(
 def _weights(
     styles: Styles, region_of_content: Int[np.ndarray, " contents"], num_regions: int
 ) -> Float[np.ndarray, "regions styles"]:
-    """How much of a region's divergence from all contents each style makes: p log(p / q), where the region has p of it
-    and all contents of regions q."""
+    """Returns how much each style contributes to a region's divergence from all contents: p log(p / q), where the
+    region has p of it and all contents of regions q."""
     rows = np.flatnonzero(region_of_content >= 0)
     shape = (len(region_of_content), len(styles.names))
     divided = sparse.csr_array((styles.shares, styles.codes.values, styles.codes.offsets), shape=shape)
@@ -76,14 +76,14 @@ def _most_frequent_kind(export: Export) -> str:
 
 
 def _told(style: str, common: str) -> str:
-    """A style in a name: the genre, with its kind where it is not the most frequent one."""
+    """Returns a style as it is in a name: the genre, with its kind where it is not the most frequent one."""
     kind, _, genre = style.partition(": ")
     return kind if not genre else genre if kind == common else f"{genre} ({kind})"
 
 
 def _apart(export: Export, found: list[Named], typical: Int[np.ndarray, "regions typical"]) -> tuple[str, ...]:
-    """Names in their order; one that is none, or has been given, is told by the most typical piece, and then by a
-    number."""
+    """Returns names in their order; one that is empty, or already given, is extended by the most typical piece, and
+    then by a number."""
     names: list[str] = []
     for (name, _), rows in zip(found, typical.tolist(), strict=True):
         if not name or name in names:

@@ -1,5 +1,5 @@
-"""Named regions: a spherical k-means (Dhillon and Modha 2001) of an export's contents, started where the regions of the
-version before have come to lie."""
+"""Named regions: a spherical k-means (Dhillon and Modha 2001) of an export's contents, started from where the contents
+of the earlier version's regions lie now."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -19,26 +19,27 @@ from towers.retrieval.regions import Regions
 from towers.retrieval.styles import Styles
 
 FEWEST, MOST = 8, 64
-"""Regions, where their number is not given."""
+"""Least and largest number of regions, where their number is not given."""
 SLACK = 0.25
-"""Share by which the number may differ from that of the version before without any being made or given up."""
+"""Share by which the number may differ from that of the version before without regions being added or removed."""
 SAME = 0.7
-"""Least cosine of a region's centroid with where the contents of an earlier one have come to lie, for its id."""
+"""Least cosine of a region's centroid with the present centroid of an earlier region's contents, to keep the id."""
 ITERATIONS = 25
 SEED = 0
 TYPICAL = 3
 NEAREST = 0.05
-"""Share of a region's contents, and at least 10, of which the most chosen are typical."""
+"""Share of a region's contents, and at least 10 contents, nearest to its centroid, of which the most chosen are
+typical."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Earlier:
-    """The regions of the version before, as far as their contents are still there.
+    """Regions of the version before, as far as their contents still exist.
 
     Args:
-        places: in its arrays, that of the most contents first.
-        centroids: unit; where their contents lie now.
-        regions: themselves.
+        places: places in the arrays of `regions`, the region with most contents first.
+        centroids: unit vectors; where the regions' contents lie now.
+        regions: the regions themselves.
     """
 
     places: Int[np.ndarray, " earlier"]
@@ -47,7 +48,7 @@ class _Earlier:
 
     @property
     def names(self) -> dict[int, Named]:
-        """What each is called, by its id."""
+        """Name of each region, by its id."""
         regions = self.regions
         return dict(zip(regions.ids.tolist(), zip(regions.names, regions.styles, strict=True), strict=True))
 
@@ -60,19 +61,19 @@ def regions(
     earlier: Export | None,
     number: int | None,
 ) -> Regions:
-    """The regions of an export.
+    """Returns the regions of an export.
 
-    They start where the contents of the earlier version's regions lie now, whatever space those were in. A region keeps
-    the id and, while it is true, the name of the earlier one that is nearest to it (one each, by the Hungarian method).
+    They start where the contents of the earlier version's regions lie now, whichever space that version had. A region
+    keeps the id of the nearest earlier one (one each, by the Hungarian method) and, while it is still true, its name.
 
     Args:
-        export: whose vectors are clustered.
-        styles: that they are named by.
+        export: export whose vectors are clustered.
+        styles: styles that regions are named by.
         positives: how often each content was chosen.
-        recordings: the first content of each one's recording; others are not typical of a region.
-        earlier: the version before; null: none.
-        number: of regions; null: the root of half of the contents that can be played, from 8 to 64. About as many as
-            before where there was a version before, and no more than contents.
+        recordings: first content of each one's recording; other contents are not typical of a region.
+        earlier: version before; null: none.
+        number: number of regions; null: the square root of half the number of playable contents, from 8 to 64, or as
+            many as in the version before if that is close. Never more than contents.
     """
     vectors, rows = export.vectors, np.flatnonzero(export.catalogue.of_kinds(schema.PLAYABLE_KINDS))
     before = None if earlier is None or earlier.regions is None else _moved(export, earlier, earlier.regions, rows)
@@ -119,7 +120,7 @@ def _number(given: int | None, contents: int, before: _Earlier | None) -> int:
 def _clustered(
     vectors: Float[np.ndarray, "contents dim"], rows: Int[np.ndarray, " playable"], number: int, before: _Earlier | None
 ) -> Float[np.ndarray, "regions dim"]:
-    """Centroids; those that follow from the earlier ones first."""
+    """Returns centroids; those started from earlier ones first."""
     if number == 0:
         return np.zeros((0, vectors.shape[1]), np.float32)
     draws = np.random.default_rng(SEED)
@@ -145,7 +146,8 @@ def _nearest(
 def _ids(
     centroids: Float[np.ndarray, "regions dim"], sizes: Int[np.ndarray, " regions"], before: _Earlier | None
 ) -> tuple[Int[np.ndarray, " regions"], int]:
-    """Ids of the regions that are not empty, -1 for others, and the next; new ones go to the largest first."""
+    """Returns ids of the regions that are not empty, -1 for others, and the next id; new ids go to the largest
+    first."""
     ids, next_id = np.full(len(centroids), -1), 0
     if before is not None:
         next_id = before.regions.next_id

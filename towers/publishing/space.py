@@ -1,5 +1,5 @@
-"""The space that an export's vectors stand in: its name, the way there from the model's vectors, and what its leading
-dimensions are worth."""
+"""The space of an export's vectors: its id, the map from the model's vectors, and the recall of its leading
+dimensions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,12 @@ SPACE_ID_DIGITS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Where the exported vectors stand.
+    """Space of the exported vectors.
 
     Args:
-        space_id: vectors with the same may be compared.
-        projection: that leads there from the model's.
-        facts: for the manifest.
+        space_id: id of the space; vectors with the same id may be compared.
+        projection: map from the model's vectors to the space.
+        facts: figures for the manifest.
     """
 
     space_id: str
@@ -41,16 +41,16 @@ def own_space(
     earlier: Export | None,
     inputs: Float[np.ndarray, "contents model_dim"],
 ) -> tuple[SpaceVersion, Projection]:
-    """Where a network's vectors stand by themselves, and how they come there: on their principal axes.
+    """Returns the space of a network's vectors by themselves, and the map to it: onto their principal axes.
 
-    Where the earlier version is of the same network, with other listeners and events, they stay where they stood there.
+    If the earlier version is of the same network, with other listeners and events, its space and axes are kept.
 
     Args:
-        version: that is made.
+        version: name of the new version.
         trained: the network.
-        settings: how it is exported.
+        settings: settings of the export.
         earlier: version that serves; null: none.
-        inputs: contents as the network has them.
+        inputs: the network's own vectors of contents.
     """
     dim = settings.dim_of(inputs.shape[1])
     if earlier is not None and earlier.manifest.get("weights") == trained.weights:
@@ -71,18 +71,18 @@ def by_dimension(
     projection: Projection,
     contents: Float[np.ndarray, "contents dim"],
 ) -> dict[str, Any]:
-    """What the leading dimensions reach, for listeners of the test period that the axes are not fitted on.
+    """Measures what the leading dimensions reach, for listeners of the test period that the axes are not fitted on.
 
     Args:
-        trained: gives the listeners.
-        inputs: contents as the network has them.
-        users: of `trained.held_out`, as the network has them.
-        projection: from these to the exported vectors.
-        contents: as they are exported.
+        trained: network with the listeners.
+        inputs: the network's own vectors of contents.
+        users: the network's own vectors of the listeners in `trained.held_out`.
+        projection: map from these to the exported vectors.
+        contents: exported vectors of contents.
 
     Returns:
         By number of dimensions, powers of two from 8, recall@20 (empty with too few listeners for a figure) and the
-        share that is kept of the nearest 20 by all of the model's dimensions (empty without listeners).
+        share of the nearest 20 by all of the model's dimensions that is kept (empty without listeners).
     """
     held_out, model_dim = trained.held_out, projection.model_dim
     judged = np.flatnonzero(~np.isin(held_out.user_rows, fitting_listeners(trained.store)))

@@ -1,4 +1,4 @@
-"""The styles of an export's contents: the genres they have, or those of their neighbours."""
+"""Styles of an export's contents: their genres, or those of their neighbours."""
 
 from collections.abc import Iterator
 
@@ -18,28 +18,27 @@ from towers.retrieval.projection_2d import even_sample
 from towers.retrieval.styles import Styles
 
 NEIGHBOURS = 20
-"""Contents that vote on the genres of one that has none."""
+"""Number of neighbours that vote on the genres of a content without any."""
 SHARPNESS, LEAST = 16, 0.01
-"""A vote counts by this power of its cosine over the nearest one's, and not at all below `LEAST`: the nearest count for
-most, which is right more often than a plain mean (`benchmarks/export/derived.py`)."""
+"""Exponent and threshold of votes: a vote counts by this power of its cosine over the nearest one's, and not at all
+below `LEAST`. The nearest count most, which is right more often than a plain mean (`benchmarks/export/derived.py`)."""
 MOST_VOTERS = 65_536
-"""Contents of a kind that may vote, evenly spread: time grows with them, what they say does not change."""
+"""Largest number of contents of a kind that may vote, evenly spaced: more take more time and give the same result."""
 
 
 def styles(export: Export, given: pa.ChunkedArray) -> Styles:
-    """The styles of all contents.
+    """Returns the styles of all contents.
 
-    The genres that a content has share it equally. One without any takes those of the `NEIGHBOURS` nearest contents of
-    its kind that have some, weighed by their cosines. Of a kind in which nothing has a genre, the
-    kind is the style.
+    A content is shared equally by its genres. One without genres takes those of the `NEIGHBOURS` nearest contents of
+    its kind that have some, weighted by their cosines. In a kind without any genres, the kind is the style.
 
     Args:
-        export: whose contents they are.
-        given: the genres by row, lists of text; a list or a genre may be null.
+        export: export of the contents.
+        given: genres by row, lists of text; a list or a genre may be null.
     """
     kinds, genres, names = export.kinds.astype(np.int64), *_genres(given)
     is_given = genres.lengths > 0
-    # A code a kind and genre, and one a kind alone; of these only what occurs stays.
+    # One code for each kind and genre, and one for each kind alone; only those that occur are kept.
     width = len(names) + 1
     shape = (len(kinds), len(schema.KINDS) * width)
     known = _matrix(genres, kinds[genres.list_of_value] * width + genres.values, shape)
@@ -65,7 +64,7 @@ def styles(export: Export, given: pa.ChunkedArray) -> Styles:
 
 
 def _genres(given: pa.ChunkedArray) -> tuple[Ragged, list[str]]:
-    """Per content the codes of its genres without repeats, and their names."""
+    """Returns for each content the codes of its genres without repeats, and their names."""
     lists = given.combine_chunks()
     contents = pc.call_function("list_parent_indices", [lists]).to_numpy()
     told = pc.call_function("list_flatten", [lists]).cast(pa.string()).dictionary_encode()
@@ -87,7 +86,7 @@ def _imputed(
     known: sparse.csr_array,
     shape: tuple[int, int],
 ) -> Iterator[sparse.csr_array]:
-    """The votes on `missing`, in blocks, each at its rows of the whole matrix."""
+    """Yields the votes on `missing`, in blocks, each in its rows of the whole matrix."""
     voters = voters[even_sample(len(voters), MOST_VOTERS)]
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors[voters], np.float32))
@@ -96,7 +95,7 @@ def _imputed(
         rows = missing[first : first + BLOCK]
         with one_thread():
             cosines, places = index.search(np.ascontiguousarray(vectors[rows], np.float32), k)
-        near = np.maximum(cosines, 1e-3)  # where all are below 0, all are alike
+        near = np.maximum(cosines, 1e-3)  # where all are below 0, all count equally
         weights = (near / near[:, :1]) ** SHARPNESS
         weights[weights < LEAST] = 0
         weights /= weights.sum(axis=1, keepdims=True)
@@ -107,7 +106,7 @@ def _imputed(
 
 
 def _at_rows(block: sparse.csr_array, rows: Int[np.ndarray, " rows"], shape: tuple[int, int]) -> sparse.csr_array:
-    """The block's rows at `rows`, which rise, of a matrix that is empty elsewhere."""
+    """Returns the block at `rows`, ascending, of a matrix that is otherwise empty."""
     lengths = np.zeros(shape[0], np.int64)
     lengths[rows] = np.diff(block.indptr)
     offsets = np.concatenate([[0], np.cumsum(lengths)])

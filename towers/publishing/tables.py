@@ -1,4 +1,4 @@
-"""The files of an export that are vectors and tables, written block by block: memory does not grow with their rows."""
+"""Vectors and tables of an export, written block by block: memory does not grow with their rows."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -16,16 +16,16 @@ from towers.retrieval.files import mapped_array
 from towers.retrieval.ids import order_of
 
 BLOCK = 65_536
-"""Rows that are held at once."""
+"""Number of rows that are held at once."""
 
 
 class VectorFile:
-    """A NumPy file of vectors, being written from its first row to its last.
+    """A NumPy file of vectors, written from its first row to its last.
 
     Args:
-        file: empty, open for writing.
-        rows: how many there will be.
-        dim: of each.
+        file: empty file, open for writing.
+        rows: number of rows that will be written.
+        dim: dimension of the vectors.
         dtype: float32 or float16.
     """
 
@@ -37,7 +37,7 @@ class VectorFile:
         np.lib.format.write_array_header_1_0(file, header)
 
     def append(self, vectors: Float[np.ndarray, "block dim"]) -> None:
-        """The next rows."""
+        """Writes the next rows."""
         self._left -= len(vectors)
         np.ascontiguousarray(vectors, self._dtype).tofile(self._file)
 
@@ -49,7 +49,7 @@ class VectorFile:
 
 @contextmanager
 def vector_file(path: Path, rows: int, dim: int, dtype: Any = np.float32) -> Iterator[VectorFile]:
-    """A `VectorFile`, whose rows are counted when the block ends; closed however it ends."""
+    """Opens a `VectorFile`, whose rows are counted when the block ends; it is closed in any case."""
     with path.open("wb") as opened:
         file = VectorFile(opened, rows, dim, dtype)
         yield file
@@ -57,26 +57,26 @@ def vector_file(path: Path, rows: int, dim: int, dtype: Any = np.float32) -> Ite
 
 
 def blocks_of(array: Shaped[np.ndarray, "rows ..."], rows: int = BLOCK) -> Iterator[np.ndarray]:
-    """An array in blocks of rows, in order."""
+    """Returns an array in blocks of rows, in order."""
     return (array[first : first + rows] for first in range(0, len(array), rows))
 
 
 def write_vectors(path: Path, blocks: Iterable[np.ndarray], rows: int, dim: int, dtype: Any = np.float32) -> None:
-    """A NumPy file of vectors that come in blocks."""
+    """Writes a NumPy file of vectors that come in blocks."""
     with vector_file(path, rows, dim, dtype) as file:
         for block in blocks:
             file.append(block)
 
 
 def write_mapped(path: Path, table: pa.Table, metadata: dict[str, str]) -> None:
-    """Arrow's file format, uncompressed, to be memory-mapped; `metadata` stands in the schema."""
+    """Writes Arrow's file format, uncompressed, to be memory-mapped; `metadata` is kept in the schema."""
     table = table.replace_schema_metadata(metadata)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=1 << 20)
 
 
 def write_order(path: Path, ids: pa.ChunkedArray) -> None:
-    """Rows in the order of their ids."""
+    """Writes the rows in the order of their ids."""
     np.save(path, order_of(ids))
 
 
@@ -88,15 +88,15 @@ def write_embeddings(
     rows_per_part: int,
     threads: Executor,
 ) -> list[Future[None]]:
-    """Parquet for whoever reads vectors: `part-00000.parquet` and so on, each by itself, so several at once.
+    """Writes vectors as Parquet for other tools: `part-00000.parquet` and so on, independently and in parallel.
 
     Args:
-        folder: of the parts.
-        table: what stands beside the vectors, by row.
-        vectors: NumPy file of as many, written by then.
-        metadata: of every part's schema.
-        rows_per_part: rows of each part, but for the last.
-        threads: that write.
+        folder: folder of the parts.
+        table: columns beside the vectors, by row.
+        vectors: NumPy file with as many vectors, already written.
+        metadata: metadata of every part's schema.
+        rows_per_part: number of rows of each part, except the last.
+        threads: executor of the writing threads.
 
     Returns:
         One future a part.
@@ -116,7 +116,7 @@ def _write_part(path: Path, table: pa.Table, vectors: Path, first: int, metadata
     matrix = mapped_array(vectors)[first : first + len(table)]
     field = pa.field("embedding", pa.list_(pa.float32(), matrix.shape[1]))
     schema = pa.schema([*table.schema, field], metadata)
-    # Vectors do not compress; what stands beside them does, by dictionaries.
+    # Vectors do not compress; the other columns do, by dictionaries.
     columns = table.schema.names
     with pq.ParquetWriter(path, schema, use_dictionary=columns, compression="zstd") as writer:
         for start in range(0, len(table), BLOCK):

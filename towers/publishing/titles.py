@@ -1,4 +1,4 @@
-"""Titles as the same recording may be told by: without case, punctuation, and remarks about the edition."""
+"""Titles normalised to compare recordings: without case, punctuation, and remarks about the edition."""
 
 import re
 import unicodedata
@@ -22,9 +22,10 @@ _VERSIONS = re.compile(
 
 @lru_cache(maxsize=1 << 16)
 def base_and_version(title: str) -> tuple[str, str]:
-    """A title without case, punctuation and remarks, and what its remarks say of another recording; empty: nothing.
+    """Returns a title without case, punctuation and remarks, and what its remarks say of another recording; empty:
+    nothing.
 
-    A remark is left where it speaks of neither an edition nor a version: "(Part 2)" is another piece.
+    A remark is kept where it names neither an edition nor a version: "(Part 2)" is another piece.
 
     >>> base_and_version("Day-Tripper (Remastered 2011) - Live at home")
     ('day tripper', 'live')
@@ -43,5 +44,5 @@ def base_and_version(title: str) -> tuple[str, str]:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits, between single spaces."""
+    """Returns the text's letters and digits, between single spaces."""
     return " ".join(re.findall(r"\w+", text.replace("_", " ")))

@@ -1,4 +1,4 @@
-"""What the exporter takes: a trained network with its data, and how it shall be written."""
+"""Input of the exporter: a trained network with its data, and the settings of the export."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from towers.retrieval.export_files import FORMAT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
-    """How an export is written.
+    """Settings of an export.
 
     Args:
-        dim: leading dimensions of the vectors that are kept; null: all.
-        align_to: folder of the export onto whose space the vectors are turned; null: none.
-        index: how contents are indexed.
-        variants: of the user tower in other number formats, `int8` or `float16`, that are tried.
-        min_variant_overlap: share of the nearest 20 that a variant must have in common with float32.
-        min_recall_share: of the recall of new listeners against new contents, that the earlier version's listeners
-            must reach against new contents for both to share a space.
-        max_parity_difference: of any component of a unit vector between an exported tower and torch.
-        regions: named regions of the space; null: by the number of contents.
-        long_term: what coming back is, of which the export says what a listen is worth later; null: it does not.
-        rows_per_part: of a Parquet file of vectors.
-        num_threads: that write at once.
+        dim: number of leading dimensions of the vectors that are kept; null: all.
+        align_to: folder of the export onto whose space the vectors are rotated; null: none.
+        index: settings of the index of contents.
+        variants: variants of the user tower in other number formats to try, `int8` or `float16`.
+        min_variant_overlap: least share of the nearest 20 that a variant must have in common with float32.
+        min_recall_share: least share of the recall of new listeners on new contents that the earlier version's
+            listeners must reach on new contents for both versions to share a space.
+        max_parity_difference: largest difference of any component of a unit vector between an exported tower and torch.
+        regions: number of named regions of the space; null: by the number of contents.
+        long_term: what counts as coming back, for the long-term value of a listen; null: the export has no such values.
+        rows_per_part: number of rows of a Parquet file of vectors.
+        num_threads: number of threads that write at once.
 
     Raises:
-        UserError: a count below 1.
+        UserError: a count is below 1.
     """
 
     dim: int | None
@@ -62,7 +62,7 @@ class ExportSettings:
                 raise UserError(f"export.{name}={number}: must be at least 1")
 
     def dim_of(self, model_dim: int) -> int:
-        """Dimensions of a model's vectors that are exported; raises `UserError` for more than there are, or none."""
+        """Returns the number of exported dimensions; raises `UserError` for more than the model has, or none."""
         dim = model_dim if self.dim is None else self.dim
         if not 1 <= dim <= model_dim:
             raise UserError(f"export.dim={dim}: the model's vectors have {model_dim}; give 1 to {model_dim}")
@@ -71,39 +71,40 @@ class ExportSettings:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Judged(Vectors, Protocol):
-    """A network whose validation period nobody has trained on; its vectors have length 1."""
+    """A network that was not trained on its validation period; its vectors have length 1."""
 
     @property
     def fingerprint(self) -> str:
-        """Of its weights."""
+        """Fingerprint of its weights."""
         ...
 
     @property
     def two_tower(self) -> TwoTower:
-        """In evaluation mode, on the CPU."""
+        """The network in evaluation mode, on the CPU."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What an export is made of.
+    """Input of an export.
 
     Args:
-        store: of the training data.
-        two_tower: in evaluation mode, on the CPU.
-        positives: `[contents]`, positive events with each content in training; where there is one, its own vector is
+        store: store of the training data.
+        two_tower: network in evaluation mode, on the CPU.
+        positives: `[contents]`, number of positive events with each content in training; above 0 its own vector is
             trained.
         content_blocks: unit vectors of all contents by row, in blocks, float32.
-        sounds: what its audio encoder hears; null where it hears nothing.
-        sound_blocks: the same by their sound alone, zeros without.
-        user_vectors: of listeners (rows), from contents' vectors and their histories up to a period or the end.
-        max_length: events that the user tower reads.
+        sounds: sounds that its audio encoder reads; null without sound.
+        sound_blocks: unit vectors by sound alone, in blocks; zeros for contents without sound.
+        user_vectors: function of listeners' rows, contents' vectors and a period that returns listeners' vectors from
+            their histories up to that period or the end.
+        max_length: number of events that the user tower reads.
         provenance: what the network was trained on.
         weights: fingerprint of the weights.
         config: fingerprint of the configuration.
-        metrics: of the evaluation, by ranker; empty where there is none.
+        metrics: figures of the evaluation, by ranker; empty where there is none.
         held_out: listening by which versions are compared.
-        judged: what the chance of a listen is fitted with, most often the network itself; or why there is nothing.
+        judged: network on which the probability of a listen is fitted, usually the exported one; or why there is none.
     """
 
     store: Store
@@ -122,7 +123,7 @@ class Trained:
     judged: Judged | str
 
     def source(self, settings: ExportSettings) -> str:
-        """Fingerprint of all that an export follows from, but for the earlier version that it is mapped onto."""
+        """Returns a fingerprint of all that determines an export, except the earlier version that it is mapped onto."""
         how = [
             settings.dim, repr(settings.index), settings.variants, settings.min_variant_overlap,
             settings.min_recall_share, settings.regions, repr(settings.long_term), settings.rows_per_part,

@@ -1,4 +1,4 @@
-"""Writes a version of an export, whole or not at all.
+"""Writes a version of an export, completely or not at all.
 
 Vectors go to their files block by block, and files that do not need each other are written at the same time: memory
 does not grow with the number of vectors, and the same network gives the same bytes.
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from towers.contract import schema
 from towers.data.store import write_arrow
 from towers.evaluation.listening import Listening
-from towers.manifest import atomic_directory, library_versions, point_to, write_json
+from towers.manifest import atomic_directory, code_versions, point_to, write_json
 from towers.publishing.alignment import align
 from towers.publishing.card import model_card
 from towers.publishing.chance import write_chance
@@ -63,7 +63,7 @@ from towers.retrieval.ids import Ids
 
 CURRENT = "current"
 JUDGED_TOWER = "judged_user_tower.onnx"
-"""Not there any more once the export is."""
+"""File of the judged network's user tower, which is deleted before the export is complete."""
 LISTENERS_AT_ONCE = 16_384
 LISTENERS_OF_VARIANTS = 200
 CONTENT_COLUMNS = (
@@ -79,14 +79,14 @@ def write_export(
     """Writes the folder `target`, named by its version.
 
     Args:
-        target: of the version.
+        target: folder of the version.
         trained: what to export.
-        settings: how.
-        earlier: version onto whose space the new one is mapped; null: it has a space of its own.
-        on_progress: is told the stage, how much is done, and of how much.
+        settings: settings of the export.
+        earlier: version onto whose space the new one is mapped; null: the new one gets a space of its own.
+        on_progress: called with the stage, how much is done, and of how much.
 
     Raises:
-        UserError: more dimensions than the model has, or an exported tower does not give what torch gives.
+        UserError: the export has more dimensions than the model, or an exported tower differs from torch.
     """
     with atomic_directory(target) as folder, ThreadPoolExecutor(settings.num_threads) as threads:
         _Writer(trained, settings, earlier, folder, target.name, threads, on_progress).write()
@@ -98,7 +98,7 @@ def publish(target: Path) -> None:
 
 
 class _Writer:
-    """One export being written."""
+    """The writer of one export."""
 
     def __init__(
         self,
@@ -117,11 +117,12 @@ class _Writer:
         self._running: list[Future[Any]] = []
 
     def write(self) -> None:
-        """All files, the manifest last."""
+        """Writes all files, the manifest last."""
         inputs = self._write_inputs()
         space = self._space(inputs)
-        # Before any thread starts: torch's exporter changes how the whole process warns, and it parses sources, where
-        # two threads break each other until Python 3.11.8 (np.load parses, too).
+        # Before any thread starts: torch's exporter changes the warning filters of the whole process, and it parses
+        # sources,
+        # where two threads break each other until Python 3.11.8 (np.load parses, too).
         self._write_towers(space)
         judged = JudgedSpace.of(self._trained, inputs, space.projection)
         judged_tower = self._judged_tower(judged, space.space_id)
@@ -154,14 +155,15 @@ class _Writer:
         self._write_manifest(space, towers)
 
     def _judged_tower(self, judged: JudgedSpace | str, space_id: str) -> Path:
-        """The user tower that the mixture is fitted with; written where it is not the exported one."""
+        """Returns the user tower that the mixture is fitted with; writes it where it is not the exported one."""
         if isinstance(judged, str) or judged.is_exported:
             return self._folder / files.USER_TOWER
         judged.write_user_tower(self._folder / JUDGED_TOWER, space_id)
         return self._folder / JUDGED_TOWER
 
     def _space(self, inputs: Float[np.ndarray, "contents model_dim"]) -> Space:
-        """That of the earlier version where it may be kept, else one of its own; writes the contents' vectors in it."""
+        """Returns the earlier version's space where it may be kept, else a new one; writes the contents' vectors in
+        it."""
         trained, earlier = self._trained, self._earlier
         users = trained.user_vectors(trained.held_out.user_rows, inputs, "test")
         own, projection = own_space(self._version, trained, self._settings, earlier, inputs)
@@ -192,7 +194,7 @@ class _Writer:
         write_vectors(path, blocks, len(inputs), projection.dim)
 
     def _write_inputs(self) -> Float[np.ndarray, "contents model_dim"]:
-        """What the network makes of contents, as it is: what its user tower reads."""
+        """Writes and returns the network's own vectors of contents, which its user tower reads."""
         path, blocks = self._folder / files.CONTENT_INPUTS, self._trained.content_blocks()
         self._write_blocks(path, blocks, self._trained.two_tower.dim, np.float32, "contents")
         inputs = np.lib.format.open_memmap(path, mode="r+")
@@ -220,7 +222,7 @@ class _Writer:
         self._embed(files.CONTENT_EMBEDDINGS, named, files.CONTENT_VECTORS, metadata)
 
     def _write_users(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> None:
-        """Those of like length are encoded together, so that little of a batch is padding."""
+        """Writes the listeners' vectors; histories of similar length share a batch, so that there is little padding."""
         lengths = np.diff(self._store.histories.offsets)
         blocks = (
             space.projection.apply(self._encoded(rows, lengths[rows], inputs))
@@ -239,7 +241,7 @@ class _Writer:
         return vectors
 
     def _users(self) -> pa.Table:
-        """When each listener was last heard of, and how often."""
+        """Returns the time of each listener's last event, and their number of events."""
         histories = self._store.histories
         counts = np.diff(histories.offsets)
         has_events = (counts > 0) & self._store.has_clock
@@ -303,7 +305,8 @@ class _Writer:
             export_content_tower(two_tower, self._store.features, path, space_id, writes=projection.writes)
 
     def _compare_towers(self, inputs: Float[np.ndarray, "contents model_dim"], space: Space) -> dict[str, Any]:
-        """How far both towers are from torch, by name; with the user tower's variants, which are made of it."""
+        """Returns how far both towers are from torch, by name, and the user tower's variants, which are made from
+        it."""
         two_tower, projection, path = self._trained.two_tower, space.projection, self._folder / files.USER_TOWER
         rows = listeners_compared(self._store)
         expected = projection.apply(self._trained.user_vectors(rows, inputs, "end"))
@@ -325,7 +328,7 @@ class _Writer:
 
         def encoded(file: Path) -> Float[np.ndarray, "listeners dim"]:
             encoder = self._user_encoder(file, inputs, space)
-            # One by one, as serving does it, and as an int8 variant scales what it is given.
+            # One by one, as in serving, since an int8 variant scales by its input.
             pairs = zip(histories, codes, strict=True)
             return np.stack([encoder.encode(events, of_one) for events, of_one in pairs])
 
@@ -367,7 +370,7 @@ class _Writer:
             "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),
             "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),
             "user_canaries": canaries_of("user_id", Ids.of(self._store.users["user_id"]), users),
-            "libraries": library_versions(),
+            "libraries": code_versions(),
         }
         (self._folder / files.MODEL_CARD).write_text(model_card(manifest))
         names = sorted(str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file())

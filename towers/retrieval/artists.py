@@ -1,4 +1,4 @@
-"""Artists as contents: by whom a content is, by row."""
+"""Rows of the artists of each content, since artists are contents, too."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +11,14 @@ from towers.retrieval.ids import Ids
 
 
 def artist_rows(artist_ids: pa.ChunkedArray, content_ids: Ids, kinds: Integer[np.ndarray, " contents"]) -> Ragged:
-    """Per content the rows of its artists, rising; an artist is its own. What has no row as an artist is left out.
+    """Returns the rows of each content's artists, ascending; an artist's list has its own row.
+
+    Artist ids without a row of kind `artist` are ignored.
 
     Args:
-        artist_ids: lists of text, by content row.
+        artist_ids: lists of artist ids, by content row.
         content_ids: raw ids by row.
-        kinds: index into `schema.KINDS`, by row.
+        kinds: kinds by row, as indices into `schema.KINDS`.
     """
     lists = artist_ids.combine_chunks()
     contents = pc.call_function("list_parent_indices", [lists]).to_numpy()

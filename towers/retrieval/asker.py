@@ -1,4 +1,4 @@
-"""Who asks, whichever way they are named: a listener of the export, somebody new, or a vector."""
+"""The subject of a query: a listener of the export, a new listener, or a vector."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,21 +17,21 @@ from towers.retrieval.raw_events import RawEvents, are_events, encode_listener, 
 
 Id = str | int | np.integer
 History = Sequence[Id | Mapping[str, Any]]
-"""What somebody did, oldest first: ids or titles of contents that they played in full, or events as mappings with the
-columns of the contract's events table (`content_id`, `action`, `timestamp`, `played_ms`, `context`)."""
+"""A listener's history, oldest first: ids or titles of contents that were played in full, or events as mappings with
+the columns of the contract's events table (`content_id`, `action`, `timestamp`, `played_ms`, `context`)."""
 Vector = Sequence[int | float] | np.ndarray
-"""As many numbers as the export's vectors have, of its space; any length."""
+"""A vector in the export's space, of its dimension and any norm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What somebody did.
+    """A listener's past events.
 
     Args:
-        user_row: of a listener of the export; null of somebody new.
-        events: in time order.
-        until_us: from when days are counted back, in microseconds since 1970; null without a clock.
-        unknown: how many contents of their events the export does not know, in words, where there are any.
+        user_row: row of a listener of the export; null for a new listener.
+        events: events in time order.
+        until_us: time from which days are counted back, in microseconds since 1970; null without timestamps.
+        unknown: message with the number of contents that the export does not know; empty if it knows all.
     """
 
     user_row: int | None
@@ -41,28 +41,28 @@ class Past:
 
     @property
     def standing(self) -> Standing:
-        """How they stand to the contents that they met."""
+        """Relation of the listener to the contents of their events."""
         return Standing.of(self.events, self.until_us)
 
 
 def check_whom(user: object, *, is_new: bool, vector: object = None) -> None:
-    """Raises `UserError` unless it is told in one way who asks."""
+    """Raises `UserError` unless exactly one of a listener, a new listener and a vector is given."""
     if (user is not None) + is_new + (vector is not None) != 1:
-        raise UserError("give either user, or history and features of somebody new, or vector")
+        raise UserError("give either user, or history and features of a new listener, or vector")
 
 
 def past_of(export: Export, user: Id | None, history: History | None) -> Past:
-    """What a listener of the export did, or somebody new.
+    """Returns the past of a listener of the export, or of a new one.
 
     Raises:
-        UserError: an unknown listener; an unknown id of a list of ids; as `told_history`.
+        UserError: the listener is unknown, a list of ids has an unknown one, or `told_history` refuses the events.
     """
     if user is not None:
         row = export.user_row(id_text(user))
         return Past(user_row=row, events=export.events(row), until_us=export.until_us)
     if isinstance(history, str):
         raise UserError(f"history: must be a list, such as [{history!r}]")
-    told = [] if history is None else history  # an array is neither true nor false
+    told = [] if history is None else history  # `history or []` would fail for an array
     if are_events(told):
         raw = RawEvents.of([one for one in told if isinstance(one, Mapping)])
         events, until_us = told_history(export, raw)
@@ -82,17 +82,18 @@ def asker_of(
     features: Mapping[str, Any] | None = None,
     vector: Vector | None = None,
 ) -> tuple[Encoded, Past | None]:
-    """The vector of who asks, and what they did; null where that is not known.
+    """Returns the vector for a query, and the listener's past; the past is null if a vector is given.
 
     Args:
-        export: that is asked.
-        user: a listener's id.
-        history: what somebody new did.
-        features: columns of somebody new.
-        vector: in the place of all these.
+        export: export to query.
+        user: id of a listener of the export.
+        history: events of a new listener.
+        features: column values of a new listener.
+        vector: vector in place of all these.
 
     Raises:
-        UserError: none of the three ways or several; as `past_of`, `encode_listener` and `unit_vector`.
+        UserError: not exactly one of a listener, a new listener and a vector is given, or `past_of`, `encode_listener`
+            or `unit_vector` refuses a value.
     """
     check_whom(user, is_new=history is not None or bool(features), vector=vector)
     if vector is not None:
@@ -104,17 +105,17 @@ def asker_of(
 
 
 def newcomer(export: Export, history: History | None, features: Mapping[str, Any] | None) -> tuple[Encoded, Past]:
-    """The vector of somebody new, and what they did; raises as `past_of` and `encode_listener`."""
+    """Returns a new listener's vector and past; raises what `past_of` and `encode_listener` raise."""
     past = past_of(export, None, history)
     encoded = encode_listener(export, past.events, features or {})
     return replace(encoded, unknown=(*past.unknown, *encoded.unknown)), past
 
 
 def rows_of(export: Export, key: str, names: Sequence[Id]) -> Int[np.ndarray, " names"]:
-    """The rows of the ids or titles in the list `key`.
+    """Returns the rows of the ids or titles `names`, which the argument `key` gave.
 
     Raises:
-        UserError: one that the export does not know, or a text in the place of a list; names the key.
+        UserError: the export does not know one of them, or `names` is text instead of a list; the message names `key`.
     """
     if isinstance(names, str):
         raise UserError(f"{key}: must be a list, such as [{names!r}]")

@@ -1,5 +1,4 @@
-"""Filters an export's contents by what does not depend on the listener: whether they are withdrawn, their kind, the
-mark `explicit`, and their release."""
+"""Filters of an export's contents that do not depend on the listener: withdrawal, kind, explicitness, release date."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -12,19 +11,19 @@ from towers.contract import schema
 from towers.errors import UserError
 
 KEPT = 64
-"""Masks that are kept, of a byte a content; those of the rest are made again."""
+"""Number of masks in a cache; a mask has a byte per content, and the least recently used is dropped."""
 
 Kinds = tuple[str, ...]
 
 
 class Catalogue:
-    """The contents of one version, as filters see them.
+    """Properties of one version's contents by which queries filter.
 
     Args:
-        kinds: `[contents]`, index into `schema.KINDS`.
-        is_explicit: `[contents]`, false where it is not known.
-        released: `[contents]`, days (`datetime64[D]`); not a time where unknown, which counts as released.
-        is_withdrawn: `[contents]`, whether it stands in histories alone, so that it passes nowhere; null: none does.
+        kinds: `[contents]`, indices into `schema.KINDS`.
+        is_explicit: `[contents]`, whether each is explicit; false where unknown.
+        released: `[contents]`, release dates (`datetime64[D]`); NaT where unknown, which counts as released.
+        is_withdrawn: `[contents]`, whether each is withdrawn and therefore passes no filter; null: none is.
     """
 
     def __init__(
@@ -35,32 +34,33 @@ class Catalogue:
         is_withdrawn: Bool[np.ndarray, " contents"] | None = None,
     ):
         kinds = kinds if is_withdrawn is None else np.where(is_withdrawn, -1, kinds)
-        # Of functions and not of methods, which would hold on to a version after it has been swapped for the next.
+        # The caches wrap functions: a cached method would keep an old version alive after the switch to the next.
         self.released = released
         self._of_kinds = lru_cache(maxsize=KEPT)(partial(_of_kinds, kinds))
         self._passing = lru_cache(maxsize=KEPT)(partial(_passing, self._of_kinds, is_explicit, released))
 
     def of_kinds(self, kinds: Sequence[str]) -> Bool[np.ndarray, " contents"]:
-        """Which contents that are not withdrawn are of these kinds; kept, so not to be written to. Raises as
-        `kinds_in_order`."""
+        """Returns a mask of the contents of these kinds that are not withdrawn. The mask is cached and read-only.
+
+        Raises what `kinds_in_order` raises."""
         return self._of_kinds(kinds_in_order(kinds))
 
     def passing(self, kinds: Kinds, explicit: bool, released_by: date | None) -> Bool[np.ndarray, " contents"]:
-        """Which contents pass; kept, so not to be written to.
+        """Returns a mask of the contents that pass. The mask is cached and read-only.
 
         Args:
-            kinds: as `kinds_in_order` gives them.
-            explicit: whether those that are marked so pass.
-            released_by: the last day of release that passes; null: any.
+            kinds: kinds that pass, in the order of `kinds_in_order`.
+            explicit: whether explicit contents pass.
+            released_by: latest release date that passes; null: any.
         """
         return self._passing(kinds, explicit, released_by)
 
 
 def kinds_in_order(kinds: str | Sequence[str]) -> Kinds:
-    """Kinds in the contract's order, without repeats; a text is one kind.
+    """Returns kinds in the contract's order, without repeats; text stands for one kind.
 
     Raises:
-        UserError: an unknown kind, or none.
+        UserError: a kind is unknown, or none is given.
     """
     kinds = (kinds,) if isinstance(kinds, str) else kinds
     unknown = [kind for kind in kinds if kind not in schema.KIND_CODES]
@@ -87,7 +87,7 @@ def _passing(
     if not explicit:
         passing = passing & ~is_explicit
     if released_by is not None:
-        passing = passing & ~(released > np.datetime64(released_by, "D"))  # no comparison with an unknown day holds
+        passing = passing & ~(released > np.datetime64(released_by, "D"))  # false for an unknown date
     return _read_only(passing)
 
 

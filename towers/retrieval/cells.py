@@ -1,7 +1,8 @@
-"""The inverted lists of an index in a file of their own, memory-mapped: all processes that read them share one copy.
+"""Memory-mapped file of an index's inverted lists, so that all processes that read them share one copy.
 
-FAISS maps plain lists, but reads the blocks of its fast scan into private memory. In the file each list has its codes
-in whole blocks and then their rows, which is how `OnDiskInvertedLists` lays out a list; a scan sees the same bytes.
+FAISS can map plain lists, but reads the blocks of its fast scan into private memory. In this file each list has its
+codes in complete blocks, followed by their rows. That is the layout of `OnDiskInvertedLists`, so a scan reads the same
+bytes.
 """
 
 from pathlib import Path
@@ -14,13 +15,13 @@ from towers.errors import UserError
 from towers.retrieval.files import INDEX_CODES, INDEX_SIZES, reading
 
 BLOCK = 32
-"""Codes that a fast scan compares at once; a list is filled up to whole blocks."""
+"""Number of codes in a block of the fast scan; lists are padded to complete blocks."""
 
-ROW_BYTES = 8  # of a 64-bit integer
+ROW_BYTES = 8  # size of a 64-bit integer
 
 
 def write_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
-    """Moves the lists of `index` to `folder`; it is left empty, though trained."""
+    """Writes the lists of `index` to `folder` and removes them from it; the index stays trained."""
     lists: faiss.InvertedLists = index.invlists  # pyright: ignore
     sizes = np.array([lists.list_size(cell) for cell in range(index.nlist)], np.int64)
     with (folder / INDEX_CODES).open("wb") as file:
@@ -35,10 +36,10 @@ def write_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
 
 
 def map_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
-    """Gives `index` the lists that `write_cells` left in `folder`.
+    """Attaches the lists that `write_cells` wrote into `folder` to `index`.
 
     Raises:
-        UserError: a file is missing, or is not of the size that the lists need.
+        UserError: a file is missing, or its size does not fit the lists.
     """
     with reading(folder / INDEX_SIZES) as path:
         sizes = np.load(path)
@@ -50,14 +51,14 @@ def map_cells(index: faiss.IndexIVFPQFastScan, folder: Path) -> None:
     lists = faiss.OnDiskInvertedLists()
     lists.nlist, lists.code_size = index.nlist, index.code_size
     lists.filename, lists.totsize, lists.read_only = str(path), int(ends[-1]), True
-    lists.prefetch_nthread = 0  # would start 32 threads for each query
+    lists.prefetch_nthread = 0  # otherwise FAISS starts 32 threads for each query
     lists.lists.clear()
     for size, capacity, end in zip(sizes.tolist(), capacities.tolist(), ends.tolist(), strict=True):
         place = faiss.OnDiskOneList()
         place.size, place.capacity, place.offset = size, capacity, end - capacity * (index.code_size + ROW_BYTES)
         lists.lists.push_back(place)  # pyright: ignore
     lists.do_mmap()
-    index.replace_invlists(lists, True)  # which frees them
+    index.replace_invlists(lists, True)  # the index owns them from now on
     lists.this.disown()  # pyright: ignore
     index.ntotal = int(sizes.sum())
 

@@ -1,4 +1,4 @@
-"""Whether the files of an export are those that its manifest names."""
+"""Checksums of an export's files, compared with its manifest."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +10,12 @@ from towers.manifest import digest_of_file, read_json
 from towers.retrieval.files import MANIFEST, MANIFEST_DIGEST, reading
 
 THREADS = 4
-"""That read files at once; hashing lets go of Python's lock."""
+"""Number of threads that hash files concurrently; hashing releases Python's global lock."""
 
 
 def digests_of_files(folder: Path, names: list[str]) -> dict[str, str]:
-    """Sha256 in hex of files below a folder, by name."""
-    if len(names) == 1:  # threads would take longer to start than a file to read
+    """Returns the SHA-256 digests, in hex, of files below a folder, by name."""
+    if len(names) == 1:  # not worth starting threads
         return {names[0]: digest_of_file(folder / names[0])}
     with ThreadPoolExecutor(THREADS) as threads:
         digests = threads.map(lambda name: digest_of_file(folder / name), names)
@@ -23,19 +23,19 @@ def digests_of_files(folder: Path, names: list[str]) -> dict[str, str]:
 
 
 def digest_line(folder: Path) -> str:
-    """What stands in `manifest.json.sha256`, as `sha256sum` writes and checks it."""
+    """Returns the content of `manifest.json.sha256`, in the format of `sha256sum`."""
     return f"{digest_of_file(folder / MANIFEST)}  {MANIFEST}\n"
 
 
 def read_manifest(folder: Path, newest: int) -> dict[str, Any]:
-    """The manifest of the export in `folder`.
+    """Reads the manifest of the export in `folder`.
 
     Args:
-        folder: of the export.
-        newest: format that can be read.
+        folder: folder of the export.
+        newest: newest format that can be read.
 
     Raises:
-        UserError: no export there, a manifest that was changed, or a newer format.
+        UserError: the folder has no export, the manifest was changed, or the format is newer.
     """
     if not (folder / MANIFEST).exists():
         raise UserError(f"{folder}: no export here; run `towers export` first, or give export=FOLDER")
@@ -46,14 +46,13 @@ def read_manifest(folder: Path, newest: int) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST)
     if manifest["format"] > newest:
         raise UserError(
-            f"{folder}: format {manifest['format']} is newer than this Towers reads ({newest}); "
-            "bring Towers up to date here"
+            f"{folder}: format {manifest['format']} is newer than this Towers reads ({newest}); update Towers here"
         )
     return manifest
 
 
 def damaged_files(folder: Path, manifest: dict[str, Any]) -> Iterator[str]:
-    """What is missing, changed, or there without being named by the manifest; one line each."""
+    """Yields a line for each file that is missing, changed, or not named in the manifest."""
     expected: dict[str, str] = manifest.get("files", {})
     present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
     digests = digests_of_files(folder, [name for name in expected if name in present])

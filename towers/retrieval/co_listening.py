@@ -1,4 +1,4 @@
-"""Contents that the same listeners choose: what is near by listening, beside what is near by vector."""
+"""Neighbours of contents by shared listeners, as opposed to neighbours by vector."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,13 @@ from towers.retrieval.files import mapped_array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """The nearest of each content by who chose it; those of an artist are artists, those of a content that can be
-    played can be played, and playlists have none.
+    """Nearest contents of each content by shared listeners.
+
+    Neighbours of an artist are artists, those of a playable content are playable, and playlists have none.
 
     Args:
-        rows: content rows, the nearest first, -1 where there are fewer.
-        weights: damped cosine of the two, above 0 and below 1; 0 where there is no neighbour.
+        rows: content rows, nearest first; -1 if there are fewer.
+        weights: damped cosine of content and neighbour, above 0 and below 1; 0 without a neighbour.
     """
 
     rows: Int[np.ndarray, "contents neighbours"]
@@ -25,7 +26,7 @@ class Neighbours:
 
     @classmethod
     def read(cls, folder: Path) -> "Neighbours":
-        """Memory-mapped, from the folder that `write` made; raises `UserError` for a damaged file."""
+        """Opens the folder of `write`, memory-mapped; raises `UserError` for a damaged file."""
         names = (files.CO_LISTENING_ROWS, files.CO_LISTENING_WEIGHTS)
         rows, weights = (mapped_array(folder / name) for name in names)
         return cls(rows=rows, weights=weights)
@@ -33,15 +34,15 @@ class Neighbours:
     def among(
         self, chosen: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
     ) -> tuple[Int[np.ndarray, " found"], Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
-        """Which of some contents are neighbours of others.
+        """Finds which of the contents `rows` are neighbours of the contents `chosen`.
 
         Args:
-            chosen: rows of the contents whose neighbours are meant.
-            rows: of the contents that are looked for, each once.
+            chosen: rows of the contents whose neighbours are searched.
+            rows: rows of the possible neighbours, each once.
 
         Returns:
-            Of each neighbour that is found its place in `rows`, that in `chosen` of the content whose neighbour it is,
-            and its weight; by the latter place, the nearest first.
+            For each match: the neighbour's index in `rows`, the content's index in `chosen`, and the weight. Matches
+            are in the order of `chosen`, for each content the nearest first.
         """
         if not len(rows):
             return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -51,7 +52,7 @@ class Neighbours:
         return places[found], found // self.rows.shape[1], self.weights[chosen].ravel()[found]
 
     def write(self, folder: Path) -> None:
-        """Makes `folder`, with a file of rows and one of weights."""
+        """Creates `folder`, with a file of rows and one of weights."""
         folder.mkdir()
         np.save(folder / files.CO_LISTENING_ROWS, self.rows)
         np.save(folder / files.CO_LISTENING_WEIGHTS, self.weights)

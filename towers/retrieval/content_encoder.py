@@ -1,4 +1,4 @@
-"""A content's sound and metadata to a vector, through the exported content tower. Knows no torch."""
+"""Encoding of a content's sound and metadata by the exported content tower. Imports no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,49 +12,48 @@ from towers.retrieval.onnx_session import open_tower
 WAVEFORM, NUM_SAMPLES = "waveform", "num_samples"
 AUDIO_VECTOR, HAS_AUDIO = "audio_vector", "has_audio"
 Sound = Float[np.ndarray, " numbers"]
-"""Samples of a waveform at the model's rate, as `waveform_of` makes them, or a vector made elsewhere."""
+"""Samples of a waveform at the model's sample rate (see `waveform_of`), or an audio embedding."""
 Heard = Mapping[str, Sound]
-"""What is heard of a content: `waveform`, `audio_vector`, both or none, of those that the tower reads."""
+"""Sound of a content by input name: `waveform`, `audio_vector`, both or none, of those that the tower reads."""
 
 
 class ContentEncoder:
-    """The content tower of an export. What it gives is the content as its sound and metadata have it, without what
-    listeners have taught of its id.
+    """The content tower of an export. It encodes a content from sound and metadata, without an embedding of its id.
 
     Args:
-        path: of `content_tower.onnx`.
-        space_id: of the export.
-        threads: that one call may use.
+        path: path of `content_tower.onnx`.
+        space_id: space_id of the export.
+        threads: number of threads that one call may use.
 
     Raises:
-        UserError: the tower belongs to another space or cannot be read, or fewer than one thread.
+        UserError: the tower belongs to another space or cannot be read, or `threads` is below 1.
     """
 
     def __init__(self, path: Path, space_id: str, threads: int = 1):
         self._session = open_tower(path, space_id, threads)
         inputs = {node.name: node.shape for node in self._session.get_inputs()}
         self.hears = tuple(name for name in _SOUND_INPUTS if name in inputs)
-        """`waveform`, `audio_vector`, both, or none: without sound."""
+        """Audio inputs of the tower: `waveform`, `audio_vector`, both, or none."""
         self.parts = tuple(name for name in inputs if name not in (WAVEFORM, NUM_SAMPLES, AUDIO_VECTOR, HAS_AUDIO))
-        """Metadata parts that it reads."""
+        """Metadata parts that the tower reads."""
         self.audio_dim = int(inputs[AUDIO_VECTOR][1]) if AUDIO_VECTOR in inputs else None
-        """Of vectors made elsewhere."""
+        """Dimension of the audio embeddings that the tower reads; null if it reads none."""
 
     def encode(self, heard: Heard, codes: Mapping[str, Sequence[int]]) -> Float[np.ndarray, " dim"]:
-        """The content's unit vector; as `encode_batch` of one."""
+        """Returns a content's unit vector; see `encode_batch`."""
         return self.encode_batch([heard], [codes])[0]
 
     def encode_batch(
         self, heard: Sequence[Heard], codes: Sequence[Mapping[str, Sequence[int]]]
     ) -> Float[np.ndarray, "contents dim"]:
-        """Unit vectors of several contents, at least one.
+        """Returns the unit vectors of several contents, at least one.
 
         Args:
-            heard: of each content; vectors are of `audio_dim`.
-            codes: metadata part -> codes in its vocabulary; what is not there is unknown.
+            heard: sound of each content; audio embeddings have `audio_dim` numbers.
+            codes: for each content, metadata part -> codes in its vocabulary; a missing part is unknown.
 
         Raises:
-            UserError: a vector of another length.
+            UserError: an audio embedding has another dimension.
         """
         inputs = {part: _padded([each.get(part, ()) for each in codes]) for part in self.parts}
         for name in self.hears:
@@ -64,7 +63,7 @@ class ContentEncoder:
 
 
 def _padded(lists: Sequence[Sequence[int]]) -> np.ndarray:
-    """`[contents, width]`, int64, zeros on the right; a column at least."""
+    """Pads lists with zeros on the right to `[contents, width]`, int64, with at least one column."""
     padded = np.zeros((len(lists), max(1, *map(len, lists))), np.int64)
     for row, codes in zip(padded, lists, strict=True):
         row[: len(codes)] = codes

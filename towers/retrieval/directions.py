@@ -1,13 +1,13 @@
-"""The directions along which vectors have most of their energy."""
+"""Principal directions of vectors, from their second moment."""
 
 import numpy as np
 from jaxtyping import Float
 
 
 def directions_of(moment: Float[np.ndarray, "dim dim"]) -> Float[np.ndarray, "dim dim"]:
-    """Unit eigenvectors of a sum of outer products, one a row, by falling eigenvalue.
+    """Returns unit eigenvectors of a sum of outer products, one per row, by descending eigenvalue.
 
-    An eigenvector is given up to its sign: the component of the largest size is positive.
+    The sign of an eigenvector is arbitrary; here its component of largest magnitude is positive.
     """
     directions = np.linalg.eigh(moment)[1][:, ::-1].T
     strongest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""Vectors of who and what is new to an export, and vectors that a caller brings."""
+"""Vectors of listeners and contents that are new to an export, and vectors that a caller gives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from towers.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """What a tower of the export makes of somebody, or of something, that is new to it.
+    """The vector of a listener or a content that a tower of the export has encoded.
 
     Args:
-        vector: of length 1.
-        unknown: what was given and the export does not know, such as `metadata.genres=polka`; it counts for nothing.
+        vector: unit vector.
+        unknown: given values that the export does not know, such as `metadata.genres=polka`; they were ignored.
     """
 
     vector: Float[np.ndarray, " dim"]
@@ -24,19 +24,19 @@ class Encoded:
 
     @property
     def remark(self) -> str | None:
-        """What is unknown, in a line; null where all is known."""
-        return f"not known to this export, and left out: {', '.join(self.unknown)}" if self.unknown else None
+        """Message that names the unknown values; null if there are none."""
+        return f"unknown to this export, and ignored: {', '.join(self.unknown)}" if self.unknown else None
 
 
 def unit_vector(values: Sequence[int | float] | np.ndarray, dim: int) -> Float[np.ndarray, " dim"]:
-    """A vector that a caller gives, float32 and of length 1: scores are inner products of unit vectors.
+    """Normalizes a caller's vector to a float32 unit vector, because scores are inner products of unit vectors.
 
     Args:
-        values: numbers; any length but 0 will do.
-        dim: of the export's vectors. That the numbers are of its space nothing here can tell.
+        values: numbers of the vector; any norm but 0. They must be from the export's space, which is not checked.
+        dim: dimension of the export's vectors.
 
     Raises:
-        UserError: not so many numbers, one that is not finite, or all of them 0.
+        UserError: the dimension is wrong, a number is not finite, or all of them are 0.
     """
     try:
         given = np.asarray(values)
@@ -51,16 +51,16 @@ def unit_vector(values: Sequence[int | float] | np.ndarray, dim: int) -> Float[n
         raise UserError("vector: a number that is not finite")
     largest = np.abs(wide).max(initial=0.0)
     if largest == 0:
-        raise UserError("vector: all numbers are 0, which is near to nothing")
-    wide = wide / largest  # so that no square is too large or too small for a float
+        raise UserError("vector: all numbers are 0, which gives no direction to search in")
+    wide = wide / largest  # so that no square overflows or underflows
     return (wide / np.linalg.norm(wide)).astype(np.float32)
 
 
 def read_vector(key: str, path: Path) -> np.ndarray:
-    """The numbers of a .npy file.
+    """Reads the array of a .npy file.
 
     Raises:
-        UserError: there is no such file, or it is none of NumPy's; names the key.
+        UserError: the file does not exist or is no .npy file; the message names the key.
     """
     try:
         return np.load(path, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""A listener's events to a vector, through the exported user tower: features in numpy, the network in ONNX."""
+"""Encoding of a listener's events by the exported user tower: features in NumPy, the network in ONNX Runtime."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from towers.features.events import EventCodes, elapsed_since_previous, encode_ev
 from towers.retrieval.onnx_session import open_tower
 
 CALL_IN_EVENTS = 40
-"""A call of the network takes as long as some 40 events in it, on one core."""
+"""Overhead of a call of the network, measured in events: it takes as long as some 40 of them, on one core."""
 ONNX_INPUTS = ("content_vectors", "action", "elapsed", "played", "context", "user_codes", "lengths")
 
 
@@ -20,12 +20,12 @@ class Events:
     """One listener's events in time order, all `[events]`.
 
     Args:
-        content_row: row of the export; -1 without content.
+        content_row: row of the export's contents; -1 without content.
         action: index into `schema.ACTIONS`.
         timestamp_us: microseconds since 1970, UTC.
-        played_fraction: 0 to 1, -1 where unknown.
-        context: code in the vocabulary of contexts, 0 where unknown.
-        is_positive: whether the listener chose the content, by `features.events.is_positive`; the tower reads it not.
+        played_fraction: played share of the duration, 0 to 1; -1 where unknown.
+        context: code in the vocabulary of contexts; 0 where unknown.
+        is_positive: whether each event is positive, by `contract.events.is_positive`; the tower does not read it.
     """
 
     content_row: Integer[np.ndarray, " events"]
@@ -40,28 +40,28 @@ class Events:
 
     @property
     def chosen_rows(self) -> Int[np.ndarray, " chosen"]:
-        """Rows of the contents that the listener chose, in time order, with repeats."""
+        """Content rows of the positive events, in time order, with repeats."""
         return self.content_row[self.is_positive].astype(np.int64)
 
 
 EVENT_COLUMNS = tuple(field.name for field in fields(Events))
-"""As the columns are called in an export's `histories/events.arrow`."""
+"""Names of these columns in an export's `histories/events.arrow`."""
 
 
 class UserEncoder:
     """The user tower of an export.
 
     Args:
-        path: of `user_tower.onnx`.
-        content_vectors: `[contents, input_dim]`, of the same export: what the tower reads of contents, which is their
-            vectors, or where those are truncated their inputs.
-        space_id: of the export.
-        max_length: the last so many events are read.
-        has_clock: whether the training data knew times.
-        threads: that one call may use.
+        path: path of `user_tower.onnx`.
+        content_vectors: `[contents, input_dim]`, content vectors of the same export that the tower reads: the exported
+            ones, or if those are truncated, the vectors of `content_inputs.npy`.
+        space_id: space_id of the export.
+        max_length: number of latest events that the tower reads.
+        has_clock: whether the training data had timestamps.
+        threads: number of threads that one call may use.
 
     Raises:
-        UserError: the tower belongs to another space or cannot be read, or fewer than one thread.
+        UserError: the tower belongs to another space or cannot be read, or `threads` is below 1.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class UserEncoder:
         self._has_clock = has_clock
 
     def encode(self, events: Events, user_codes: Integer[np.ndarray, " columns"]) -> Float[np.ndarray, " dim"]:
-        """The listener's unit vector after the last event; an empty history is fine."""
+        """Returns the listener's unit vector after the last event; the history may be empty."""
         return self.encode_batch([events], user_codes[None])[0]
 
     def encode_batch(
@@ -88,7 +88,7 @@ class UserEncoder:
     ) -> Float[np.ndarray, "users dim"]:
         """Encodes the histories of several listeners, at least one.
 
-        Histories are padded to the longest of a call of the network, so those of like length go into one.
+        A call of the network pads all histories to the longest, so histories of similar length share a call.
         """
         lengths = np.array([min(len(events), self._max_length) for events in histories])
         left, calls = np.argsort(lengths, kind="stable"), []
@@ -109,9 +109,9 @@ class UserEncoder:
     def _network_inputs(
         self, histories: Sequence[Events], user_codes: Integer[np.ndarray, "users columns"]
     ) -> dict[str, np.ndarray]:
-        """What the network reads, by the names of `ONNX_INPUTS`.
+        """Returns the inputs of the network, by the names of `ONNX_INPUTS`.
 
-        A history without an event is one event of padding, which the state before it has not seen.
+        An empty history becomes one event of padding, which does not affect its vector.
         """
         lengths = np.array([min(len(events), self._max_length) for events in histories], np.int64)
         shape = len(histories), max(int(lengths.max()), 1)
@@ -141,7 +141,11 @@ class UserEncoder:
 
 
 def _run_apart(lengths: Int[np.ndarray, " histories"]) -> int:
-    """How many of the shortest histories, in order of length, are better run apart from the rest; 0: none."""
+    """Returns how many of the shortest histories should run in a separate call; 0: none.
+
+    Args:
+        lengths: lengths of the histories, ascending.
+    """
     count = np.arange(1, len(lengths))
     padding = count * (lengths[-1] - lengths[:-1])
     best = int(padding.argmax()) if len(padding) else 0

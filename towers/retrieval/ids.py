@@ -1,4 +1,4 @@
-"""Raw ids by row, and rows by raw id, in memory that all processes share."""
+"""Lookup of raw ids by row and of rows by raw id, in memory that all processes share."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, SupportsIndex, overload
@@ -12,16 +12,16 @@ from jaxtyping import Integer
 class Ids(Sequence[str]):
     """The ids of an export's contents or listeners, by row.
 
-    A dictionary of ten million texts is a gigabyte in every process; here the texts stay where Arrow has mapped them,
-    and an id is found among the rows in the order of their ids in some 24 steps.
+    A dictionary of ten million texts takes a gigabyte in every process. Here the texts stay memory-mapped by Arrow, and
+    a binary search over the sorted ids finds one in some 24 steps.
 
     >>> ids = Ids.of(["c", "a", "b"])
     >>> ids[0], ids.row("b"), ids.get("x", -1), "a" in ids
     ('c', 2, -1, True)
 
     Args:
-        texts: by row.
-        order: rows, such that their ids ascend by code points.
+        texts: ids by row.
+        order: rows in ascending order of their ids, by code points.
     """
 
     def __init__(self, texts: pa.ChunkedArray, order: Integer[np.ndarray, " rows"]):
@@ -30,7 +30,7 @@ class Ids(Sequence[str]):
 
     @classmethod
     def of(cls, texts: pa.ChunkedArray | Sequence[str]) -> "Ids":
-        """Those of a column, sorted here."""
+        """Builds the lookup of a column, which is sorted here."""
         column = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([pa.array(texts, pa.string())])
         return cls(column, order_of(column))
 
@@ -54,7 +54,7 @@ class Ids(Sequence[str]):
         return isinstance(value, str) and self.get(value, -1) >= 0
 
     def get(self, value: str, default: int) -> int:
-        """The row of an id, `default` where there is none."""
+        """Returns the row of an id, or `default` if there is none."""
         low, high = 0, len(self._order)
         while low < high:
             middle = (low + high) // 2
@@ -67,10 +67,10 @@ class Ids(Sequence[str]):
         return default
 
     def row(self, value: str) -> int:
-        """The row of an id.
+        """Returns the row of an id.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such id.
         """
         found = self.get(value, -1)
         if found < 0:
@@ -78,17 +78,17 @@ class Ids(Sequence[str]):
         return found
 
     def rows(self, values: Any) -> Integer[np.ndarray, " values"]:
-        """The rows of many ids at once (an Arrow array or a list of texts); -1 where there is none, or null."""
+        """Returns the rows of many ids (an Arrow array or a list of texts); -1 for an unknown id and for null."""
         wanted = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, pa.string())
         value_set = pc.SetLookupOptions(value_set=self._texts.combine_chunks())
         found = pc.call_function("index_in", [wanted.cast(self._texts.type)], value_set)
         return np.asarray(found.fill_null(-1)).astype(np.int64)
 
     def problem(self) -> str | None:
-        """What keeps an id from being found, such as one that is there twice; null where all are well."""
+        """Returns a message if ids cannot be looked up, for example because one occurs twice; else null."""
         order = np.asarray(self._order)
         if len(order) != len(self) or not np.array_equal(np.sort(order), np.arange(len(self))):
-            return "their order does not name every row once"
+            return "the order of their ids does not contain every row exactly once"
         ordered = self._texts.take(pa.array(order)).combine_chunks()
         if ordered.null_count:
             return "an id is null"
@@ -97,11 +97,11 @@ class Ids(Sequence[str]):
         if is_ascending.all():
             return None
         place = int(np.argmin(is_ascending))
-        return f"id {after[place].as_py()!r} is there twice, or out of order"
+        return f"id {after[place].as_py()!r} occurs twice or is out of order"
 
 
 def order_of(texts: pa.ChunkedArray) -> Integer[np.ndarray, " rows"]:
-    """Rows such that their texts ascend, as Arrow sorts them (by UTF-8's bytes, which is by code points); int64."""
+    """Returns rows, int64, in ascending order of their texts; Arrow sorts by UTF-8 bytes, which is by code points."""
     return (
         pc.call_function("array_sort_indices", [texts.combine_chunks()]).to_numpy(zero_copy_only=False).astype(np.int64)
     )

@@ -1,4 +1,4 @@
-"""The nearest vectors by inner product: exactly, or through the FAISS index of an export."""
+"""Search of the nearest vectors by inner product, exactly or by the index of an export."""
 
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,40 +14,41 @@ from towers.retrieval.ranking import padded, products, products_with, selector
 
 QUERIES_FOR_RECALL = 1_000
 QUERY_BLOCK, CONTENT_BLOCK = 256, 65_536
-"""Of the products that exact search holds at once: 64 MiB."""
+"""Number of queries and of contents in a block whose products exact search holds at once: 64 MiB."""
 
 ROWS_OF_MAXIMA = 32
-"""Scores of which one maximum is taken before they are sorted."""
+"""Number of scores per maximum when the k largest are preselected."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Index(Protocol):
-    """Finds contents near a vector."""
+    """Index that finds the contents nearest to a vector."""
 
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """The rows of the k largest inner products among the allowed contents and the products, best first.
+        """Returns the rows of the k allowed contents with the largest inner products, and these products, best first.
 
-        Null `allowed` is all. Where fewer are allowed, rows are -1 and products minus infinity.
+        All contents are allowed if `allowed` is null. If fewer than k are found, the rest of the rows is -1 and of the
+        products minus infinity.
         """
         ...
 
 
 class ExactIndex:
-    """The inner products of all that is allowed; the reference that an approximate index is measured by.
+    """Exhaustive search over the allowed contents; the reference for approximate indexes.
 
     Args:
         vectors: `[contents, dim]`, float32; may be memory-mapped.
     """
 
     def __init__(self, vectors: Float[np.ndarray, "contents dim"]):
-        self._vectors = np.asarray(vectors)  # a mapped array's own class makes each slice slow
+        self._vectors = np.asarray(vectors)  # slices of np.memmap are slow
 
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """As `Index.search`; ties go to the lower row. Reads the allowed rows alone where they are the smaller part."""
+        """Searches as `Index.search`; ties go to the lower row. Reads only allowed rows if they are less than half."""
         listed = None
         if allowed is not None and 2 * np.count_nonzero(allowed) < len(allowed):
             listed = np.flatnonzero(allowed)
@@ -79,13 +80,13 @@ class ExactIndex:
 
 
 class FaissIndex:
-    """The index of an export: whole as FAISS wrote it, or an inverted file over the export's vectors.
+    """The index of an export: a complete FAISS index, or an inverted file over the export's vectors.
 
     Args:
-        folder: `index/` of the export.
-        space_id: of the export.
-        vectors: `[contents, dim]`, float32, that an inverted file ranks its candidates by; those that lie beside
-            `folder` where not given.
+        folder: folder `index/` of the export.
+        space_id: space_id of the export.
+        vectors: `[contents, dim]`, float32, vectors by which an inverted file ranks its candidates; null: those of the
+            export that contains `folder`.
 
     Raises:
         UserError: the index belongs to another space or cannot be read.
@@ -101,12 +102,12 @@ class FaissIndex:
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """As `Index.search`; approximate where the index is."""
+        """Searches as `Index.search`; the result is approximate if the index is."""
         return self.searched.search(vectors, k, allowed)
 
 
 class WholeIndex:
-    """Holds the vectors whole: small catalogues, and every export of format 1."""
+    """FAISS index that holds all vectors itself, for small catalogues and every export of format 1."""
 
     def __init__(self, index: faiss.Index):
         self._index = index
@@ -114,7 +115,7 @@ class WholeIndex:
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """As `Index.search`; approximate where the index is."""
+        """Searches as `Index.search`; the result is approximate if the index is."""
         among = None if allowed is None else selector(allowed)
         if isinstance(self._index, faiss.IndexIVF):
             # faiss wraps these constructors at import: they take keywords that its stubs do not know.
@@ -129,9 +130,9 @@ class WholeIndex:
 def recall_of(
     index: Index, exact: Index, vectors: Float[np.ndarray, "contents dim"], k: int, queries: int = QUERIES_FOR_RECALL
 ) -> float:
-    """Share of the exact nearest k that the index finds, over about so many evenly spaced contents as queries.
+    """Returns the index's recall of the exact nearest k, with about `queries` evenly spaced contents as queries.
 
-    A catalogue of fewer than k contents has fewer to find; an empty one gives 1.
+    If the catalogue has fewer than k contents, all of them are expected; for an empty catalogue the recall is 1.
     """
     asked = np.asarray(vectors[:: max(1, len(vectors) // queries)])
     expected, _ = exact.search(asked, k)
@@ -140,28 +141,28 @@ def recall_of(
 
 
 def share_found(expected: Int[np.ndarray, "queries k"], found: Int[np.ndarray, "queries any_k"]) -> float:
-    """Mean over queries of the share of `expected` that is in `found`, rows of -1 aside; 1 where none is expected."""
+    """Returns the mean over queries of the share of `expected` rows in `found`, without -1; 1 if none is expected."""
     pairs = [(a[a >= 0], b) for a, b in zip(expected, found, strict=True)]
     hits = [len(np.intersect1d(a, b)) / len(a) for a, b in pairs if len(a)]
     return float(np.mean(hits)) if hits else 1.0
 
 
 class _Best:
-    """The k best of what was offered so far, in order."""
+    """The k best rows so far, in order."""
 
     def __init__(self, k: int):
         self._k = k
         self.rows, self.scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
 
     def offer(self, rows: np.ndarray | range, scores: np.ndarray) -> None:
-        """Rows above those offered before."""
+        """Adds rows, which must be higher than all rows added before."""
         places = _largest(scores, min(self._k, len(scores)))
         offered = rows.start + places if isinstance(rows, range) else rows[places]
         if len(self.rows) == 0:
             self.rows, self.scores = offered, scores[places]
             return
         rows, scores = np.concatenate([self.rows, offered]), np.concatenate([self.scores, scores[places]])
-        best = _largest(scores, min(self._k, len(scores)))  # an equal one loses to the lower row
+        best = _largest(scores, min(self._k, len(scores)))  # the sort is stable, so ties go to the lower row
         self.rows, self.scores = rows[best], scores[best]
 
 
@@ -171,11 +172,11 @@ def _offer(best: list[_Best], rows: np.ndarray | range, scores: np.ndarray) -> N
 
 
 def _largest(scores: np.ndarray, k: int) -> np.ndarray:
-    """Where the k largest are, in order; only what may be among them is sorted."""
+    """Returns the positions of the k largest scores, in order; sorts only scores above a threshold."""
     if k == 0:
         return np.zeros(0, np.int64)
     num_columns = len(scores) // ROWS_OF_MAXIMA
-    if num_columns > k:  # the k largest maxima are k scores, so that none of the k largest scores is less than they
+    if num_columns > k:  # maxima are scores themselves, so the k-th maximum bounds the k largest scores from below
         whole = scores[: num_columns * ROWS_OF_MAXIMA].reshape(ROWS_OF_MAXIMA, num_columns)
         threshold = np.partition(whole.max(axis=0), num_columns - k)[num_columns - k]
     else:
@@ -191,6 +192,6 @@ def _opened(folder: Path, vectors: np.ndarray | None) -> Index:
     if (folder / INDEX_CENTROIDS).exists():
         return IvfFlatIndex(folder, len(beside()))
     with reading(folder / INDEX_FILE) as path:
-        # Mapped, where FAISS can, so that processes share it.
+        # Memory-mapped where FAISS supports it, so that processes share it.
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
     return CompressedIndex(index, folder, beside()) if isinstance(index, faiss.IndexPreTransform) else WholeIndex(index)

@@ -1,4 +1,4 @@
-"""Inverted files: contents lie in cells, of which a query searches the nearest."""
+"""Inverted-file indexes: contents are grouped into cells, and a query searches the nearest cells."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -22,19 +22,19 @@ from towers.retrieval.files import (
 from towers.retrieval.ranking import padded, ranked, selector
 
 CANDIDATES_OF_K = 3
-"""At least so many times k are ranked."""
+"""Number of candidates that are ranked for each requested content, at least."""
 
 HELD_AT_ONCE = 2_097_152
-"""Numbers of a block of queries: 24 MB of rows and inner products."""
+"""Numbers held in memory for a block of queries: 24 MB of rows and inner products."""
 
 
 class InvertedIndex(ABC):
-    """What all inverted files do: choose how many cells are searched.
+    """Base class of inverted files, which chooses how many cells a query searches.
 
     Args:
-        num_contents: of the catalogue.
-        num_cells: that contents lie in.
-        num_probes: cells that a query searches, at least.
+        num_contents: number of contents in the catalogue.
+        num_cells: number of cells.
+        num_probes: smallest number of cells that a query searches.
     """
 
     def __init__(self, num_contents: int, num_cells: int, num_probes: int):
@@ -45,7 +45,7 @@ class InvertedIndex(ABC):
     def search(
         self, vectors: Float[np.ndarray, "queries dim"], k: int, allowed: Bool[np.ndarray, " contents"] | None = None
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """Searches as `Index.search` says, in more cells where a filter leaves a part of the contents or k is large."""
+        """Searches as `Index.search`; in more cells if a filter excludes contents, k is large, or too few are found."""
         num_contents = self._num_contents
         wanted, probes = min(k, num_contents), self.num_probes
         if CANDIDATES_OF_K * k * self.num_cells > probes * num_contents:
@@ -77,7 +77,7 @@ class InvertedIndex(ABC):
 
     @abstractmethod
     def _held(self, probes: int) -> int:
-        """Numbers that a query needs in memory for so many cells."""
+        """Returns how many numbers a query holds in memory if it searches `probes` cells."""
 
     @abstractmethod
     def _scanned(
@@ -87,19 +87,19 @@ class InvertedIndex(ABC):
         allowed: Bool[np.ndarray, " contents"] | None,
         probes: int,
     ) -> tuple[Int[np.ndarray, "queries k"], Float[np.ndarray, "queries k"]]:
-        """The best of so many cells; null `allowed` is all."""
+        """Returns the best contents of the nearest `probes` cells; all are allowed if `allowed` is null."""
 
 
 class IvfFlatIndex(InvertedIndex):
-    """Computes the inner products of all contents in the nearest cells: for catalogues where these are few.
+    """Inverted file that computes the inner products of all contents in the nearest cells, which must be few.
 
-    It reads the vectors in the order of the cells, so that those of a cell lie side by side. Contents with equal inner
-    products come in any order, the same one for the same query.
+    Its vectors are stored in the order of the cells, so that those of a cell are contiguous. The order of contents with
+    equal inner products is arbitrary, but the same each time for one query.
 
     Args:
-        folder: of the cells' centroids, of the rows and vectors in each, and of the effort that was chosen when it was
-            built.
-        num_contents: of the export.
+        folder: folder with the cells' centroids, the rows and vectors of each cell, and the search effort chosen when
+            the index was built.
+        num_contents: number of contents in the export.
 
     Raises:
         UserError: the files cannot be read, or do not fit each other.
@@ -118,7 +118,7 @@ class IvfFlatIndex(InvertedIndex):
             raise UserError(f"{folder / INDEX_MEMBERS}: does not fit {INDEX_SIZES} and others; copy the export again")
         self._directions = np.ascontiguousarray(centroids.T)
         self._vectors = vectors
-        self._rows = np.append(members, -1)  # which is the row of place -1
+        self._rows = np.append(members, -1)  # so that place -1 has row -1
         ends = np.cumsum(sizes)
         self._spans = [slice(*pair) for pair in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
         behind = np.arange(sizes.max(initial=1), 0, -1)
@@ -129,7 +129,7 @@ class IvfFlatIndex(InvertedIndex):
 
     @property
     def longest(self) -> int:
-        """Contents in the largest cell."""
+        """Number of contents in the largest cell."""
         return self._places.shape[1]
 
     def _scanned(
@@ -170,14 +170,14 @@ class IvfFlatIndex(InvertedIndex):
 
 
 class CompressedIndex(InvertedIndex):
-    """Scans codes of four bits a dimension in the nearest cells, and ranks the best of them by the vectors themselves.
+    """Inverted file that scans 4-bit codes in the nearest cells, and ranks the best by the full vectors.
 
-    The method is FAISS' fast scan (André and others, "Accelerated Nearest Neighbor Search with Quick ADC", 2017) behind
-    a rotation onto the leading directions of the catalogue.
+    The method is FAISS' fast scan (André and others, "Accelerated Nearest Neighbor Search with Quick ADC", 2017) after
+    a rotation onto the leading principal directions of the catalogue.
 
     Args:
-        index: a rotation before an empty inverted file.
-        folder: of its lists, and of the effort that was chosen when it was built.
+        index: rotation followed by an empty inverted file.
+        folder: folder with its lists, and with the search effort chosen when the index was built.
         vectors: `[contents, dim]`, float32; may be memory-mapped.
 
     Raises:
@@ -185,7 +185,7 @@ class CompressedIndex(InvertedIndex):
     """
 
     def __init__(self, index: faiss.IndexPreTransform, folder: Path, vectors: Float[np.ndarray, "contents dim"]):
-        self._index = index  # which owns its parts
+        self._index = index  # kept, because it owns its parts
         self._cells: Any = faiss.downcast_index(index.index)
         map_cells(self._cells, folder)
         if self._cells.ntotal != len(vectors):
@@ -221,8 +221,8 @@ class CompressedIndex(InvertedIndex):
         num_candidates = min(max(self.num_candidates, CANDIDATES_OF_K * k), len(self._vectors))
         candidates = np.empty((len(queries), num_candidates), np.int64)
         by_codes = np.empty(candidates.shape, np.float32)
-        unread = np.zeros(cells.shape, np.float32)  # products with the cells
-        # FAISS' own search for cells takes a tenth as long as the scan.
+        unread = np.zeros(cells.shape, np.float32)  # products with the centroids, which the scan does not use
+        # The cells are found above, as FAISS' own search for them would add a tenth to the time of the scan.
         self._cells.search_preassigned_c(
             len(queries), faiss.swig_ptr(points), num_candidates, faiss.swig_ptr(cells),
             faiss.swig_ptr(unread), faiss.swig_ptr(by_codes), faiss.swig_ptr(candidates),
@@ -234,7 +234,7 @@ class CompressedIndex(InvertedIndex):
 
 
 def _nearest_cells(products: Float[np.ndarray, "*queries cells"], probes: int) -> Int[np.ndarray, "*queries probes"]:
-    """Those of the largest products, in any order."""
+    """Returns the cells with the largest products, in any order."""
     if probes == 1:
         return products.argmax(axis=-1)[..., None]
     others = products.shape[-1] - probes
@@ -242,6 +242,6 @@ def _nearest_cells(products: Float[np.ndarray, "*queries cells"], probes: int) -
 
 
 def _is_short(rows: np.ndarray, wanted: int) -> bool:
-    """Whether a list has less than that."""
+    """Returns whether any list has fewer than `wanted` contents."""
     column = rows[:, wanted - 1]
     return (column.item() if len(column) == 1 else int(column.min(initial=0))) < 0

@@ -1,8 +1,8 @@
-"""The chance of a listen: what a listener knows and what is new to them on one calibrated scale. Knows no torch.
+"""Model of the chance of a listen, which puts known and new contents on one calibrated scale. Imports no torch.
 
-A logistic model of what their history says of a content (`features/familiarity`), of its artists and of its popularity
-of late (`features/content_facts`), and of the inner product. Contents that the listener has chosen before have
-coefficients of their own: what brings somebody back is not what makes them try.
+A logistic model of the listener's history with a content (`features/familiarity`), of its artists and its recent
+popularity (`features/content_facts`), and of the inner product. Contents that the listener has chosen before have
+separate coefficients, because listeners return to contents for other reasons than they try new ones.
 """
 
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ from towers.features.familiarity import DECAYS, MIN_AGE_DAYS, NAMES, Familiarity
 from towers.manifest import read_json, write_json
 
 FEATURES = (*NAMES, "affinity", "affinity_squared", "artist", "popularity")
-"""What the model reads of a listener and a content: their familiarity, the inner product and its square, and the
-logarithms of 1 + the listener's positive events with its artists, and of 1 + everybody's with it lately."""
+"""Features of a listener and a content: their familiarity, the inner product and its square, log(1 + the listener's
+positive events with its artists), and log(1 + all listeners' recent positive events with it)."""
 MEASURES = {"decays": list(DECAYS), "min_age_days": MIN_AGE_DAYS, "recent_days": RECENT_DAYS}
-"""What the features depend on beside the data; a model that was fitted to others cannot be read."""
+"""Constants on which the features depend; a model that was fitted with other constants cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOdds:
-    """The logarithm of the odds: a sum over the features, then calibrated by a curve.
+    """Log-odds as a weighted sum of features, calibrated by a curve.
 
     Args:
-        intercept: of the sum, where all features are 0.
+        intercept: value of the sum if all features are 0.
         weights: `[features]`, float64.
-        curve: `a + b s + c s^2` of a sum `s` (Platt's scaling with a squared term: what lies far out is often sure of
-            itself beyond its right). Beyond its turning point it stays level, so that the order is that of the sums.
+        curve: coefficients of `a + b s + c s^2` for a sum `s` (Platt scaling with a squared term, as extreme sums are
+            often overconfident). Beyond its turning point the curve is constant, so that it keeps the order of sums.
     """
 
     intercept: float
@@ -40,7 +40,7 @@ class LogOdds:
     curve: tuple[float, float, float] = (0.0, 1.0, 0.0)
 
     def __call__(self, features: Float[np.ndarray, "pairs features"]) -> Float[np.ndarray, " pairs"]:
-        """By pair."""
+        """Returns the calibrated log-odds of each pair."""
         constant, slope, bend = self.curve
         sums = self.sums(features)
         if bend:
@@ -49,17 +49,17 @@ class LogOdds:
         return constant + slope * sums + bend * sums**2
 
     def sums(self, features: Float[np.ndarray, "pairs features"]) -> Float[np.ndarray, " pairs"]:
-        """Before the curve."""
+        """Returns the weighted sums of each pair, before calibration."""
         return features @ self.weights + self.intercept
 
     def to_dict(self, features: tuple[str, ...]) -> dict[str, Any]:
-        """As it is written; `features` names what the weights belong to."""
+        """Returns a form for JSON; `features` are the names of the weights' features."""
         weights = dict(zip(features, self.weights.tolist(), strict=True))
         return {"intercept": self.intercept, "weights": weights, "curve": list(self.curve)}
 
     @classmethod
     def from_dict(cls, written: dict[str, Any], features: tuple[str, ...]) -> "LogOdds":
-        """What `to_dict` wrote; raises `KeyError` where a part of it is missing."""
+        """Restores the output of `to_dict`; raises `KeyError` if a part is missing."""
         weights = np.array([written["weights"][name] for name in features])
         constant, slope, bend = written["curve"]
         return cls(intercept=written["intercept"], weights=weights, curve=(constant, slope, bend))
@@ -67,14 +67,14 @@ class LogOdds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenChance:
-    """The model.
+    """Model of the chance that a listener listens to a content within a window of time.
 
     Args:
-        heard: of contents that the listener has chosen before.
-        new: of all others.
-        window: within which a positive event is meant: `{"days": 14}`, or `{"events": 20}` without a clock.
-        fitted: on what it was fitted, and how well its chances agree with what came, on listeners that the fit has not
-            seen.
+        heard: log-odds of contents that the listener has chosen before.
+        new: log-odds of all others.
+        window: window in which a positive event counts as a listen: `{"days": 14}`, or `{"events": 20}` without
+            timestamps.
+        fitted: facts about the data of the fit, and its calibration on held-out listeners.
     """
 
     heard: LogOdds
@@ -85,11 +85,11 @@ class ListenChance:
     def log_odds(
         self, features: Float[np.ndarray, "pairs features"], is_chosen: Bool[np.ndarray, " pairs"]
     ) -> Float[np.ndarray, " pairs"]:
-        """By pair; `features` and `is_chosen` as `pair_features` gives them."""
+        """Returns the log-odds of each pair, from the results of `pair_features`."""
         return np.where(is_chosen, self.heard(features), self.new(features))
 
     def write(self, path: Path, space_id: str) -> None:
-        """Writes it as JSON, with the space whose inner products it reads."""
+        """Writes the model as JSON, with the id of the space whose inner products it reads."""
         model = {"heard": self.heard.to_dict(FEATURES), "new": self.new.to_dict(FEATURES)}
         write_json(
             path, {"space_id": space_id, "window": self.window, **model, "measures": MEASURES, "fitted": self.fitted}
@@ -97,10 +97,10 @@ class ListenChance:
 
     @classmethod
     def read(cls, path: Path, space_id: str) -> "ListenChance":
-        """What `write` wrote.
+        """Reads a file of `write`.
 
         Raises:
-            UserError: it is missing or damaged, belongs to another space, or was fitted to features of another kind.
+            UserError: the file is missing or damaged, belongs to another space, or was fitted to other features.
         """
         written = read_json(path)
         try:
@@ -122,14 +122,14 @@ def pair_features(
     rows: Integer[np.ndarray, " rows"],
     affinity: Float[np.ndarray, " rows"],
 ) -> tuple[Float[np.ndarray, "rows features"], Bool[np.ndarray, " rows"]]:
-    """What the model reads of a listener and some contents, and whether the listener chose them before.
+    """Returns the features of a listener with each of the contents `rows`, and whether they chose it before.
 
     Args:
-        met: what the listener's history says.
-        chosen: rows of what they chose, repeats included.
-        facts: of all contents.
-        rows: of the contents that are asked for.
-        affinity: of these, inner products.
+        met: familiarity of the listener with the contents of their history.
+        chosen: content rows of the listener's positive events, repeats included.
+        facts: facts about all contents.
+        rows: rows of the contents to describe.
+        affinity: inner products of these contents with the listener's vector.
     """
     features, is_chosen = met.at(rows)
     artist, popularity = facts.artist_plays(chosen, rows), facts.recent_positives[rows]
@@ -138,5 +138,5 @@ def pair_features(
 
 
 def chance(log_odds: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
-    """0 to 1, of the logarithm of the odds."""
+    """Converts log-odds to probabilities."""
     return 1 / (1 + np.exp(-log_odds))

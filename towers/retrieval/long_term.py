@@ -1,5 +1,5 @@
-"""What a listen is worth later: on how many of the days after they discovered it by way of a content listeners come
-back. Knows no torch."""
+"""Long-term value of a listen: on how many days listeners return to an artist or a content after they discovered it
+through a content. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +14,26 @@ from towers.retrieval import files
 from towers.retrieval.files import mapped_array, reading
 
 ReturnsTo = Literal["artist", "content"]
-"""What listeners come back to: anything by the content's first artist (the content itself where none is known), or the
-content."""
+"""The object of a return: any content by the content's first artist (the content itself if no artist is known), or only
+the content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongTerm:
-    """The expected return of contents: beliefs about the mean over those who discover something by way of them.
+    """Expected return of contents: posterior beliefs about its mean over listeners who discover something through them.
 
-    Times the chance that somebody listens at all it is what a recommendation is worth; whoever uses it multiplies.
+    The value of a recommendation is this expected return times the chance of a listen; the caller multiplies them.
 
     Args:
-        expected: by row, in weighted days of coming back, 0 or more, float32; of an artist over all their contents.
-        deviation: standard deviation of the belief, float32.
-        days: after the discovery that are looked at.
-        returns_to: what it is that is discovered, and come back to.
-        intercept: expected return of a content of vector 0 that nobody discovered yet.
-        slope: how it depends on the vector.
-        prior_deviation: standard deviation of the belief about such a content.
-        fitted: on what it was fitted.
+        expected: posterior mean by row, in weighted days with a return, 0 or more, float32; for an artist it is over
+            all their contents.
+        deviation: posterior standard deviation by row, float32.
+        days: number of days after the discovery in which returns are counted.
+        returns_to: object that is discovered and returned to.
+        intercept: prior mean of a content without discoveries whose vector is 0.
+        slope: coefficients of the vector in the prior mean.
+        prior_deviation: prior standard deviation for a content without discoveries.
+        fitted: facts about the data of the fit.
     """
 
     expected: Float[np.ndarray, " contents"]
@@ -45,11 +46,11 @@ class LongTerm:
     fitted: dict[str, Any]
 
     def of_new(self, vectors: Float[np.ndarray, "some dim"]) -> Float[np.ndarray, " some"]:
-        """The expected return of contents that nobody discovered yet, by their vectors; float64."""
+        """Returns the prior expected return, float64, of contents without discoveries, from their vectors."""
         return np.maximum(self.intercept + vectors.astype(np.float64) @ self.slope, 0.0)
 
     def write(self, folder: Path, space_id: str) -> None:
-        """Makes `folder`, with a file of facts and one of each array, and the space whose vectors `slope` reads."""
+        """Creates `folder`, with a file of facts (among them the space of `slope`) and one for each array."""
         folder.mkdir()
         facts = {
             "space_id": space_id, "days": self.days, "returns_to": self.returns_to, "intercept": self.intercept,
@@ -61,7 +62,7 @@ class LongTerm:
 
     @classmethod
     def read(cls, folder: Path, space_id: str) -> "LongTerm":
-        """Memory-mapped, from the folder that `write` made.
+        """Opens the folder of `write`, memory-mapped.
 
         Raises:
             UserError: a file is missing or damaged, or belongs to another space.

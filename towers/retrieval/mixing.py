@@ -1,4 +1,4 @@
-"""Listeners of one version of an export against contents of another, while a new version is being rolled out."""
+"""Queries of one version's listeners against another version's contents, during the rollout of a new version."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +15,12 @@ from towers.retrieval.search import Found, recommend
 
 @dataclass(frozen=True)
 class MixedVersions:
-    """Made by `listeners_against`, which says whether it is sound.
+    """Listeners of one version and contents of another; create it by `listeners_against`, which checks their spaces.
 
     Args:
-        users: whose listeners ask.
-        contents: whose contents are asked for.
-        through: from the listeners' space to the contents'; null where they are one.
+        users: export with the listeners.
+        contents: export with the contents.
+        through: map from the listeners' space to the contents'; null if the spaces are the same.
     """
 
     users: Export
@@ -28,42 +28,42 @@ class MixedVersions:
     through: SpaceRotation | None
 
     def vector(self, user_row: int) -> Float[np.ndarray, " dim"]:
-        """A listener's vector among the contents'."""
+        """Returns a listener's vector in the contents' space."""
         vector = np.asarray(self.users.user_vectors[user_row])
         return vector if self.through is None else self.through.apply(vector)
 
     def chosen(self, user_row: int) -> Int[np.ndarray, " chosen"]:
-        """Rows, in the export of the contents, of what a listener has chosen; without what that export lacks."""
+        """Returns a listener's chosen contents as rows of the contents' export, without those it does not have."""
         chosen = self.users.chosen(user_row)
         rows = chosen if self.users is self.contents else self._row_of_own[chosen]
         return rows[rows >= 0]
 
     def standing(self, user_row: int) -> Standing:
-        """How a listener stands to the contents, after what they did until the last event of their own version."""
+        """Returns a listener's standing in rows of the contents' export, as of the last event of their own version."""
         standing = standing_of(self.users, user_row)
         return standing if self.users is self.contents else standing.moved(self._row_of_own)
 
     def recommend(self, user_row: int, query: Query) -> Found:
-        """Contents for a listener, as rows of the export of the contents."""
+        """Recommends contents for a listener, as rows of the contents' export."""
         return recommend(self.contents, self.vector(user_row), query, self.standing(user_row))
 
     @cached_property
     def _row_of_own(self) -> Int[np.ndarray, " users_contents"]:
-        """The contents' row by the row of the listeners' own export; -1 where there is none."""
+        """Row in the contents' export of each content of the listeners' export; -1 if there is none."""
         return self.contents.content_ids.rows(self.users.contents["content_id"])
 
 
 def listeners_against(users: Export, contents: Export, through: SpaceRotation | None = None) -> MixedVersions:
-    """Asks the contents of one version with the listeners of another.
+    """Pairs the listeners of one version with the contents of another.
 
     Args:
-        users: whose listeners ask.
-        contents: whose contents are asked for.
-        through: a map between their spaces where these differ, such as an export's own, inverted or chained: who gives
-            one accepts what it costs (`drift.json`).
+        users: export with the listeners.
+        contents: export with the contents.
+        through: map between their spaces, if they differ: an export's own map, or maps that were inverted or chained.
+            A map costs accuracy, as recorded in `drift.json`.
 
     Raises:
-        UserError: their spaces differ and there is no map, or it is between others.
+        UserError: the spaces differ and no map is given, or the map is between other spaces.
     """
     if users.space_id == contents.space_id:
         return MixedVersions(users, contents, None)

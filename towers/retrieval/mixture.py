@@ -1,10 +1,9 @@
-"""The learnt mixture: how likely a listener is to choose a content that is new to them, by all that is known of both.
+"""The learnt mixture: a model of how likely a listener is to choose a content that is new to them.
 
-The chance of a listen (`listen_chance`) knows the listener's own history and the inner product. Of what is new to
-somebody the history says little, and more can be asked: their several tastes, who else chooses what they choose, how
-near a content is to what they chose, what they skip, how new a content is. A logistic regression weighs these. It is
-fitted to the same window as the chance of a listen, so both are on one scale. What its features are made of is in
-`policies/mixing`. Knows no torch.
+The chance of a listen (`listen_chance`) reads the listener's own history and the inner product. For a new content the
+history says little, so this model adds further signals: the listener's separate tastes, co-listening, the distance to
+what they chose, what they skip, and the content's age. It is a logistic regression, fitted to the same window as the
+chance of a listen, so that both are on one scale. `policies/mixing` computes its features. Imports no torch.
 """
 
 from dataclasses import dataclass
@@ -19,29 +18,29 @@ FEATURES = (
     "affinity", "taste", "chance", "listened_with", "log_listened_with", "nearest", "artist_skips", "popularity",
     "age", "is_fresh",
 )  # fmt: skip
-"""What the model reads of a listener and a content; `policies/mixing` says how each is made."""
+"""Features of a listener and a content, which `policies/mixing` computes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """The model.
+    """Model of the chance that a listener listens to a content that is new to them.
 
     Args:
-        odds: of a listen within the window of the export's chance of a listen.
-        fitted: on what it was fitted, how well it ranks listeners that the fit has not seen, and `cold_share`, the
-            share of first listens that were of contents which nobody had chosen before.
+        odds: log-odds of a listen within the window of the export's chance of a listen.
+        fitted: facts about the data of the fit, its ranking metrics on held-out listeners, and `cold_share`, the share
+            of first listens whose content no listener had chosen before.
     """
 
     odds: LogOdds
     fitted: dict[str, Any]
 
     def write(self, path: Path, space_id: str) -> None:
-        """Writes it as JSON, with the space whose inner products it reads."""
+        """Writes the model as JSON, with the id of the space whose inner products it reads."""
         write_json(path, {"space_id": space_id, "new": self.odds.to_dict(FEATURES), "fitted": self.fitted})
 
     @classmethod
     def read(cls, path: Path, space_id: str) -> "Mixture":
-        """What `write` wrote; raises `UserError` where it is missing or damaged, or belongs to another space."""
+        """Reads a file of `write`; raises `UserError` if it is missing, damaged or belongs to another space."""
         written = read_json(path)
         try:
             if written["space_id"] != space_id:

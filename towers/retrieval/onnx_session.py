@@ -1,4 +1,4 @@
-"""Opens an exported tower in ONNX Runtime; what cannot be read or belongs elsewhere is refused in one line."""
+"""Opens an exported tower in ONNX Runtime."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from towers.errors import UserError
 
 
 def open_tower(path: Path, space_id: str, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the CPU.
+    """Opens a tower in a session on the CPU.
 
     Args:
-        path: of the file.
-        space_id: of the export.
-        threads: that one call may use.
+        path: path of the tower's ONNX file.
+        space_id: space_id of the export.
+        threads: number of threads that one call may use.
 
     Raises:
-        UserError: the tower belongs to another space or cannot be read, or fewer than one thread.
+        UserError: the tower belongs to another space or cannot be read, or `threads` is below 1.
     """
     if threads < 1:
         raise UserError(f"threads={threads}: must be at least 1")
@@ -26,8 +26,8 @@ def open_tower(path: Path, space_id: str, threads: int) -> onnxruntime.Inference
     options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no class in common
-        raise UserError(f"{path}: cannot be read ({error}); make the export again, or copy it again whole") from error
+    except Exception as error:  # errors of ONNX Runtime have no common class
+        raise UserError(f"{path}: cannot be read ({error}); make the export again, or copy all of it again") from error
     found = session.get_modelmeta().custom_metadata_map.get("space_id")
     if found != space_id:
         raise UserError(f"{path}: space_id {found} is not the export's {space_id}; vectors must not be mixed")

@@ -1,4 +1,4 @@
-"""An export, opened once, with the questions that notebooks and services ask of it: by raw ids, answered by titles."""
+"""An export that is opened once and answers queries from notebooks and services: raw ids in, titles out."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,20 +21,20 @@ from towers.retrieval.search import Found, recommend
 from towers.retrieval.show import title_card
 
 Sound = str | Path | tuple[np.ndarray, int] | np.ndarray
-"""A file; samples and their rate in Hz; or a vector, where the model reads vectors that were made elsewhere."""
+"""An audio file; samples and their rate in Hz; or an audio embedding, for a model that reads embeddings."""
 
 
 class OpenedExport:
-    """Answers by one version of an export, which is read and checked once. Threads may share it.
+    """Queries one version of an export, which is read and checked once. Threads may share it.
 
-    Values of metadata and features that the export does not know are told by a `UserWarning`.
+    A `UserWarning` names values of metadata and features that the export does not know.
 
     Args:
-        folder: of the version, or a link to it such as `exports/current`; a link that moves later is not followed.
-        check: whether every file is held against its checksum first, which reads them all.
+        folder: folder of the version, or a link to it such as `exports/current`; the link is resolved once.
+        check: whether to verify the checksum of every file first, which reads them all.
 
     Raises:
-        UserError: no export there, or a damaged one.
+        UserError: the folder has no export, or a damaged one.
     """
 
     def __init__(self, folder: str | Path, check: bool = True):
@@ -57,30 +57,32 @@ class OpenedExport:
         released_by: date | str | None = None,
         skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     ) -> list[dict[str, Any]]:
-        """What a listener, somebody new, or whoever stands at a vector might play next.
+        """Recommends contents for a listener of the export, for a new listener, or for a vector.
 
         Args:
-            user: a listener's id.
-            history: what somebody new did, in the place of `user`.
-            features: columns of somebody new, such as their country.
-            vector: of a listener or a content, in the place of all these, in the export's space and of any length.
-            k: at most so many.
-            kind: of the contents, one or several.
-            among: ids or titles to choose from; null: the whole catalogue.
-            deny: ids or titles that must not come.
-            explicit: whether contents that are marked explicit may come.
-            include_heard: whether what was heard before may come again; the list is then by the chance of a listen.
-            familiar: share of the list that was heard before, 0 (all new) to 1 (all familiar), likewise; null: as
-                `include_heard` says.
-            released_by: the last day of release that may come; null: the day of the export's last event.
-            skip_cooldown_days: after so many days what was only skipped may come again.
+            user: id of a listener of the export.
+            history: events of a new listener, in place of `user`.
+            features: column values of a new listener, such as their country.
+            vector: vector of a listener or a content in the export's space, of any norm, in place of all these.
+            k: largest number of contents to return.
+            kind: kind or kinds of contents to return.
+            among: ids or titles of the candidates; null: the whole catalogue.
+            deny: ids or titles to exclude.
+            explicit: whether explicit contents may be returned.
+            include_heard: whether contents that the listener has heard may be returned; the list is then ranked by the
+                predicted chance of a listen.
+            familiar: share of the list that the listener has heard before, 0 (all new) to 1 (all familiar), ranked in
+                the same way; null: `include_heard` decides.
+            released_by: latest release date to return; null: the day of the export's last event.
+            skip_cooldown_days: days after which contents that were only skipped may be returned again.
 
         Returns:
-            Best first: `title`, `artists`, `kind`, `genres`, `content_id`, `score` (the inner product), `chance` (of a
-            listen; null where the list is not by it).
+            One mapping per content, best first: `title`, `artists`, `kind`, `genres`, `content_id`, `score` (inner
+            product) and `chance` (of a listen; null if the list is not ranked by it).
 
         Raises:
-            UserError: none or several of `user`, somebody new and `vector`, an unknown id, or as `Query`.
+            UserError: not exactly one of `user`, a new listener and `vector` is given, an id is unknown, or `Query`
+                refuses a value.
         """
         query = Query(
             k=k,
@@ -105,9 +107,9 @@ class OpenedExport:
         include_heard: bool = False,
         skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     ) -> list[str]:
-        """Ids of the contents that `recommend` withholds for what their listener did with them.
+        """Returns the ids of the contents that `recommend` excludes because of the listener's own events.
 
-        An engine that searches the same vectors has to leave them out itself.
+        An external engine that searches the same vectors has to exclude them itself.
         """
         query = Query(include_heard=include_heard, skip_cooldown_days=skip_cooldown_days)
         check_whom(user, is_new=history is not None)
@@ -125,13 +127,13 @@ class OpenedExport:
         explicit: bool = True,
         released_by: date | str | None = None,
     ) -> list[dict[str, Any]]:
-        """What is near a content, of its own kind unless `kind` says others; answers as `recommend`.
+        """Returns the contents nearest to a content, of its own kind unless `kind` is given, as `recommend` does.
 
         Args:
-            content: an id, or a title that only one content bears.
-            audio: in the place of `content`: the sound of one that the export does not have.
-            metadata: what else is known of it, or all that is; as `embed_content`.
-            k, kind, explicit, released_by: as `recommend`.
+            content: id of a content, or a title that only one content has.
+            audio: sound of a new content, in place of `content`.
+            metadata: metadata of a new content, beside its sound or alone; see `embed_content`.
+            k, kind, explicit, released_by: see `recommend`.
         """
         original = original_of(self.export, content=content, audio=_sound(audio), metadata=metadata)
         query = Query(
@@ -146,14 +148,14 @@ class OpenedExport:
     def embed(
         self, history: History | None = None, features: Mapping[str, Any] | None = None
     ) -> Float[np.ndarray, " dim"]:
-        """The vector of somebody who did this, with these features; of nobody in particular where both are missing."""
+        """Returns the vector of a new listener with these events and features; both may be missing."""
         return _told(newcomer(self.export, history, features)[0])
 
     def embed_content(
         self, audio: Sound | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Float[np.ndarray, " dim"]:
-        """The vector of a content that training has not seen, by its sound and what else is known of it (columns of
-        the contents table); both may be missing."""
+        """Returns the vector of a new content from its sound and its metadata (columns of the contents table); both
+        may be missing."""
         return _told(encode_content(self.export, _sound(audio), metadata or {}))
 
     def _title_cards(self, found: Found) -> list[dict[str, Any]]:
@@ -170,7 +172,7 @@ def _sound(audio: Sound | None) -> Audio:
 
 
 def _told(encoded: Encoded) -> Float[np.ndarray, " dim"]:
-    """Its vector; what is unknown is warned of."""
+    """Returns the vector, and warns of values that the export does not know."""
     if encoded.remark:
         warnings.warn(encoded.remark, UserWarning, stacklevel=3)
     return encoded.vector

@@ -1,4 +1,4 @@
-"""What others are to be near to: a content of the export, or one that is new to it."""
+"""The content whose neighbours are searched: one of the export, or a new one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from towers.retrieval.search import Found, recommend, similar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """A content whose neighbours are asked for.
+    """A content whose neighbours are searched.
 
     Args:
-        row: of the export; null of a content that is new to it.
-        encoded: its vector.
-        kind: its own: neighbours are of it unless somebody asks for others.
+        row: row in the export; null for a new content.
+        encoded: vector of the content.
+        kind: kind of the content, which its neighbours have by default.
     """
 
     row: int | None
@@ -31,16 +31,16 @@ class Original:
 
     @classmethod
     def known(cls, export: Export, row: int) -> "Original":
-        """A content of the export."""
+        """Builds an original from a content of the export."""
         return cls(row=row, encoded=Encoded(vector=export.vectors[row]), kind=(schema.KINDS[export.kinds[row]],))
 
     @classmethod
     def new(cls, export: Export, audio: Audio, metadata: Mapping[str, Any]) -> "Original":
-        """A content that the export does not have; raises as `encode_content`."""
+        """Builds an original from a content that the export does not have; raises what `encode_content` raises."""
         return cls(row=None, encoded=encode_content(export, audio, metadata), kind=(kind_of(metadata),))
 
     def neighbours(self, export: Export, query: Query) -> Found:
-        """The contents of the export that are nearest; the query's kinds count, not its own."""
+        """Returns the nearest contents of the export, of the query's kinds."""
         if self.row is not None:
             return similar(export, self.row, query)
         return recommend(export, self.encoded.vector, query, None)
@@ -53,10 +53,10 @@ def original_of(
     audio: Audio = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Original:
-    """By an id or a title, or by what is known of a new content.
+    """Returns the original with an id or a title, or with the sound and metadata of a new content.
 
     Raises:
-        UserError: none of them or both; an unknown content; as `encode_content`.
+        UserError: neither or both are given, the content is unknown, or `encode_content` refuses a value.
     """
     check_which(content, is_new=audio is not None or bool(metadata))
     if content is None:
@@ -65,6 +65,6 @@ def original_of(
 
 
 def check_which(content: object, *, is_new: bool) -> None:
-    """Raises `UserError` unless it is told in one way what others are to be near to."""
+    """Raises `UserError` unless exactly one of a content of the export and a new content is given."""
     if (content is not None) == is_new:
         raise UserError("give either content, or audio and metadata of one that the export does not have")

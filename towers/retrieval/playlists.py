@@ -1,4 +1,4 @@
-"""The playlists of an export: who made each of them when, and what is in it."""
+"""Playlists of an export with their curators, creation times and members."""
 
 from functools import cached_property
 
@@ -13,7 +13,7 @@ class Playlists:
     """All playlists, in the order of their content rows.
 
     Args:
-        table: with the columns of `PLAYLIST_COLUMNS`; may be memory-mapped.
+        table: table with the columns of `PLAYLIST_COLUMNS`; may be memory-mapped.
     """
 
     def __init__(self, table: pa.Table):
@@ -24,33 +24,33 @@ class Playlists:
 
     @cached_property
     def content_row(self) -> Int[np.ndarray, " playlists"]:
-        """Each one's own row among the contents, ascending."""
+        """Content row of each playlist, ascending."""
         return self._table["content_row"].to_numpy()
 
     @cached_property
     def curator(self) -> Shaped[np.ndarray, " playlists"]:
-        """What kind of person made it, as the raw data says, such as `editor` or `listener`; null where unknown."""
+        """Type of each playlist's curator in the raw data, such as `editor` or `listener`; null where unknown."""
         return self._texts("curator")
 
     @cached_property
     def owner_id(self) -> Shaped[np.ndarray, " playlists"]:
-        """Raw id of the listener who made it; null where unknown."""
+        """Raw id of the listener who made each playlist; null where unknown."""
         return self._texts("owner_id")
 
     @cached_property
     def created(self) -> Shaped[np.ndarray, " playlists"]:
-        """When it was made, `datetime64[us]` in UTC; NaT where unknown."""
+        """Creation time of each playlist, `datetime64[us]` in UTC; NaT where unknown."""
         return self._table["created"].cast(pa.timestamp("us")).to_numpy()
 
     @cached_property
     def members(self) -> Ragged:
-        """Rows of its contents, in the order of the list, repeats included."""
+        """Content rows of each playlist's members, in the playlist's order, repeats included."""
         lists = self._table["member_rows"].combine_chunks()
         lengths = lists.value_lengths().to_numpy()
         return Ragged(np.append(0, np.cumsum(lengths)).astype(np.int64), lists.flatten().to_numpy())
 
     def place(self, content_row: int) -> int:
-        """Where a playlist stands among these, by its row among the contents; -1 where there is none of that row."""
+        """Returns the index of the playlist with this content row; -1 if there is none."""
         place = int(np.searchsorted(self.content_row, content_row))
         return place if place < len(self) and self.content_row[place] == content_row else -1
 

@@ -1,5 +1,5 @@
-"""Vectors in two dimensions, for people to look at. Serving draws principal components alone, so t-SNE's library is
-imported where it is used."""
+"""Projection of vectors to two dimensions for plots. Serving needs only principal components, so the library of t-SNE
+is imported on use."""
 
 from typing import Any, Literal
 
@@ -11,22 +11,22 @@ from towers.retrieval.directions import directions_of
 Method = Literal["t-SNE", "PCA"]
 
 FEWEST_FOR_TSNE = 50
-"""t-SNE with its usual perplexity of 30 says nothing of fewer."""
+"""Smallest number of vectors for t-SNE with its usual perplexity of 30."""
 
 PERPLEXITY = 30.0
 BLOCK = 65_536
-"""Vectors that principal components read at a time: they may be memory-mapped, and more than fit into memory."""
+"""Number of vectors per block for principal components, as memory-mapped vectors may not fit into memory."""
 
 
 def project(vectors: Float[np.ndarray, "rows dim"], seed: int = 0) -> tuple[Method, Float[np.ndarray, "rows 2"]]:
-    """t-SNE, or of a few vectors their principal components alone: which of the two, and where each vector stands.
+    """Projects vectors by t-SNE, or by principal components if there are fewer than `FEWEST_FOR_TSNE`.
 
     Args:
-        vectors: in memory.
-        seed: of t-SNE.
+        vectors: vectors in memory.
+        seed: seed of t-SNE.
 
     Returns:
-        The method and float32 places, without a unit.
+        The method used, and float32 coordinates without a unit.
     """
     if len(vectors) < FEWEST_FOR_TSNE:
         return "PCA", principal_components(vectors)
@@ -34,9 +34,10 @@ def project(vectors: Float[np.ndarray, "rows dim"], seed: int = 0) -> tuple[Meth
 
 
 def principal_components(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows 2"]:
-    """The two of most variance, float32, each of the sign that makes its largest weight positive.
+    """Returns the coordinates of vectors on the two components of largest variance, float32.
 
-    Where there is but one dimension, the second component is 0; no vectors have no places.
+    The sign of a component makes its largest weight positive. For one-dimensional vectors the second coordinate is 0;
+    without vectors the result is empty.
     """
     places = np.zeros((len(vectors), 2), np.float32)
     blocks = [slice(first, first + BLOCK) for first in range(0, len(vectors), BLOCK)]
@@ -56,17 +57,17 @@ def principal_components(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.nda
 
 
 def t_sne(vectors: Float[np.ndarray, "rows dim"], seed: int = 0) -> Float[np.ndarray, "rows 2"]:
-    """t-SNE (van der Maaten and Hinton 2008), started from the principal components; of more than 30 vectors.
+    """Projects more than 30 vectors by t-SNE (van der Maaten and Hinton 2008), starting from principal components.
 
-    Of spread 1e-4 along the first axis the start is as scikit-learn makes it from its own components.
+    The start has a standard deviation of 1e-4 along the first axis, as scikit-learn's own PCA start has.
     """
     from sklearn.manifold import TSNE
 
     components = principal_components(vectors)
-    start: Any = components / (components[:, 0].std() or 1) * 1e-4  # sklearn's annotation knows names alone
+    start: Any = components / (components[:, 0].std() or 1) * 1e-4  # sklearn annotates `init` as a string
     return TSNE(n_components=2, init=start, perplexity=PERPLEXITY, random_state=seed).fit_transform(vectors)
 
 
 def even_sample(count: int, limit: int) -> Integer[np.ndarray, " sampled"]:
-    """All rows, or `limit` of them at even distances."""
+    """Returns all rows, or `limit` evenly spaced ones."""
     return np.arange(count) if count <= limit else np.linspace(0, count - 1, limit).astype(np.int64)

@@ -1,19 +1,19 @@
-"""The one rule of what may be recommended, whichever door somebody comes through.
+"""Rules for which contents may be recommended, the same for the command line, Python and HTTP.
 
-A `Query` says what is asked for and a `Standing` what is known of who asks; `allowed` is the contents that may come.
-Nothing here knows of the command line, of HTTP, or of how contents are searched.
+A `Query` holds the request and a `Standing` the listener's relation to the contents of their history; `allowed` returns
+the contents that may be recommended. How they are searched is elsewhere.
 
-| a content that the listener | comes |
+| a content that the listener | may be recommended |
 |---|---|
 | disliked, and neither liked nor saved after that | never |
-| played (however short), liked, saved or took out of their library | with `include_heard` or `familiar` |
-| did nothing with but skip | once their last skip is `skip_cooldown_days` old |
+| played (however briefly), liked, saved, or removed from their library | with `include_heard` or `familiar` |
+| only skipped | once the last skip is `skip_cooldown_days` old |
 | searched for or looked at, or never met | always |
 
-`familiar` says which share of the list was heard; with `include_heard` the chance of a listen decides. Of like, save
-and dislike the last one counts. A play takes no dislike back: much is played that nobody asked for, and a dislike is
-said on purpose. So does an `unsave` say nothing of liking: a content that leaves a library stays heard. Whatever its
-listener did, a content comes only where `kind`, `explicit`, `released_by`, `among` and `deny` let it.
+`familiar` sets the share of the list that was heard before; with `include_heard` the chance of a listen decides. The
+latest of like, save and dislike counts. A play does not revoke a dislike, because much is played automatically while a
+dislike is deliberate. Nor does `unsave` revoke a like: a content that leaves the library still counts as heard. In all
+cases the content must also pass `kind`, `explicit`, `released_by`, `among` and `deny`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ from towers.retrieval.export import Export
 
 SKIP_COOLDOWN_DAYS = 30.0
 _IS_WORD = np.isin(np.arange(NUM_ACTIONS), (*LIKES, schema.DISLIKE))
-"""By action, whether somebody says by it what they think of a content; of these the last counts."""
+"""True for the actions that state an opinion of a content; the latest of them counts."""
 
 
 def _no_rows() -> np.ndarray:
@@ -42,24 +42,25 @@ def _no_rows() -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Query:
-    """What is asked for.
+    """A request for recommendations, without the listener.
 
     Args:
-        k: at most so many contents.
-        kind: kinds of the contents, some of `schema.KINDS`.
-        among: rows to choose from, -1 for what the export does not have; null: the whole catalogue.
-        deny: rows that must not come; -1 as in `among`.
-        explicit: whether contents that are marked explicit may come.
-        include_heard: whether what the listener has heard may come again.
-        familiar: share of the list that the listener has heard, 0 to 1: at 0 all of it is new, at 1 nothing. Between,
-            where one side has too few, the other fills the list. Null: `include_heard` says whether any may come.
-        released_by: the last day of release that may come; null: the day of the export's last event. A content
-            without a known day is taken for released, and so is everything where the export has no clock.
-        skip_cooldown_days: after so many days what was only skipped may come again, counted back from the last event
-            of the export, or of a history that was given. 0: at once; without a clock and above 0: never.
+        k: largest number of contents to return.
+        kind: kinds of the contents, from `schema.KINDS`.
+        among: content rows of the candidates, -1 for one that the export does not have; null: the whole catalogue.
+        deny: content rows to exclude; -1 as in `among`.
+        explicit: whether explicit contents may be returned.
+        include_heard: whether contents that the listener has heard may be returned.
+        familiar: share of the list that the listener has heard, 0 to 1: at 0 all contents are new, at 1 none is. In
+            between, if there are too few of one sort, the other fills the list. Null: `include_heard` decides.
+        released_by: latest release date to return; null: the day of the export's last event. A content of unknown
+            release date counts as released, and so do all contents if the export has no timestamps.
+        skip_cooldown_days: days after which contents that were only skipped may be returned again, counted back from
+            the last event of the export, or of a given history. 0: at once; above 0 without timestamps: never.
 
     Raises:
-        UserError: `k` below 1, an unknown kind or none, days below 0, `familiar` outside 0 to 1.
+        UserError: `k` is below 1, a kind is unknown or none is given, days are negative, or `familiar` is outside 0 to
+            1.
     """
 
     k: int = 20
@@ -83,27 +84,27 @@ class Query:
 
     @property
     def may_be_heard(self) -> bool:
-        """Whether what the listener has heard may come."""
+        """True if contents that the listener has heard may be returned."""
         return self.include_heard if self.familiar is None else self.familiar > 0
 
     @property
     def num_familiar(self) -> int:
-        """Of `k`, how many `familiar` asks for; it must not be null."""
+        """Number of heard contents among `k` that `familiar` requests; it must not be null."""
         assert self.familiar is not None
         return int(self.familiar * self.k + 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Standing:
-    """How a listener stands to the contents that they met; every row is in one of the three at most.
+    """A listener's relation to the contents of their history; each row is in at most one of the three lists.
 
     Args:
-        disliked: rows, sorted.
-        heard: rows, sorted.
-        skipped: rows of what they did nothing with but skip, sorted.
-        skipped_us: `[skipped]`, when they last did, in microseconds since 1970.
-        until_us: from when days are counted back, likewise; null without a clock.
-        events: all that they did, in time order.
+        disliked: rows of disliked contents, sorted.
+        heard: rows of heard contents, sorted.
+        skipped: rows of contents that were only skipped, sorted.
+        skipped_us: `[skipped]`, time of the last skip of each, in microseconds since 1970.
+        until_us: time from which days are counted back, in microseconds since 1970; null without timestamps.
+        events: all events of the listener, in time order.
     """
 
     disliked: Int[np.ndarray, " disliked"]
@@ -115,10 +116,10 @@ class Standing:
 
     @classmethod
     def of(cls, events: Events, until_us: int | None) -> "Standing":
-        """After `events`, in time order."""
+        """Builds the standing after `events`, which are in time order."""
         rows, action = events.content_row, events.action
         refused = is_refused(content_row=rows, action=action)
-        # Of a content that stands in several places a dictionary keeps the last, and one listener's events are few.
+        # A dictionary keeps the latest value of a content that occurs several times.
         words = _by_row(rows, action, (rows >= 0) & _IS_WORD[action])
         disliked = {row for row, word in words.items() if word == schema.DISLIKE}
         heard = {*rows[is_heard(content_row=rows, action=action) & ~refused].tolist()} - disliked
@@ -134,10 +135,14 @@ class Standing:
         )
 
     def moved(self, row_of: Int[np.ndarray, " own_contents"]) -> "Standing":
-        """This standing in rows of another version; `row_of` gives its row of each content, -1 where it has none."""
+        """Returns this standing in rows of another version.
+
+        Args:
+            row_of: row in the other version of each content of this one; -1 if it does not have the content.
+        """
         disliked, heard, skipped = row_of[self.disliked], row_of[self.heard], row_of[self.skipped]
         met = self.events.content_row
-        # An event of a content that the other version lacks names none there, and is no positive one.
+        # An event whose content the other version lacks becomes an event without content, and is not positive.
         rows = np.where(met >= 0, row_of[met], -1)
         events = replace(self.events, content_row=rows, is_positive=self.events.is_positive & (rows >= 0))
         return replace(
@@ -150,7 +155,7 @@ class Standing:
         )
 
     def withheld(self, query: Query) -> Int[np.ndarray, " withheld"]:
-        """Rows that must not come because of what the listener did with them."""
+        """Returns the rows that are excluded because of the listener's own events."""
         kept_out = [self.disliked, self.skipped[~self._is_back(query.skip_cooldown_days)]]
         return np.concatenate(kept_out if query.may_be_heard else [*kept_out, self.heard])
 
@@ -161,17 +166,17 @@ class Standing:
 
 
 def standing_of(export: Export, user_row: int) -> Standing:
-    """A listener of the export, who is as they were at its last event."""
+    """Returns the standing of a listener of the export, as of its last event."""
     return Standing.of(export.events(user_row), export.until_us)
 
 
 def allowed(export: Export, query: Query, standing: Standing | None) -> Bool[np.ndarray, " contents"]:
-    """Which contents of the export may come.
+    """Returns which contents of the export may be recommended.
 
     Args:
-        export: whose contents are asked for.
-        query: what is asked for.
-        standing: of who asks, in rows of that export; null where nobody does.
+        export: export that holds the contents.
+        query: request.
+        standing: standing of the listener, in rows of that export; null for a query without a listener.
     """
     passing = export.catalogue.passing(query.kind, query.explicit, query.released_by or export.last_day)
     if query.among is None:
@@ -187,5 +192,5 @@ def allowed(export: Export, query: Query, standing: Standing | None) -> Bool[np.
 
 
 def _by_row(rows: np.ndarray, values: np.ndarray, where: np.ndarray) -> dict[int, int]:
-    """The last value of each row, among the events that `where` marks."""
+    """Returns the last value of each row, among the events that `where` marks."""
     return dict(zip(rows[where].tolist(), values[where].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""A content as it is in the raw contract to its vector: the serving side's half of `prepare`."""
+"""Encoding of contents in the form of the raw data contract: the counterpart of `prepare` in serving."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -23,52 +23,52 @@ from towers.retrieval.files import CONTENT_TOWER
 from towers.retrieval.sound import waveform_of
 
 Audio = Path | tuple[np.ndarray, int] | np.ndarray | None
-"""A file; samples (`[samples]` or `[samples, channels]`, floats of which 1 is full scale) and their rate in Hz; the
-vector of a sound, where the model reads vectors that were made elsewhere; or nothing."""
+"""An audio file; samples (`[samples]` or `[samples, channels]`, floats with full scale 1) and their rate in Hz; an
+audio embedding, for a model that reads embeddings; or null."""
 
 
 def encode_content(export: Export, audio: Audio, metadata: Mapping[str, Any]) -> Encoded:
-    """The vector of a content that training has not seen, by its sound and metadata.
+    """Encodes a content that is new to the export from its sound and metadata.
 
     Args:
-        export: gives the tower and vocabularies.
-        audio: its sound; null where there is none.
-        metadata: columns of the contract's contents table, as far as known: `kind` (a track unless it is given),
-            `artist_ids`, `album_id`, `genres`, `language`, `release_date` (a date, or text such as `2026-07-29`),
-            `duration_ms`, `explicit`. The contract's others say nothing of where it stands.
+        export: export with the tower and vocabularies.
+        audio: sound of the content; null if there is none.
+        metadata: known columns of the contents table: `kind` (track by default), `artist_ids`, `album_id`, `genres`,
+            `language`, `release_date` (a date, or text such as `2026-07-29`), `duration_ms`, `explicit`. Other columns
+            of the contract are accepted, but do not affect the vector.
 
     Raises:
-        UserError: sound that does not decode, is too short, silent or not finite, or of a kind that the model does not
-            read; metadata of a wrong type, or of a column that the contract does not have; metadata of which nothing is
-            known, where there is no sound; an export without a content tower.
+        UserError: the sound does not decode, is too short, silent or not finite, or is of a form that the model does
+            not read; metadata has a wrong type or an unknown column; no value of the metadata is known and there is no
+            sound; or the export has no content tower.
     """
     return reader_of(export).encode(audio, metadata)
 
 
 class ContentReader:
-    """Encodes contents as they are in the raw contract.
+    """Encodes contents in the form of the raw data contract.
 
     Args:
-        export: gives the tower, features and vocabularies, which are read once.
-        threads: that one call may use.
+        export: export with the tower, features and vocabularies, which are read once.
+        threads: number of threads that one call may use.
 
     Raises:
-        UserError: an export without a content tower, or one of another space.
+        UserError: the export has no content tower, or one of another space.
     """
 
     def __init__(self, export: Export, threads: int = 1):
         path = export.folder / CONTENT_TOWER
         if not path.exists():
             raise UserError(
-                f"{path}: missing; exports of before have no content tower, nor have those of models that know ids "
-                "alone: export again"
+                f"{path}: missing; old exports have no content tower, nor have those of models that use only ids: "
+                "export again"
             )
         self.encoder = ContentEncoder(path, export.space_id, threads)
         self._spectrogram = export.features.spectrogram
         self._vocabularies = {part: export.vocabulary(part) for part in self.encoder.parts}
 
     def encode(self, audio: Audio, metadata: Mapping[str, Any]) -> Encoded:
-        """As `encode_content`."""
+        """Encodes a content, with the arguments and errors of `encode_content`."""
         strange = next((name for name in metadata if name not in CONTRACT[schema.CONTENTS]), None)
         if strange is not None:
             raise UserError(f"metadata.{strange}: no such column of contents/; {not_among(strange, _COLUMNS)}")
@@ -83,12 +83,13 @@ class ContentReader:
         return Encoded(vector=vector, unknown=tuple(unknown))
 
     def heard(self, audio: Audio) -> Heard:
-        """What the tower reads of a sound; of a model that reads both, that which is given. Raises as
-        `encode_content`."""
+        """Returns the tower's audio input for a sound: `waveform` or `audio_vector`, depending on what is given.
+
+        Raises what `encode_content` raises."""
         if audio is None:
             return {}
         if not self.encoder.hears:
-            raise UserError(f"{_named(audio)}: this model does without sound; leave it out")
+            raise UserError(f"{_named(audio)}: this model does not read sound; leave it out")
         if isinstance(audio, np.ndarray):
             return {AUDIO_VECTOR: self._vector(audio)}
         return {WAVEFORM: self._waveform(audio)}
@@ -96,8 +97,8 @@ class ContentReader:
     def _waveform(self, audio: Path | tuple[np.ndarray, int]) -> Sound:
         if WAVEFORM not in self.encoder.hears:
             raise UserError(
-                f"{_named(audio)}: this model reads vectors that were made elsewhere, not sound; give "
-                f"{self.encoder.audio_dim} numbers of the same origin, or none"
+                f"{_named(audio)}: this model reads audio embeddings, not sound; give {self.encoder.audio_dim} numbers "
+                "from the same embedding model, or none"
             )
         try:
             return waveform_of(audio, self._spectrogram)
@@ -120,17 +121,17 @@ _READERS: WeakKeyDictionary[Export, ContentReader] = WeakKeyDictionary()
 
 
 def reader_of(export: Export) -> ContentReader:
-    """The export's, opened once and kept as long as the export is."""
+    """Returns the reader of an export, which is opened once and kept as long as the export."""
     if export not in _READERS:
         _READERS[export] = ContentReader(export)
     return _READERS[export]
 
 
 def codes_of(vocabularies: Mapping[str, Vocabulary], metadata: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Part -> known codes, as `prepare` finds them for a row of contents/.
+    """Returns metadata part -> known codes, as `prepare` computes them for a row of contents/.
 
     Raises:
-        UserError: a value that the contract does not allow; the message names the column.
+        UserError: the contract does not allow a value; the message names the column.
     """
     columns = _columns(metadata)
     codes = {part: vocabulary.encode(part_values(part, columns)[0]) for part, vocabulary in vocabularies.items()}
@@ -138,12 +139,12 @@ def codes_of(vocabularies: Mapping[str, Vocabulary], metadata: Mapping[str, Any]
 
 
 def kind_of(metadata: Mapping[str, Any]) -> str:
-    """The kind of a content that is new: a track unless its metadata says another; raises as `codes_of`."""
+    """Returns the kind of a new content, track by default; raises what `codes_of` raises."""
     return _kind("kind", metadata.get("kind"))
 
 
 def _told_apart(vocabularies: Mapping[str, Vocabulary], metadata: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The values that were given: those that a vocabulary holds, and those that none does or nobody reads."""
+    """Splits the given values into those in a vocabulary, and those that are unknown or not read by the model."""
     columns = _columns(metadata)
     known, unknown = [], []
     for name, (value,) in columns.items():
@@ -157,7 +158,7 @@ def _told_apart(vocabularies: Mapping[str, Vocabulary], metadata: Mapping[str, A
 
 
 def _columns(metadata: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Checked, each of one value; null where it is not known."""
+    """Checks the metadata and returns each column as a list of one value; null where unknown."""
     return {name: [read(name, metadata.get(name))] for name, read in _COLUMNS.items()}
 
 
@@ -183,10 +184,10 @@ def _texts(name: str, value: Any) -> list[str | None] | None:
 
 
 def date_of(name: str, value: Any) -> date | None:
-    """A day, from a date, a time, or text such as `2026-07-29`; null stays null.
+    """Converts a date, a time, or text such as `2026-07-29` to a date; null stays null.
 
     Raises:
-        UserError: anything else; the message names `name`.
+        UserError: the value is none of these; the message names `name`.
     """
     if isinstance(value, str):
         try:
@@ -226,4 +227,4 @@ _COLUMNS: dict[str, Callable[[str, Any], Any]] = {
     "explicit": _flag,
 }
 _PARTS = {"release_date": "release_year", "duration_ms": "duration_bucket"}
-"""What the model reads of a column, where that bears another name."""
+"""Metadata part of each column whose part has another name."""

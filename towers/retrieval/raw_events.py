@@ -1,7 +1,7 @@
-"""Events as they are in the raw contract to what the encoder reads: the serving side's half of `prepare`.
+"""Conversion of events in the form of the raw data contract to encoder input: the counterpart of `prepare` in serving.
 
-`RawEvents` holds what was checked. Mappings are checked by `RawEvents.of`; who has checked events already, as the HTTP
-service has, fills its columns and goes the same way from there.
+`RawEvents` holds checked events. `RawEvents.of` checks mappings; a caller that has checked its events already, such as
+the HTTP service, fills the columns itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,19 @@ from towers.retrieval.encoders import Events
 from towers.retrieval.export import Export
 
 COLUMNS = ("content_id", "timestamp", "action", "played_ms", "context")
-"""Of the contract's events table, what a history is read for."""
+"""Columns of the contract's events table that are read from a history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawEvents:
-    """One listener's events in columns, as many values in each.
+    """One listener's events in columns of equal length.
 
     Args:
-        content_id: null without content.
-        timestamp_us: microseconds since 1970, in any order; null where no times are known, and the events follow one
-            another as they stand.
-        action: index into `schema.ACTIONS`.
-        played_ms: milliseconds, 0 or more; null, or not a number, where it is not known.
-        context: null where unknown.
+        content_id: content ids; null without content.
+        timestamp_us: microseconds since 1970, in any order; null if no times are known and the events are in order.
+        action: indices into `schema.ACTIONS`.
+        played_ms: played times in milliseconds, 0 or more; null or NaN where unknown.
+        context: contexts; null where unknown.
     """
 
     content_id: Sequence[str | None]
@@ -48,21 +47,21 @@ class RawEvents:
 
     @staticmethod
     def of(rows: Sequence[Mapping[str, Any]]) -> "RawEvents":
-        """Mappings as `events_from_raw` takes them, but for the times: of all or of none.
+        """Checks mappings as for `events_from_raw`, except that either all events have a time or none has.
 
         Raises:
-            UserError: some events have a time and some have none, a column is called nearly as one that is missing, and
-                as `events_from_raw`.
+            UserError: some events have a time and some have none, a column's name is nearly that of a missing one, or
+                a value is refused as by `events_from_raw`.
         """
         _check_names(rows)
         return _checked(rows, times_of([row.get("timestamp") for row in rows]))
 
 
 def times_of(timestamps: Sequence[Any]) -> list[int] | None:
-    """The times of a history in microseconds since 1970; null where no event has one.
+    """Returns the times of a history in microseconds since 1970; null if no event has one.
 
     Raises:
-        UserError: some events have a time and some have none, or one is no time.
+        UserError: some events have a time and some have none, or a value is no time.
     """
     is_timed = [timestamp is not None for timestamp in timestamps]
     if not any(is_timed):
@@ -73,30 +72,30 @@ def times_of(timestamps: Sequence[Any]) -> list[int] | None:
 
 
 def events_from_raw(export: Export, rows: Sequence[Mapping[str, Any]]) -> Events:
-    """One listener's events with the columns of the contract's events table, in any order.
+    """Converts one listener's events, given in any order with the columns of the contract's events table.
 
-    A content that the export does not know counts as an event without content.
+    An event whose content the export does not know counts as an event without content.
 
     Args:
-        export: gives rows, durations and vocabularies.
-        rows: mappings with `content_id`, `timestamp` (aware, or naive in UTC; text in ISO 8601 will do), and where
-            known `action`, `played_ms`, `context`.
+        export: export with rows, durations and vocabularies.
+        rows: mappings with `content_id`, `timestamp` (aware, or naive in UTC, or ISO 8601 text), and where known
+            `action`, `played_ms` and `context`.
 
     Raises:
-        UserError: an unknown action, an event without a timestamp, a negative `played_ms`.
+        UserError: an action is unknown, an event has no timestamp, or a `played_ms` is negative.
     """
     return _events(export, _checked(rows, [_microseconds(row.get("timestamp")) for row in rows]))
 
 
 def told_history(export: Export, told: RawEvents) -> tuple[Events, int | None]:
-    """What somebody is said to have done, and when they did the last of it, in microseconds since 1970.
+    """Converts a given history, and returns its events and the time of the last one, in microseconds since 1970.
 
-    Where there are no times, the events are taken to follow one another and the time is null; and where nothing is
-    said of played times either, plays are taken to be in full, as those of a list of ids are.
+    Without timestamps, the events are taken as consecutive and the time is null. If there are no played times either,
+    plays are taken as complete, as in a list of ids.
 
     Args:
-        export: as `events_from_raw` takes it.
-        told: what they say.
+        export: export with rows, durations and vocabularies.
+        told: given events.
     """
     events = _events(export, told)
     if told.timestamp_us is not None:
@@ -108,10 +107,10 @@ def told_history(export: Export, told: RawEvents) -> tuple[Events, int | None]:
 
 
 def are_events(history: Sequence[Any]) -> bool:
-    """Whether a history is of events, as mappings; else it is of ids, each a content that was played in full.
+    """Returns whether a history consists of events (mappings) rather than ids of contents that were played in full.
 
     Raises:
-        UserError: it is of both.
+        UserError: the history mixes both.
     """
     num_events = sum(isinstance(one, Mapping) for one in history)
     if 0 < num_events < len(history):
@@ -120,7 +119,7 @@ def are_events(history: Sequence[Any]) -> bool:
 
 
 def _check_names(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Raises `UserError` for a column that is called nearly as one that is read and is missing; others are let be."""
+    """Raises `UserError` if a column's name is nearly that of a missing one; ignores other unknown columns."""
     for names in dict.fromkeys(frozenset(row) for row in rows):
         for name in (name for name in COLUMNS if name not in names):
             if (near := near_column(schema.EVENTS, name, sorted(map(str, names)))) is not None:
@@ -138,7 +137,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], timestamp_us: Sequence[int] | No
 
 
 def _events(export: Export, raw: RawEvents) -> Events:
-    """In time order; a content that the export does not know counts as an event without content."""
+    """Converts events to time order; one whose content the export does not know becomes one without content."""
     known = export.content_ids
     content_rows = np.array([-1 if c is None else known.get(c, -1) for c in raw.content_id], np.int64)
     if raw.timestamp_us is None:
@@ -164,22 +163,21 @@ def _events(export: Export, raw: RawEvents) -> Events:
 
 
 def user_codes_from_raw(export: Export, user: Mapping[str, Any]) -> Int[np.ndarray, " columns"]:
-    """Codes of a listener's columns, as named by the export's features; 0 for what is missing or unknown."""
+    """Returns the codes of a listener's columns, in the order of the export's features; 0 if missing or unknown."""
     names = export.features.user_columns
     return np.array([export.vocabulary(name).encode([category_text(user.get(name))])[0] for name in names], np.int64)
 
 
 def encode_listener(export: Export, events: Events, features: Mapping[str, Any]) -> Encoded:
-    """The vector of somebody new after `events`.
+    """Encodes a new listener after `events`.
 
     Args:
-        export: gives the tower and vocabularies.
-        events: in time order; may be none.
-        features: columns of the listener, as far as known, of those that the export was made with.
+        export: export with the tower and vocabularies.
+        events: events in time order; may be empty.
+        features: known columns of the listener, from those with which the export was made.
 
     Raises:
-        UserError: a column that the export does not know; features of which no value is known, where there are no
-            events.
+        UserError: the export does not know a column; or it knows no value of the features and there are no events.
     """
     if not features:
         return Encoded(vector=export.encode_events(events))
@@ -199,15 +197,15 @@ def encode_listener(export: Export, events: Events, features: Mapping[str, Any])
 def encode_user(
     export: Export, history: Sequence[Mapping[str, Any]], user: Mapping[str, Any] | None = None
 ) -> Float[np.ndarray, " dim"]:
-    """The unit vector of a listener after their latest events, by the tower of the export.
+    """Returns the unit vector of a listener after their latest events, by the export's user tower.
 
     Args:
-        export: gives the tower, rows, durations and vocabularies.
-        history: as `events_from_raw` takes it; empty for somebody of whom nothing is known.
+        export: export with the tower, rows, durations and vocabularies.
+        history: events as in `events_from_raw`; may be empty.
         user: columns of the listener; null: unknown.
 
     Raises:
-        UserError: an unknown action, an event without a timestamp, a negative `played_ms`.
+        UserError: an action is unknown, an event has no timestamp, or a `played_ms` is negative.
     """
     return export.encode_events(events_from_raw(export, history), user_codes_from_raw(export, user or {}))
 
@@ -222,7 +220,7 @@ def _played_fraction(
 
 
 def _milliseconds(value: Any) -> float | None:
-    """How long something was played; null where that is not known."""
+    """Returns a played time in milliseconds; null if it is unknown."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Named regions of the space: a coarse map that listeners, editors and simulators share."""
+"""Named regions of the vector space: a coarse map for listeners, editors and simulators."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,18 @@ from towers.retrieval.files import mapped_array, reading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regions:
-    """A clustering of the contents that can be played, which keeps its ids from version to version.
+    """A clustering of the playable contents, whose ids stay the same from version to version.
 
-    A region is told by its place in these arrays, which is good for one version; `ids` are good for all.
+    Within a version a region is identified by its index in these arrays; across versions by its id.
 
     Args:
-        ids: rising; an id that has gone is not given again.
-        names: of the genres that a region has most of compared with all contents, or of a piece; no two are alike.
-        styles: the styles (`Styles.names`) that each is named by; empty where it is named by a piece.
-        centroids: unit.
-        typical: rows of contents near the centroid that are chosen most, the most chosen first; -1 where there are
-            fewer.
-        region_of_content: the place of each content's region; -1 where it cannot be played.
-        next_id: the least that was never given.
+        ids: ids, ascending; the id of a removed region is never reused.
+        names: unique names, made of the genres overrepresented in a region compared with all contents, or of a title.
+        styles: styles (`Styles.names`) by which each region is named; empty if it is named by a title.
+        centroids: unit vectors.
+        typical: rows of the most chosen contents near the centroid, most chosen first; -1 if there are fewer.
+        region_of_content: index of each content's region; -1 if it is not playable.
+        next_id: smallest id that was never used.
     """
 
     ids: Int[np.ndarray, " regions"]
@@ -37,12 +36,12 @@ class Regions:
     next_id: int
 
     def of_vector(self, vector: Float[np.ndarray, " dim"]) -> int:
-        """The place of the region that a vector lies in, of a listener as of a content; -1 where there are none."""
+        """Returns the index of the region of a listener's or content's vector; -1 if there are no regions."""
         return int((self.centroids @ vector).argmax()) if len(self.ids) else -1
 
     @classmethod
     def read(cls, folder: Path) -> "Regions":
-        """Memory-mapped, from the folder that `write` made; raises `UserError` for a damaged file."""
+        """Opens the folder of `write`, memory-mapped; raises `UserError` for a damaged file."""
         with reading(folder / files.REGION_FACTS) as path:
             facts = read_json(path)
         centroids, typical, region_of_content = (mapped_array(folder / name) for name in files.REGION_ARRAYS)
@@ -53,7 +52,7 @@ class Regions:
         )  # fmt: skip
 
     def write(self, folder: Path) -> None:
-        """Makes `folder`, with a file of facts and one of each array."""
+        """Creates `folder`, with a file of facts and one for each array."""
         folder.mkdir()
         facts = {"ids": self.ids.tolist(), "names": list(self.names), "styles": self.styles, "next_id": self.next_id}
         write_json(folder / files.REGION_FACTS, facts)

@@ -1,4 +1,4 @@
-"""Orthogonal maps between spaces: they bring the vectors of one version to where those of another can be asked."""
+"""Orthogonal maps between vector spaces, which make vectors of one version comparable with those of another."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,12 +13,12 @@ from towers.manifest import atomic_file, read_json, write_json
 from towers.retrieval.files import ROTATION, ROTATION_FACTS, reading
 
 ORTHOGONAL_TO = 1e-9
-"""How far products of the matrix's rows may be from 0 and 1."""
+"""Tolerance of the orthogonality check: largest deviation of a product of two columns from 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceVersion:
-    """A version of an export, and the space that its vectors are in."""
+    """A version of an export, and the id of its vector space."""
 
     version: str
     space_id: str
@@ -29,18 +29,18 @@ class SpaceVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceRotation:
-    """Turns (and perhaps mirrors) the vectors of one space into another; every inner product stays what it was.
+    """Rotation (possibly with a reflection) of one vector space into another, which preserves all inner products.
 
     Args:
-        source: whose vectors it takes.
-        target: among whose vectors it puts them.
-        matrix: `[dim, dim]`, float64, orthogonal; a column vector is multiplied from the left.
-        shared: contents that it was fitted on; of a chain, in its weakest link.
-        residual: root mean square distance of these contents from where they should be, 0 to 2; of a chain the sum,
-            which it cannot exceed on the same contents.
+        source: version whose vectors the map takes.
+        target: version into whose space it maps them.
+        matrix: `[dim, dim]`, float64, orthogonal; it multiplies a column vector from the left.
+        shared: number of contents on which it was fitted; for a chain, the smallest number of its maps.
+        residual: root mean square distance between the mapped and the target vectors of these contents, 0 to 2; for a
+            chain the sum, an upper bound if all maps were fitted on the same contents.
 
     Raises:
-        ValueError: a matrix that is not orthogonal.
+        ValueError: the matrix is not orthogonal.
     """
 
     source: SpaceVersion
@@ -52,15 +52,15 @@ class SpaceRotation:
     def __post_init__(self) -> None:
         products = self.matrix.T @ self.matrix
         is_square = self.matrix.shape == products.shape
-        if not is_square or not np.abs(products - np.eye(len(products))).max() <= ORTHOGONAL_TO:  # NaN is not, either
+        if not is_square or not np.abs(products - np.eye(len(products))).max() <= ORTHOGONAL_TO:  # true for NaN, too
             raise ValueError("the matrix of a map between spaces is not orthogonal")
 
     def apply(self, vectors: Float[np.ndarray, "... dim"]) -> Float[np.ndarray, "... dim"]:
-        """Vectors of the source's space to the target's, in the precision that they came in."""
+        """Maps vectors of the source's space to the target's, in their own precision."""
         return (vectors @ self.matrix.T).astype(vectors.dtype)
 
     def then(self, other: "SpaceRotation") -> "SpaceRotation":
-        """This map, then `other`, as one.
+        """Returns the composition of this map and then `other`.
 
         Raises:
             UserError: `other` does not start in the space where this one ends.
@@ -79,14 +79,14 @@ class SpaceRotation:
         )
 
     def inverse(self) -> "SpaceRotation":
-        """The way back."""
+        """Returns the inverse map."""
         return SpaceRotation(
             source=self.target, target=self.source, matrix=self.matrix.T, shared=self.shared, residual=self.residual
         )
 
     @staticmethod
     def chain(maps: Sequence["SpaceRotation"]) -> "SpaceRotation":
-        """The maps one after the other, at least one, as one; raises as `then`."""
+        """Composes one or more maps in their order; raises what `then` raises."""
         return reduce(SpaceRotation.then, maps)
 
     def save(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class SpaceRotation:
 
     @classmethod
     def load(cls, folder: Path) -> "SpaceRotation":
-        """What `save` wrote.
+        """Reads the files of `save`.
 
         Raises:
             UserError: a file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Contents of an export for who asks: by affinity, or by the chance of a listen; exactly, or through its index."""
+"""Search of an export's contents for a listener, by inner product or chance of a listen, exactly or by its index."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,20 @@ from towers.retrieval.listen_chance import ListenChance, chance, pair_features
 from towers.retrieval.query import Query, Standing, allowed
 
 EXACT_BELOW = 20_000
-"""Where fewer contents are allowed, every inner product is computed: quicker than an index, and none is missed."""
+"""Number of allowed contents below which every inner product is computed: then faster than an index, and exact."""
 NEW_LOOKED_AT = 1_000
-"""Of more contents that the listener has not heard, so many nearest ones are looked at for the chance of a listen."""
+"""Number of nearest unheard contents whose chance of a listen is computed if `EXACT_BELOW` or more are allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Contents, best first.
+    """Contents found by a search, best first.
 
     Args:
-        rows: `[found]`, of the contents table.
-        scores: `[found]`, affinity: inner products.
-        chances: `[found]`, the chance of a listen, 0 to 1, by which they are in order; null where they are by affinity.
+        rows: `[found]`, rows of the contents table.
+        scores: `[found]`, inner products.
+        chances: `[found]`, chances of a listen, 0 to 1, by which the contents are sorted; null if they are sorted by
+            `scores`.
     """
 
     rows: Int[np.ndarray, " found"]
@@ -33,20 +34,19 @@ class Found:
 
 
 def recommend(export: Export, vector: Float[np.ndarray, " dim"], query: Query, standing: Standing | None) -> Found:
-    """The contents that may come, best first.
+    """Returns the allowed contents, best first.
 
-    What is new comes by affinity. Where what was heard may come, too, or `familiar` says how much of it, contents come
-    by the chance of a listen, as far as the export has a model of it: inner products put what somebody knows and what
-    is new to them on no common scale.
+    New contents are ranked by inner product. If heard contents are allowed, too, the ranking is by the chance of a
+    listen, provided the export has that model, because inner products of heard and of new contents are not comparable.
 
     Args:
-        export: whose contents are asked for.
-        vector: of who asks, in the export's space.
-        query: what is asked for; where it names candidates, all of them are looked at.
-        standing: of who asks, in rows of the export; null where nothing is known of them.
+        export: export to search.
+        vector: vector of the listener, in the export's space.
+        query: request; if it names candidates, all of them are scored.
+        standing: standing of the listener, in rows of the export; null if the listener's history is unknown.
 
     Raises:
-        UserError: `familiar` where it has no meaning: of a vector alone, or an export without the model.
+        UserError: `familiar` is given for a vector alone, or for an export without the model.
     """
     among = allowed(export, query, standing)
     if query.familiar is None and not query.include_heard:
@@ -60,7 +60,7 @@ def recommend(export: Export, vector: Float[np.ndarray, " dim"], query: Query, s
 
 
 def similar(export: Export, content_row: int, query: Query) -> Found:
-    """The contents nearest to one of them, which is not among them; the query's kinds count, not its own."""
+    """Returns the contents nearest to a content, without itself; their kinds are the query's, not the content's."""
     others = allowed(export, query, None)
     others[content_row] = False
     return _nearest(export, export.vectors[content_row], query, others)
@@ -69,11 +69,11 @@ def similar(export: Export, content_row: int, query: Query) -> Found:
 def _nearest(
     export: Export, vector: Float[np.ndarray, " dim"], query: Query, among: Bool[np.ndarray, " contents"]
 ) -> Found:
-    """Exact where candidates are given or few may come: an inverted file would look for them in a few cells only."""
+    """Ranks by inner product: exactly if candidates are given or few contents are allowed, else by the index."""
     num_allowed = int(np.count_nonzero(among))
     is_exact = query.among is not None or num_allowed < EXACT_BELOW
     index = export.exact_index if is_exact else export.index
-    # An answer is as wide as `k`: more than there are would be padding alone, and memory by what was asked for.
+    # The index returns `k` columns: more than the allowed contents would only be padding.
     filtered = among if num_allowed < len(among) else None
     rows, scores = index.search(vector[None], max(min(query.k, num_allowed), 1), filtered)
     is_found = rows[0] >= 0
@@ -88,7 +88,7 @@ def _likeliest(
     standing: Standing,
     model: ListenChance,
 ) -> Found:
-    """By the chance of a listen: all that was heard is looked at, and of what is new all or the nearest."""
+    """Ranks by the chance of a listen, over all heard contents and over all or the nearest of the new ones."""
     is_heard = np.zeros(len(among), bool)
     is_heard[standing.heard] = True
     if query.among is not None or np.count_nonzero(among) < EXACT_BELOW:
@@ -111,14 +111,14 @@ def listen_log_odds(
     rows: Int[np.ndarray, " rows"],
     affinity: Float[np.ndarray, " rows"],
 ) -> Float[np.ndarray, " rows"]:
-    """The logarithm of the odds that somebody listens to each of some contents.
+    """Returns the log-odds that a listener listens to each of the contents `rows`.
 
     Args:
-        export: whose contents they are.
-        model: of the chance of a listen.
-        standing: of who would listen.
-        rows: of the contents.
-        affinity: of these, inner products with the vector of who would listen.
+        export: export that holds the contents.
+        model: model of the chance of a listen.
+        standing: standing of the listener.
+        rows: content rows.
+        affinity: inner products of these contents with the listener's vector.
     """
     events = standing.events
     age = ages(events.timestamp_us, _now_us(standing) if "days" in model.window else None)
@@ -128,7 +128,7 @@ def listen_log_odds(
 
 
 def _now_us(standing: Standing) -> int:
-    """When it is asked; after the last event, where a history came without times."""
+    """Returns the time of the query; that of the last event if the history was given without times."""
     if standing.until_us is not None:
         return standing.until_us
     return int(standing.events.timestamp_us.max(initial=0))
@@ -137,7 +137,7 @@ def _now_us(standing: Standing) -> int:
 def _with_share(
     best: Int[np.ndarray, " candidates"], is_heard: Bool[np.ndarray, " candidates"], query: Query
 ) -> Int[np.ndarray, " found"]:
-    """The first `k` of candidates in order, of which `familiar` says how many were heard."""
+    """Returns the first `k` of the ranked candidates, with as many heard ones as `familiar` requests."""
     if query.familiar is None:
         return best[: query.k]
     heard, new = int(is_heard.sum()), int((~is_heard).sum())
@@ -150,6 +150,6 @@ def _with_share(
 
 def _no_chance(export: Export, standing: Standing | None) -> str:
     if standing is None:
-        return "who asks with a vector has heard nothing; give user or history"
-    reason = export.manifest.get("listen_chance", {}).get("reason", "it is of a format before 3; export again")
+        return "a vector has no listening history; give user or history"
+    reason = export.manifest.get("listen_chance", {}).get("reason", "its format is older than 3; export again")
     return f"version {export.version} has no model of the chance of a listen: {reason}"

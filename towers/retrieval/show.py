@@ -1,4 +1,4 @@
-"""Contents of an export as tables that people read: titles and artists, not ids alone."""
+"""Tables of an export's contents for the terminal, with titles and artists."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from towers.retrieval.search import Found
 
 
 def found_table(export: Export, found: Found, title: str) -> Table | Text:
-    """Rank, score, title, artists, kind, genres and id of every content found; a line where there is none.
+    """Builds a table of found contents with rank, score, title, artists, kind, genres and id; a line if there is none.
 
-    Where contents are in the order of the chance of a listen, that stands beside the score.
+    If the contents are ranked by the chance of a listen, the table has that column too.
     """
     if not len(found.rows):
         return Text(f"{title}: nothing; no content of these kinds is left")
@@ -31,7 +31,7 @@ def found_table(export: Export, found: Found, title: str) -> Table | Text:
 
 
 def history_table(export: Export, rows: Sequence[int] | np.ndarray, title: str, limit: int = 10) -> Table:
-    """The last `limit` contents of a history, newest first."""
+    """Builds a table of the last `limit` contents of a history, newest first."""
     table = Table(title=Text(title), title_justify="left")
     for column in ("title", "artists", "kind", "genres", "id"):
         table.add_column(column, overflow="fold")
@@ -41,7 +41,7 @@ def history_table(export: Export, rows: Sequence[int] | np.ndarray, title: str, 
 
 
 def title_card(export: Export, row: int) -> tuple[str, str, str, str, str]:
-    """Title, artists, kind, genres and id; an artist's name where the artist has a row of its own."""
+    """Returns title, artists, kind, genres and id; an artist's name if the artist has a row, else the artist's id."""
     content = export.contents.slice(row, 1).to_pylist()[0]
     artists = ", ".join(artist_name(export, artist_id) for artist_id in content["artist_ids"] or [])
     genres = ", ".join(content["genres"] or [])
@@ -49,7 +49,7 @@ def title_card(export: Export, row: int) -> tuple[str, str, str, str, str]:
 
 
 def artist_name(export: Export, artist_id: str) -> str:
-    """The title of the artist's row, else the id; a content of another kind may bear the same id."""
+    """Returns the title of the artist's row, or the id if no content of kind `artist` has that id."""
     row = export.content_ids.get(artist_id, -1)
     if row < 0 or schema.KINDS[export.kinds[row]] != "artist":
         return artist_id

@@ -1,4 +1,7 @@
-"""Sound to what an exported content tower reads: mono, float32, at the model's rate. Knows no torch."""
+"""Conversion of sound to the input of an exported content tower: mono, float32, at the model's sample rate.
+
+It imports no torch.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,24 +16,26 @@ from towers.features.settings import SpectrogramSettings
 from towers.features.sound import MAX_KERNEL, UnusableSound, cut_stretches, read_stretches
 
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99
-"""Of torchaudio's low-pass filter, as it stands when nothing is said."""
+"""Default parameters of torchaudio's low-pass filter."""
 
 
 def waveform_of(
     sound: Path | tuple[Shaped[np.ndarray, "..."], int], settings: SpectrogramSettings
 ) -> Float[np.ndarray, " samples"]:
-    """What the content tower reads of a sound, so that it makes of it the record that `prepare` makes.
+    """Returns the waveform that the content tower reads, from which it makes the same record as `prepare`.
 
     Args:
-        sound: a file, or samples (`[samples]` or `[samples, channels]`, floats of which 1 is full scale) and their
-            rate in Hz.
-        settings: of the spectrogram.
+        sound: audio file, or samples (`[samples]` or `[samples, channels]`, floats with full scale 1) and their rate in
+            Hz.
+        settings: settings of the spectrogram.
 
     Returns:
-        Float32, at `settings.sample_rate`, of longer sound only what a record holds, as `laid_out` lays it.
+        Waveform, float32, at `settings.sample_rate`; of longer sound only the part in a record, in the layout of
+        `laid_out`.
 
     Raises:
-        UnusableSound: it does not decode, is too short, silent or not finite, or is not samples and a rate.
+        UnusableSound: the sound does not decode, is too short, silent or not finite, or the samples or their rate are
+            invalid.
     """
     return laid_out(crops_of(sound, settings), settings)
 
@@ -38,7 +43,10 @@ def waveform_of(
 def crops_of(
     sound: Path | tuple[Shaped[np.ndarray, "..."], int], settings: SpectrogramSettings
 ) -> list[Float[np.ndarray, " _"]]:
-    """What a record holds of a sound, resampled; a file is decoded there alone. As `waveform_of`."""
+    """Returns the resampled stretches of a sound that make up a record, and decodes only these of a file.
+
+    Arguments and errors are those of `waveform_of`.
+    """
     if isinstance(sound, Path):
         stretches = read_stretches(sound, settings)
     else:
@@ -49,9 +57,10 @@ def crops_of(
 def laid_out(
     crops: Sequence[Float[np.ndarray, " _"]], settings: SpectrogramSettings
 ) -> Float[np.ndarray, " samples_together"]:
-    """One after the other, so that the content tower cuts several where they were laid.
+    """Concatenates crops so that the content tower cuts them out again at the same places.
 
-    It takes the middles of equal stretches where there is more than a record, so each is a sample longer than a crop.
+    From a waveform longer than a record, the tower takes the middles of equal parts, so each part here is one sample
+    longer than a crop.
     """
     wanted = round(settings.record_s * settings.sample_rate)
     if len(crops) == 1:
@@ -61,7 +70,7 @@ def laid_out(
 
 def _channels(samples: Shaped[np.ndarray, "..."], rate: int) -> Float[np.ndarray, "samples channels"]:
     if rate < 1:
-        raise UnusableSound(f"a rate of {rate} Hz")
+        raise UnusableSound(f"a rate of {rate} Hz, must be at least 1")
     if not np.issubdtype(samples.dtype, np.floating) or samples.ndim not in (1, 2):
         raise UnusableSound(
             f"samples are {samples.dtype} of {samples.ndim} dimensions, must be floats [samples] or [samples, channels]"
@@ -70,13 +79,13 @@ def _channels(samples: Shaped[np.ndarray, "..."], rate: int) -> Float[np.ndarray
 
 
 def resample(waveform: Float[np.ndarray, " samples"], rate: int, new_rate: int) -> Float[np.ndarray, " samples_after"]:
-    """From one rate in Hz to another, as `torchaudio.transforms.Resample` does it, to the last bits of float32.
+    """Resamples from one rate in Hz to another like `torchaudio.transforms.Resample`, to the last bits of float32.
 
-    Its filter lets through what others cut off just below half the new rate. Where the model has learnt from records
-    made with it, soxr's sharper filter moves the vectors of new contents by more than it takes to change what is near.
+    Its filter passes frequencies just below half the new rate that sharper filters cut off. For a model trained on such
+    records, soxr's sharper filter would move the vectors of new contents far enough to change their neighbours.
 
-    A windowed sinc for every phase between the rates (J. O. Smith, "Digital audio resampling",
-    ccrma.stanford.edu/~jos/resample); soxr where that would take too much memory, as in `prepare`.
+    The filter is a windowed sinc for every phase between the rates (J. O. Smith, "Digital audio resampling",
+    ccrma.stanford.edu/~jos/resample). If the filters would take too much memory, soxr is used, as in `prepare`.
     """
     common = math.gcd(rate, new_rate)
     before, after = rate // common, new_rate // common
@@ -92,10 +101,10 @@ def resample(waveform: Float[np.ndarray, " samples"], rate: int, new_rate: int) 
 
 @lru_cache(maxsize=16)
 def _filters(before: int, after: int) -> tuple[Float[np.ndarray, "taps after"], int]:
-    """A column for every phase, float32; and the samples before a window's first."""
+    """Returns the filters, float32, with a column for every phase, and the samples of padding at the start."""
     cutoff = min(before, after) * ROLLOFF
     width = math.ceil(ZERO_CROSSINGS * before / cutoff)
-    # In float32 from the start, as torchaudio makes them: the same numbers, rounding and all.
+    # Computed in float32 throughout, as in torchaudio, so that rounding is the same.
     taps = np.arange(-width, width + before, dtype=np.float32)[:, None] / np.float32(before)
     phases = np.arange(0, -after, -1, dtype=np.float32) / np.float32(after)
     times = ((phases + taps) * np.float32(cutoff)).clip(-ZERO_CROSSINGS, ZERO_CROSSINGS)

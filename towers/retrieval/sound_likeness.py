@@ -1,20 +1,20 @@
-"""Which contents are close to each other by their sound alone."""
+"""Similarity of contents by their sound alone."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 CLOSE_PERCENTILE = 99.5
-"""Contents are close by sound where their cosine is above this percentile of random pairs that have sound."""
+"""Two contents are close by sound if their cosine is above this percentile over random pairs with sound."""
 
 PAIRS = 20_000
-"""Random pairs; some hundred are above the percentile."""
+"""Number of random pairs, of which a hundred are above the percentile."""
 
 
 class SoundLikeness:
-    """Which contents are close to each other by their sound alone.
+    """Decides which contents are close to each other by their sound alone.
 
     Args:
-        vectors: `[contents, dim]`, unit, or zeros where there is no sound; null where the export has none.
+        vectors: `[contents, dim]`, unit vectors, or zeros for a content without sound; null if the export has none.
     """
 
     def __init__(self, vectors: Float[np.ndarray, "contents dim"] | None):
@@ -24,7 +24,7 @@ class SoundLikeness:
     def are_close(
         self, rows: Integer[np.ndarray, " contents"], to: Integer[np.ndarray, " others"]
     ) -> Bool[np.ndarray, "contents others"]:
-        """Which are close to which; a content without sound is close to none."""
+        """Returns which contents are close to which others; a content without sound is close to none."""
         if self._vectors is None:
             return np.zeros((len(rows), len(to)), bool)
         these, those = (np.asarray(self._vectors[np.asarray(part)], np.float32) for part in (rows, to))
@@ -33,7 +33,7 @@ class SoundLikeness:
     def closest(
         self, rows: Integer[np.ndarray, " contents"], to: Integer[np.ndarray, " others"]
     ) -> Integer[np.ndarray, " contents"]:
-        """For each the place of the first in `to` that is close and another content; -1 where none is."""
+        """Returns, for each content, the index of the first other content in `to` that is close; -1 if none is."""
         if self._vectors is None:
             return np.full(len(rows), -1)
         is_close = self.are_close(rows, to) & (rows[:, None] != to)
@@ -41,7 +41,7 @@ class SoundLikeness:
 
 
 def _least_cosine(vectors: np.ndarray) -> float:
-    """The cosine above which two contents are close; infinite where fewer than two have sound."""
+    """Returns the cosine above which two contents are close; infinite if no random pair has sound."""
     random = np.random.default_rng(0)
     first, second = random.integers(len(vectors), size=(2, 4 * PAIRS)) if len(vectors) else np.zeros((2, 0), np.int64)
     first, second = first[first != second], second[first != second]

@@ -1,4 +1,4 @@
-"""The styles of contents: the categories that lists are calibrated to."""
+"""Styles of contents: the categories by which lists are calibrated."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from towers.retrieval.files import mapped_array, reading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Styles:
-    """How contents divide among styles, each a kind and a genre, or a kind alone where it has no genres.
+    """Shares of styles in contents. A style is a kind and a genre, or a kind alone if it has no genres.
 
     Args:
-        names: of the styles, by code: "track: folk", "playlist".
-        codes: per content its styles, rising.
-        shares: of each of `codes.values`, above 0; a content's sum to 1.
-        is_given: whether a content's genres are known; else they are imputed from its neighbours.
+        names: names of the styles by code, such as "track: folk" or "playlist".
+        codes: codes of each content's styles, ascending.
+        shares: share of each of `codes.values`, above 0; those of a content sum to 1.
+        is_given: whether each content's genres are known; if not, they are imputed from its neighbours.
     """
 
     names: tuple[str, ...]
@@ -29,7 +29,7 @@ class Styles:
     is_given: Bool[np.ndarray, " contents"]
 
     def of(self, rows: Integer[np.ndarray, " rows"]) -> Float[np.ndarray, "rows styles"]:
-        """The shares of some contents as a matrix, float32; takes no time that grows with the catalogue."""
+        """Returns the shares of the contents `rows` as a dense float32 matrix, in time independent of the catalogue."""
         starts = self.codes.offsets[rows]
         lengths = self.codes.offsets[np.asarray(rows) + 1] - starts
         which = np.repeat(np.arange(len(rows)), lengths)
@@ -40,14 +40,14 @@ class Styles:
 
     @classmethod
     def read(cls, folder: Path) -> "Styles":
-        """Memory-mapped, from the folder that `write` made; raises `UserError` for a damaged file."""
+        """Opens the folder of `write`, memory-mapped; raises `UserError` for a damaged file."""
         with reading(folder / files.STYLE_NAMES) as path:
             names = tuple(read_json(path)["names"])
         offsets, codes, shares, is_given = (mapped_array(folder / name) for name in files.STYLE_ARRAYS)
         return cls(names=names, codes=Ragged(offsets, codes), shares=shares, is_given=is_given)
 
     def write(self, folder: Path) -> None:
-        """Makes `folder`, with a file of names and one of each array."""
+        """Creates `folder`, with a file of names and one for each array."""
         folder.mkdir()
         write_json(folder / files.STYLE_NAMES, {"names": list(self.names)})
         arrays = (self.codes.offsets, self.codes.values, self.shares, self.is_given)

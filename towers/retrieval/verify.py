@@ -1,4 +1,4 @@
-"""Whether an export is what its manifest says: with common libraries, without torch, in bounded memory."""
+"""Verification of an export against its manifest, without torch and in bounded memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +23,13 @@ TABLES = (("content", files.CONTENT_EMBEDDINGS), ("user", files.USER_EMBEDDINGS)
 
 
 def problems(export: Export, min_index_recall: float) -> Iterator[str]:
-    """What is wrong with an export, one line each; nothing where all is well.
+    """Yields the problems of an export, one line each; nothing if it is intact.
 
-    Where files are missing or changed, that is all: what they hold is not looked at.
+    If files are missing or changed, only these are reported, and their content is not checked.
 
     Args:
-        export: opened (so its manifest matches its digest).
-        min_index_recall: of the exact nearest 10, from 0 to 1.
+        export: opened export, so its manifest matches its digest.
+        min_index_recall: smallest acceptable recall of the exact nearest 10, from 0 to 1.
     """
     damaged = list(damaged_files(export.folder, export.manifest))
     yield from damaged
@@ -39,13 +39,13 @@ def problems(export: Export, min_index_recall: float) -> Iterator[str]:
         yield from _of_tables(export)
         yield from _of_index(export, min_index_recall)
         yield from _of_towers(export)
-        _ = export.listen_chance  # says itself what is wrong with it
-    except UserError as error:  # whole by its checksum, and yet not readable, or of another space
+        _ = export.listen_chance  # reading it raises an error if it is damaged
+    except UserError as error:  # a file matches its checksum but is unreadable, or belongs to another space
         yield str(error)
 
 
 def _of_tables(export: Export) -> Iterator[str]:
-    """Vectors, ids and canaries of contents and listeners."""
+    """Checks vectors, ids and canaries of contents and listeners."""
     counts, dim = export.manifest["counts"], export.dim
     tables = {
         "content": (export.content_ids, export.vectors, counts["contents"], export.manifest["canaries"]),
@@ -87,7 +87,7 @@ def _of_norms(name: str, vectors: Float[np.ndarray, "rows dim"]) -> Iterator[str
 def _of_embeddings(
     export: Export, name: str, id_column: str, ids: Ids, vectors: Float[np.ndarray, "rows dim"]
 ) -> Iterator[str]:
-    """The Parquet files say the same as what is mapped."""
+    """Checks that the Parquet files have the same ids and vectors as the memory-mapped files."""
     row = 0
     for path in sorted((export.folder / name).glob("*.parquet")):
         table = pq.ParquetFile(path)
@@ -112,14 +112,14 @@ def _of_index(export: Export, min_recall: float) -> Iterator[str]:
 
 
 def _of_towers(export: Export) -> Iterator[str]:
-    """They open, are of this space, and give unit vectors of nothing at all."""
+    """Checks that the towers open, belong to this space, and return unit vectors for empty input."""
     vectors = {files.USER_TOWER: export.encode_events(export.plays(np.zeros(0, np.int64)))}
     path = export.folder / files.CONTENT_TOWER
     if path.exists():
         vectors[files.CONTENT_TOWER] = ContentEncoder(path, export.space_id).encode({}, {})
     for name, vector in vectors.items():
         if not abs(float(np.linalg.norm(vector)) - 1) < NORM_TOLERANCE:
-            yield f"{name}: the vector of nothing known is not a unit vector"
+            yield f"{name}: its vector for empty input is not a unit vector"
 
 
 def _named(path: Path) -> str:

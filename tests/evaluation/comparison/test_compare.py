@@ -154,7 +154,7 @@ def test_a_main_metric_without_a_figure_is_named(task, evaluations, cards, user_
 def test_a_comparison_for_nobody_is_refused(cards, user_ids):
     nobody = make_task([], [], 6)
     found = evaluate(nobody, DenseRanker(nobody, Fixed("one", range(6))), filter_seen=True, ks=(1,), min_users=1)
-    with pytest.raises(ValueError, match="nobody has a target"):
+    with pytest.raises(ValueError, match="no listener has a target"):
         compare(nobody, found, found, cards, user_ids, KEYS)
 
 
@@ -180,7 +180,7 @@ def test_shown_with_titles_and_hits(comparison):
         show(comparison, console)
     shown = capture.get()
     assert "-0.2500" in shown
-    assert "without a figure of both: recall@2/cold_users" in shown
+    assert "not in both evaluations: recall@2/cold_users" in shown
     assert "u101 gained: recall@1/discovery 0.000 to 1.000; heard Heard" in shown
     first = next(line for line in shown.splitlines() if "✓ c5" in line)
     assert "One" in first

@@ -109,11 +109,11 @@ def test_settings_say_what_a_built_one_says(path, learns):
 
 
 def test_what_cannot_be_joined_is_refused(path):
-    with pytest.raises(ValueError, match="vectors and more both read vectors made elsewhere; put these into one file"):
+    with pytest.raises(ValueError, match="vectors and more both read audio embeddings; put these into one file"):
         joined(path, more=partial(FrozenAudioEncoder, path=path))
-    with pytest.raises(ValueError, match=r"encoders\.more: joins encoders itself"):
+    with pytest.raises(ValueError, match=r"encoders\.more: is itself a joint encoder"):
         joined(path, more=partial(JoinedAudioEncoder, encoders={"a": StatisticsAudioEncoder}))
-    with pytest.raises(ValueError, match="none of them hears anything"):
+    with pytest.raises(ValueError, match="none of them reads any sound"):
         JoinedAudioEncoder(STATISTICS, {"a": NoAudioEncoder})
 
 

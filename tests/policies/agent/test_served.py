@@ -99,7 +99,7 @@ def test_an_export_of_another_space(folder):
 
 def test_too_few_contents(folder, export):
     file = read_agent(folder)
-    with pytest.raises(UserError, match="has 0 contents that the agent knows"):
+    with pytest.raises(UserError, match="has 0 playable contents that the agent knows"):
         ServedAgent(replace(file, content_ids=tuple(f"x{one}" for one in file.content_ids)), export)
 
 

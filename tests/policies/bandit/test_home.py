@@ -56,7 +56,7 @@ class TestWhichCards:
 
     @pytest.mark.parametrize(
         ("text", "said"),
-        [("p1\nx\n", "line 2: 'x' is no content of"), ("p1\np1", "line 2: 'p1' stands in line 1"), ("\n", "no ids")],
+        [("p1\nx\n", "line 2: 'x' is not a content of"), ("p1\np1", "'p1' is already in line 1"), ("\n", "no ids")],
     )
     def test_a_file_that_is_wrong(self, export, tmp_path, text, said):
         path = tmp_path / "cards.txt"
@@ -132,7 +132,7 @@ class TestPages:
     def test_shelves_that_cannot_be(self):
         with pytest.raises(ValueError, match="slots=0"):
             Shelf(name="a", title="A", slots=0)
-        with pytest.raises(ValueError, match="no kind 'song'"):
+        with pytest.raises(ValueError, match="unknown kind 'song'"):
             Shelf(name="a", title="A", slots=1, kinds=("song",))
         with pytest.raises(ValueError, match="a name of its own"):
             Shelves([SHELVES[0], SHELVES[0]])

@@ -153,7 +153,7 @@ class TestRefusals:
         self.refused(tmp_path / "nowhere" / "v", "no policy here")
 
     def test_another_space(self, version: Path):
-        self.refused(version, "chooses by space space, and these vectors are of other", "other")
+        self.refused(version, "chooses by space space, but these vectors are of other", "other")
 
     @pytest.mark.parametrize("name", [STATE, CARDS])
     @pytest.mark.parametrize("spoil", ["cut", "remove", "turn"])
@@ -175,7 +175,7 @@ class TestRefusals:
 
     def test_another_format(self, version: Path):
         changed(version, format=2)
-        self.refused(version, "a policy of format 2, and this Towers reads format 1")
+        self.refused(version, "is a policy of format 2; this Towers reads format 1")
 
     @pytest.mark.parametrize(
         ("target", "said"),

@@ -90,7 +90,7 @@ def test_a_content_like_no_other_is_believed_once_many_discovered_it(monkeypatch
     [
         ({"pairs": 99}, "so many that are 0 days old"),
         ({"oldest": 6}, "so many that are 5 days old"),
-        ({"returned": False}, "nobody came back"),
+        ({"returned": False}, "no listener came back"),
     ],
 )
 def test_a_log_that_does_not_do(change, line):

@@ -141,14 +141,14 @@ def test_what_is_not_out_yet_waits(export):
     told = {"contents": [*IDS[:4], "late"]}
     early = personalise(opened(export, **told), Listener.of_row(export, 3))
     assert sorted(early.rows.tolist()) == [0, 1, 2, 3]
-    assert early.remark == "4 of 5 contents: the pool has no more that are out"
+    assert early.remark == "4 of 5 contents: the pool has no more that are released"
     pool = pool_of(export, told | {"k": 5}, "p")
     assert NUM in personalise(OpenPool.of(export, pool, date(2026, 8, 1)), Listener.of_row(export, 3)).rows
     with pytest.raises(UserError, match="p: cannot hold together: late comes out on 2026-08-01; pins: late at place 1"):
         opened(export, **told, pins=[{"place": 1, "content": "late"}])
-    with pytest.raises(UserError, match="t0 is at place 5, and on 2026-07-01 only 4 contents are out"):
+    with pytest.raises(UserError, match="t0 is at place 5, and on 2026-07-01 only 4 contents are released"):
         opened(export, **told, pins=[{"place": 5, "content": "t0"}])
-    with pytest.raises(UserError, match="none of them is out on 2026-07-01"):
+    with pytest.raises(UserError, match="none of them is released on 2026-07-01"):
         opened(export, contents=["late"])
 
 

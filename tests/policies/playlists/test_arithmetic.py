@@ -52,7 +52,7 @@ def test_of_what_is_given_twice_the_sum_has_twice_as_much(export):
 
 
 def test_a_list_that_is_shorter_says_so(export):
-    assert add_and_subtract(export, np.array([0]), NOTHING).remark == "no more than 5 contents may come"
+    assert add_and_subtract(export, np.array([0]), NOTHING).remark == "no more than 5 contents are allowed"
 
 
 @pytest.mark.parametrize(

@@ -189,8 +189,8 @@ def test_of_another_space_nobody_blends(export, tmp_path):
 def test_fewer_than_asked_for_is_said(export):
     found = blend(listeners(export, 0, 1), asking(200))
     assert len(found) == TRACKS
-    assert found.remark == f"{TRACKS} contents where 200 were asked for: no more may come"
-    with pytest.raises(UserError, match="nothing may come to all of them"):
+    assert found.remark == f"{TRACKS} contents where 200 were asked for: no more are allowed"
+    with pytest.raises(UserError, match="no content is allowed for all of them"):
         blend(listeners(export, 0, 1), BlendSettings(query=Query(deny=np.arange(TRACKS))))
 
 

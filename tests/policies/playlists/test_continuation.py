@@ -100,7 +100,7 @@ def test_nothing_given_comes_and_nothing_twice(export, playlists, rows, k):
 def test_where_nothing_may_come_the_list_says_so(export):
     found = continuation(export, np.array([0]), query=Query(k=3, among=np.array([0])))
     assert len(found) == 0
-    assert found.remark == "nothing that may come is left"
+    assert found.remark == "no allowed pieces are left"
 
 
 def test_something_has_to_be_given(export):

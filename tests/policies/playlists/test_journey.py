@@ -131,7 +131,7 @@ def test_somebody_new_sets_out_near_their_vector(circle):
 def test_where_little_may_come_it_is_shorter_and_says_so(circle):
     found = between(circle, 0, 29, steps=5, query=Query(among=np.array([3, 6]), include_heard=True))
     assert found.rows.tolist() == [0, 3, 6, 29]
-    assert found.remark == "only 2 pieces may stand between, 2 fewer than asked for"
+    assert found.remark == "only 2 pieces are allowed in between, 2 fewer than asked for"
 
 
 @pytest.mark.parametrize(
@@ -203,5 +203,5 @@ def test_of_a_listener_whom_nothing_is_left_for_the_list_is_empty_and_says_so(go
     none = request_of(golden, users=users, asked={"among": np.zeros(0, np.int64)})
     found = Journey().make(none)
     assert (len(found), found.remark[:18]) == (0, "there is no region")
-    with pytest.raises(UserError, match="nothing of the region jazz may come"):
+    with pytest.raises(UserError, match="no content of the region jazz is allowed"):
         Journey().make(request_of(golden, users=users, to="jazz", asked={"among": np.zeros(0, np.int64)}))

@@ -64,7 +64,7 @@ def test_a_path_of_one_step_has_nothing_between(circle):
 def test_where_little_may_stand_between_the_path_is_shorter_and_says_so(circle):
     found = path(circle, 0, 1, steps=5, query=Query(among=np.array([3, 6])))
     assert found.rows.tolist() == [0, 3, 6, 1]
-    assert found.remark == "only 2 pieces may stand between, 2 fewer than asked for"
+    assert found.remark == "only 2 pieces are allowed in between, 2 fewer than asked for"
     assert path(circle, 0, 1, steps=3, query=Query(among=np.zeros(0, np.int64))).rows.tolist() == [0, 1]
 
 

@@ -57,7 +57,7 @@ def test_what_is_written_is_read_again(export, tmp_path):
     ("told", "message"),
     [
         ({"contents": []}, "p: contents: the pool is empty"),
-        ({"contents": ["t0", "t1", "t0"]}, "p: contents: t0 stands at 1 and again at 3"),
+        ({"contents": ["t0", "t1", "t0"]}, "p: contents: t0 is listed at 1 and again at 3"),
         ({"contents": ["t0", "x"]}, "p: row 2: contents: 'x' is not in version"),
         ({"contents": ["a1"]}, "p: row 1: contents: 'a1' cannot be played, it is of the kind artist"),
         ({"contents": "t0"}, "p: contents: must be a list, got 't0'"),
@@ -119,7 +119,7 @@ def test_a_rule_that_cannot_be_is_refused(export, told, message):
     ("text", "message"),
     [
         ("contents:\n- t0\n- x\n", r"pool.yaml: line 3: contents: 'x' is not in version"),
-        ("k: 1\ncontents: [t0]\nk: 2\n", r"pool.yaml: line 3: k stands in line 1 already"),
+        ("k: 1\ncontents: [t0]\nk: 2\n", r"pool.yaml: line 3: k is already in line 1"),
         ("contents: [t0\n", "pool.yaml: not valid YAML"),
         ("- t0\n", "pool.yaml: must have the keys"),
         ("", "pool.yaml: must have the keys"),

@@ -148,12 +148,12 @@ def test_of_one_artist_alone_the_list_ends_early_and_says_so(export):
         export, np.array([1]), query=Query(k=5, among=np.array([0, 4, 8])), settings=RadioSettings(max_in_row=2)
     )
     assert len(found) == 2
-    assert found.remark == "2 of 5 places are filled: nothing else may follow"
+    assert found.remark == "2 of 5 places are filled: no other piece is allowed to follow"
 
 
 def test_where_nothing_may_come_the_list_says_so(export):
     found = radio(export, np.array([1]), query=Query(among=np.array([1])))
-    assert found.remark == "nothing that may come is left"
+    assert found.remark == "no allowed pieces are left"
 
 
 def test_a_radio_starts_from_something(export):

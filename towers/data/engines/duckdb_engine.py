@@ -59,6 +59,7 @@ class DuckDbEngine:
             raise UserError(f"{folder.absolute().parent}: a store cannot be made below a folder with a `?` in its name")
         connection = duckdb.connect(path)
         try:
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # the file is thrown away
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET preserve_insertion_order = false")  # whatever needs an order is sorted
             connection.execute(f"SET memory_limit = '{self._bytes}B'")

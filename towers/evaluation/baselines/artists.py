@@ -1,4 +1,4 @@
-"""A content stands where its artists' other contents stand."""
+"""Baseline that places a content at the mean of its artists' other contents."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,25 +13,25 @@ from towers.features.ragged import Ragged
 
 
 class ArtistMean:
-    """The mean of the vectors of an artist's other contents, so that what nobody has played has a place too.
+    """Scores a content by the mean vector of its artists' other contents, so that unplayed contents are ranked too.
 
     The vectors are those of `IALS` with the same settings. A content that shares two artists with another counts
-    twice in its mean. Contents whose artists have no other content that was heard score lowest.
+    twice in its mean. Contents whose artists have no other heard content score lowest.
 
     Args:
-        task: what is to be ranked for whom; its histories are scored.
+        task: listeners, candidates and targets; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
-        content_artists: per content the codes of its artists, 0 or more; empty where they are not known.
-        shared: see `IALS`: the same factors serve both.
-        factors: see `IALS`, and so the following.
+        content_artists: codes of each content's artists, 0 or more; empty where unknown.
+        shared: results shared with `IALS`, which has the same factors.
+        factors: dimension of the vectors; see `IALS`.
         regularization: weight of the squared norms.
-        alpha: weight of what was heard.
-        iterations: of the factorisation.
-        seed: of the first vectors.
+        alpha: weight of heard contents.
+        iterations: iterations of the factorisation.
+        seed: seed of the initial vectors.
 
     Raises:
-        DataLacks: no artist is known of any content.
-        ValueError: a number outside its range.
+        DataLacks: no content has a known artist.
+        ValueError: a number is out of range.
     """
 
     name = "artist mean"
@@ -65,16 +65,16 @@ class ArtistMean:
         self.content_vectors, self.is_known = _means_of_others(content_artists, model.content_vectors, model.is_known)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """0 for a listener without a history, lowest for contents without a place; float32."""
+        """Returns float32 scores: 0 for a listener without a history, lowest for contents without a vector."""
         return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 def _means_of_others(
     content_artists: Ragged, vectors: Float[np.ndarray, "contents dim"], has_vector: Bool[np.ndarray, " contents"]
 ) -> tuple[Float[np.ndarray, "contents dim"], Bool[np.ndarray, " contents"]]:
-    """The mean over the artists' other contents with a vector, and whether there is one.
+    """Returns the mean over the artists' other contents with a vector, and whether there is one.
 
-    By totals of the artists, for pairs of contents of one artist grow with the square of their number.
+    It uses totals by artist, because the number of pairs of an artist's contents is quadratic.
     """
     artists = content_artists.unique()
     ones = np.ones(len(artists.values), dtype=np.float32)

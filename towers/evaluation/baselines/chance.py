@@ -1,4 +1,4 @@
-"""The floor: chance alone."""
+"""Random baseline, the lower bound of all rankings."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -7,11 +7,11 @@ from towers.evaluation.task import EvaluationTask
 
 
 class Random:
-    """Uniform scores, the same for a listener whoever else is scored: the floor.
+    """Uniform random scores, which do not depend on the other listeners of a block.
 
     Args:
-        task: what is to be ranked for whom.
-        seed: not negative; together with the listener's row it decides the scores.
+        task: listeners, candidates and targets.
+        seed: seed, 0 or more; scores depend on it and on the listener's row.
     """
 
     name = "random"
@@ -21,7 +21,7 @@ class Random:
         self._seed = seed
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Between 0 and 1."""
+        """Returns scores between 0 and 1."""
         scores = np.empty((len(positions), self._task.num_contents), dtype=np.float32)
         for row, user_row in zip(scores, self._task.user_rows[positions], strict=True):
             np.random.default_rng((self._seed, int(user_row))).random(dtype=np.float32, out=row)

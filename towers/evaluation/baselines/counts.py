@@ -1,4 +1,4 @@
-"""What is played most: by everybody, by everybody of late, by the listener."""
+"""Baselines by number of plays: of all listeners, of all listeners recently, of the listener."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,22 +11,22 @@ from towers.features.ragged import Ragged
 
 
 class _ForEverybody:
-    """Scorers derive from this where every listener gets the same scores."""
+    """Base class of scorers with the same scores for every listener."""
 
     def __init__(self, scores: Float[np.ndarray, " contents"]):
         self.base = scores
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Returns each content's rank by plays, the recent ones first where they count; equal numbers rank equal."""
+        """Returns each content's dense rank by plays (recent plays first, if the class counts them)."""
         return np.broadcast_to(self.base, (len(positions), len(self.base)))
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """Returns a matrix without entries: nobody has scores of their own."""
+        """Returns a matrix without entries, as no listener has exceptions."""
         return sparse.csr_array((len(positions), len(self.base)), dtype=self.base.dtype)
 
 
 class Popularity(_ForEverybody):
-    """What is played most in the training period, for everybody alike."""
+    """Most played contents in the training period, the same for all listeners."""
 
     name = "popularity"
 
@@ -35,16 +35,16 @@ class Popularity(_ForEverybody):
 
 
 class Recency(_ForEverybody):
-    """What is played most in the last days before the period, for everybody alike; ties by popularity.
+    """Most played contents in the last days before the period, the same for all listeners; ties by popularity.
 
     Args:
-        task: what is to be ranked for whom.
+        task: listeners, candidates and targets.
         histories: content rows heard by each listener of the store before the cut, repeats included.
-        times_us: when, for each value of `histories`, in microseconds; null where the data has no clock.
-        days: above 0; counted back from the last event of all.
+        times_us: time of each value of `histories`, in microseconds; null if the data has no timestamps.
+        days: number of days, above 0, counted back from the last event of all listeners.
 
     Raises:
-        DataLacks: the data has no clock.
+        DataLacks: the data has no timestamps.
         ValueError: `days` is not above 0.
     """
 
@@ -59,7 +59,7 @@ class Recency(_ForEverybody):
         days: float = 14.0,
     ):
         if times_us is None:
-            raise DataLacks(f"the baseline {self.name!r} counts the last days, and this data has no clock")
+            raise DataLacks(f"the baseline {self.name!r} counts the last days, and this data has no timestamps")
         if not days > 0:
             raise ValueError(f"days must be above 0, got {days}")
         recent = histories.values[times_us >= times_us.max(initial=0) - days * DAY_US]
@@ -67,15 +67,15 @@ class Recency(_ForEverybody):
 
 
 class Yesterday(Recency):
-    """What was played most in the last 24 hours before the period, for everybody alike; ties by popularity.
+    """Most played contents in the last 24 hours before the period, the same for all listeners; ties by popularity.
 
     Args:
-        task: as of `Recency`, and so the following.
-        histories: see there.
-        times_us: see there.
+        task: listeners, candidates and targets.
+        histories: see `Recency`.
+        times_us: see `Recency`.
 
     Raises:
-        DataLacks: the data has no clock.
+        DataLacks: the data has no timestamps.
     """
 
     name = "most played yesterday"
@@ -85,7 +85,7 @@ class Yesterday(Recency):
 
 
 class OwnMostPlayed:
-    """What the listener has heard most often; ties, and what was never heard, by popularity."""
+    """Contents that the listener has played most often; ties and unheard contents by popularity."""
 
     name = "own most-played"
 
@@ -95,14 +95,14 @@ class OwnMostPlayed:
         self.base = popularity / (popularity.max(initial=0.0) + 1.0)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """The number of plays, plus less than 1 for popularity; float64, which holds both exactly."""
+        """Returns the number of plays plus a popularity below 1, in float64, which represents both exactly."""
         histories = self._task.histories.take(positions)
         scores = np.tile(self.base, (len(positions), 1))
         np.add.at(scores, (histories.list_of_value, histories.values), 1.0)
         return scores
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """What they have heard."""
+        """Returns the scores of the contents that the listeners have heard."""
         histories = self._task.histories.take(positions)
         ones, shape = np.ones(len(histories.values)), (len(positions), len(self.base))
         plays = sparse.csr_array((ones, histories.values, histories.offsets), shape=shape)
@@ -112,6 +112,6 @@ class OwnMostPlayed:
 
 
 def _dense_rank(*keys: Int[np.ndarray, " contents"]) -> Float[np.ndarray, " contents"]:
-    """0 for the lowest `keys[0]`, then `keys[1]`, ...; float32 holds ranks exactly where it would round counts."""
+    """Returns dense ranks, 0 for the lowest, by `keys[0]`, then `keys[1]`, ...; float32 would round large counts."""
     _, ranks = np.unique(np.stack(keys), axis=1, return_inverse=True)
     return ranks.ravel().astype(np.float32)

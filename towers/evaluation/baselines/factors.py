@@ -1,4 +1,4 @@
-"""Listeners and contents as vectors whose inner product is affinity, by the `implicit` library."""
+"""Matrix factorisation baselines, by the `implicit` library."""
 
 from typing import Any
 
@@ -18,21 +18,21 @@ from towers.features.ragged import Ragged
 class IALS:
     """Weighted matrix factorisation by alternating least squares (Hu, Koren and Volinsky 2008).
 
-    Minimises the squared error of 1 for what was heard, weighted by `alpha`, and of 0 for all else, weighted by 1. A
-    listener of the task is the exact minimum given the contents' vectors and their history.
+    It minimises the squared error to 1 for heard contents, weighted by `alpha`, and to 0 for all others, weighted by 1.
+    The vector of a task's listener is the exact minimum given the contents' vectors and the listener's history.
 
     Args:
-        task: what is to be ranked for whom; its histories are scored.
+        task: listeners, candidates and targets; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
-        shared: what is made once for several fits on these facts; null: nothing.
-        factors: dimensions of the vectors, at least 1.
-        regularization: not negative; weight of the squared norms.
-        alpha: above 0; weight of what was heard.
-        iterations: at least 1; each solves for all listeners and all contents.
-        seed: of the first vectors. The number of threads does not change the result.
+        shared: intermediate results shared between fits on the same data; null: none.
+        factors: dimension of the vectors, at least 1.
+        regularization: weight of the squared norms, 0 or more.
+        alpha: weight of heard contents, above 0.
+        iterations: number of iterations, at least 1; each solves for all listeners and all contents.
+        seed: seed of the initial vectors. The number of threads does not change the result.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number is out of range.
     """
 
     name = "iALS"
@@ -58,7 +58,7 @@ class IALS:
         shared = shared or Shared()
         heard = shared.once("confidences", lambda: _confidences(histories, task.num_contents), for_others=True)
 
-        def model() -> Any:  # what implicit gives has no one type
+        def model() -> Any:  # implicit returns objects of different types
             return AlternatingLeastSquares(
                 factors=factors,
                 regularization=regularization,
@@ -82,28 +82,29 @@ class IALS:
             self.user_vectors = np.asarray(solver.recalculate_user(np.arange(len(task.user_rows)), own))
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """About 0 to 1; 0 for a listener without a history, lowest for contents that nobody heard; float32."""
+        """Returns float32 scores of about 0 to 1: 0 for a listener without a history, lowest for unheard contents."""
         return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 class BPR:
-    """Matrix factorisation that ranks what was heard above what was not (Rendle et al. 2009, "BPR").
+    """Matrix factorisation that ranks heard contents above unheard ones (Rendle et al. 2009, "BPR").
 
-    Trained by stochastic gradient descent on one thread, for several would race and give other vectors every time.
+    It is trained by stochastic gradient descent on one thread, because several threads would race and not be
+    reproducible.
 
     Args:
-        task: what is to be ranked for whom.
-        histories: content rows heard by each listener of the store before the cut, repeats allowed; those of the
-            task are among them.
-        shared: what is made once for several fits on these facts; null: nothing.
-        factors: dimensions of the vectors, beside a bias of each content; at least 1.
-        learning_rate: above 0.
-        regularization: not negative; weight of the squared norms.
-        iterations: at least 1; each draws as many pairs as there are contents heard.
-        seed: of the first vectors and of the draws.
+        task: listeners, candidates and targets.
+        histories: content rows heard by each listener of the store before the cut, repeats allowed; the task's
+            histories are among them.
+        shared: intermediate results shared between fits on the same data; null: none.
+        factors: dimension of the vectors, beside a bias of each content; at least 1.
+        learning_rate: learning rate, above 0.
+        regularization: weight of the squared norms, 0 or more.
+        iterations: number of epochs, at least 1; each draws as many pairs as there are (listener, content) pairs.
+        seed: seed of the initial vectors and of the draws.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number is out of range.
     """
 
     name = "BPR"
@@ -146,15 +147,15 @@ class BPR:
         self.user_vectors = user_vectors[task.user_rows]
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Of either sign, without a history the bias alone; lowest for contents that nobody heard; float32."""
+        """Returns float32 scores of either sign: only the bias without a history, lowest for unheard contents."""
         return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
 def _confidences(histories: Ragged, num_contents: int) -> sparse.csr_matrix:
-    """The old kind of sparse matrix: `implicit` takes no other."""
+    """Returns the heard contents as the older type of sparse matrix that `implicit` requires."""
     return sparse.csr_matrix(heard_matrix(histories, num_contents))
 
 
 def _one_thread() -> threadpool_limits:
-    """BLAS on one thread meanwhile: `implicit` has threads of its own, and warns where the two would fight."""
+    """Limits BLAS to one thread, because `implicit` has its own threads and warns if both compete."""
     return threadpool_limits(1, "blas")

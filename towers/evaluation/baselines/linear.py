@@ -1,4 +1,4 @@
-"""Weights between contents, learned from who heard what, and summed over what the listener heard."""
+"""Linear item-to-item baselines: weights between contents, summed over the listener's heard contents."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,21 +19,21 @@ from towers.features.ragged import Ragged
 
 
 class ItemKNN:
-    """Contents heard by the same listeners as what this listener heard.
+    """Nearest neighbours of the listener's heard contents, by common listeners.
 
-    A content's score is the sum, over the contents heard, of their cosine with it, where only its nearest
-    `neighbours` count for each content heard (Deshpande and Karypis 2004, "Item-based top-N recommendation
-    algorithms"). No content is its own neighbour.
+    A content's score is the sum of its cosines with the heard contents, where each heard content counts only for its
+    nearest `neighbours` (Deshpande and Karypis 2004, "Item-based top-N recommendation algorithms"). No content is its
+    own neighbour.
 
     Args:
-        task: what is to be ranked for whom; its histories are scored.
+        task: listeners, candidates and targets; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
-        shared: what is made once for several fits on these facts; null: nothing.
-        neighbours: at least 1; what is not among the nearest counts 0. Memory is
-            `8 * contents * neighbours` bytes.
+        shared: intermediate results shared between fits on the same data; null: none.
+        neighbours: number of neighbours, at least 1; other contents count 0. Memory is `8 * contents * neighbours`
+            bytes.
 
     Raises:
-        ValueError: `neighbours` below 1.
+        ValueError: `neighbours` is below 1.
     """
 
     name = "item-kNN"
@@ -50,16 +50,16 @@ class ItemKNN:
         )
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Not negative; 0 for a listener without a history, -1 for a content that nobody heard; float32."""
+        """Returns float32 scores of 0 or more: 0 for a listener without a history; -1 for unheard contents."""
         return unknown_last(self.exceptions(positions).toarray(), self._is_known)
 
     @property
     def base(self) -> Float[np.ndarray, " contents"]:
-        """Returns the scores of what is no neighbour of what the listener heard: 0, or -1 if nobody ever heard it."""
+        """Scores of contents that are no neighbours of heard contents: 0, or -1 if no listener heard them."""
         return self._is_known.astype(np.float32) - 1
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """Returns the scores of the neighbours of what they have heard."""
+        """Returns the scores of the neighbours of heard contents."""
         heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
         return sparse.csr_array(heard @ self._similarities)
 
@@ -67,17 +67,17 @@ class ItemKNN:
 class EASE:
     """The linear autoencoder with a zero diagonal, in closed form (Steck 2019, "Embarrassingly shallow autoencoders").
 
-    With the gram matrix G of the binary histories and P = (G + l2 I)^-1, the weights are B = I - P / diag(P)
-    (equation 8); a listener's scores are the sum of the rows of B of what they heard.
+    With the Gram matrix G of the binary histories and P = (G + l2 I)^-1, the weights are B = I - P / diag(P)
+    (equation 8); a listener's scores are the sum of the rows of B of their heard contents.
 
     Args:
-        task: what is to be ranked for whom; its histories are scored.
+        task: listeners, candidates and targets; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, repeats allowed.
-        shared: what is made once for several fits on these facts; null: nothing.
-        l2: above 0, in co-listeners; more for sparser data (Steck finds 200 to 1,000).
-        max_contents: memory is `8 * contents ** 2` bytes during the fit and half of it afterwards, time grows with the
-            cube; the default takes 3.2 GB. Fits share the Gram matrix up to some 16,000 contents (`MAX_BYTES` of
-            `shared.py`) and make their own above.
+        shared: intermediate results shared between fits on the same data; null: none.
+        l2: regularisation, above 0, in co-listeners; higher for sparser data (Steck finds 200 to 1,000).
+        max_contents: largest number of contents. The fit takes `8 * contents ** 2` bytes, half of it afterwards, and
+            cubic time; the default takes 3.2 GB. Fits share the Gram matrix up to some 16,000 contents (`MAX_BYTES` of
+            `shared.py`); above that each makes its own.
 
     Raises:
         DataLacks: the store has more than `max_contents` contents.
@@ -111,7 +111,7 @@ class EASE:
         self._weights = _ease_weights(gram, l2)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Of either sign; 0 for a listener without a history, lowest for contents that nobody heard; float32."""
+        """Returns float32 scores of either sign: 0 for a listener without a history, lowest for unheard contents."""
         heard = heard_matrix(self._task.histories.take(positions), self._task.num_contents)
         return unknown_last(heard @ self._weights, self._is_known)
 
@@ -124,10 +124,10 @@ def _gram(heard: sparse.csr_array, num_contents: int) -> Float[np.ndarray, "cont
 
 
 def _ease_weights(gram: Float[np.ndarray, "contents contents"], l2: float) -> Float[np.ndarray, "contents contents"]:
-    """By Cholesky's factors, half the work of an inverse that knows nothing of symmetry; `gram` stays as it is.
+    """Computes the weights by a Cholesky factorisation, half the work of a general inverse; `gram` is not changed.
 
     Raises:
-        ValueError: `l2` is so small that rounding leaves a matrix without an inverse.
+        ValueError: `l2` is so small that the rounded matrix has no inverse.
     """
     inverse = np.array(gram, order="F")
     diagonal = np.diag_indices(len(gram))
@@ -137,10 +137,10 @@ def _ease_weights(gram: Float[np.ndarray, "contents contents"], l2: float) -> Fl
     if not failed:
         inverse, failed = invert(factor, lower=False, overwrite_c=True)
     if failed:
-        raise ValueError(f"l2={l2:g}: is lost in the rounding of float32 beside so many co-listeners; raise it")
-    for row in range(len(gram)):  # a row at a time, so that no second matrix is held
+        raise ValueError(f"l2={l2:g}: is too small beside so many co-listeners for float32; increase it")
+    for row in range(len(gram)):  # row by row, so that no second matrix is needed
         inverse[row + 1 :, row] = inverse[row, row + 1 :]
-    inverse = inverse.T  # the same, stored by rows, as products of it want: else each would copy it
+    inverse = inverse.T  # symmetric, so this only makes it row-major; products would copy it otherwise
     inverse /= -np.diag(inverse)
     inverse[diagonal] = 0.0
     return inverse

@@ -1,4 +1,4 @@
-"""What is heard in the same session."""
+"""Baseline of contents that are heard in the same sessions."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,23 +12,23 @@ from towers.features.ragged import Ragged
 
 
 class SessionCooccurrence:
-    """Contents heard in the same sessions as what the listener heard last.
+    """Contents heard in the same sessions as the listener's latest contents.
 
-    `ItemKNN` with sessions in the place of listeners; a content's score is the sum of its cosines with the contents of
-    the listener's last events, of which one that was heard several times counts once.
+    It is `ItemKNN` with sessions in place of listeners; a content's score is the sum of its cosines with the contents
+    of the listener's latest events, each content counted once.
 
     Args:
-        task: what is to be ranked for whom; its histories are scored.
+        task: listeners, candidates and targets; its histories are scored.
         histories: content rows heard by each listener of the store before the cut, in time order, repeats included.
-        times_us: when, for each value of `histories`, in microseconds; null where the data has no clock.
-        shared: what is made once for several fits on these facts; null: nothing.
-        gap_minutes: above 0; a session ends where the listener heard nothing for longer.
-        window: at least 1; events of a session where the data has no clock.
-        recent: at least 1; the listener's last events whose contents are summed over.
-        neighbours: at least 1; what is not among the nearest of a content counts 0.
+        times_us: time of each value of `histories`, in microseconds; null if the data has no timestamps.
+        shared: intermediate results shared between fits on the same data; null: none.
+        gap_minutes: pause, above 0, after which a new session begins.
+        window: number of events in a session, at least 1, if the data has no timestamps.
+        recent: number of latest events whose contents are summed over, at least 1.
+        neighbours: number of neighbours of a content, at least 1; other contents count 0.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number is out of range.
     """
 
     name = "sessions"
@@ -65,29 +65,29 @@ class SessionCooccurrence:
         self._similarities = (shared or Shared()).nearest(key, found, neighbours)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Not negative; 0 for a listener without a history, -1 for a content that nobody heard; float32."""
+        """Returns float32 scores of 0 or more: 0 for a listener without a history; -1 for unheard contents."""
         return unknown_last(self.exceptions(positions).toarray(), self._is_known)
 
     @property
     def base(self) -> Float[np.ndarray, " contents"]:
-        """Returns the scores of what is no neighbour of what was heard of late: 0, or -1 if nobody ever heard it."""
+        """Scores of contents that are no neighbours of recent contents: 0, or -1 if no listener heard them."""
         return self._is_known.astype(np.float32) - 1
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """Returns the scores of the neighbours of what they have heard of late."""
+        """Returns the scores of the neighbours of recently heard contents."""
         recent = heard_matrix(self._recent.take(positions), self._num_contents)
         return sparse.csr_array(recent @ self._similarities)
 
 
 def _in_sessions(histories: Ragged, times_us: Int[np.ndarray, " events"], gap_us: float) -> Ragged:
-    """One list a session: a new one where the listener changes, or the time between two events passes the gap."""
+    """Splits histories into sessions: a new one starts with each listener and after each pause longer than the gap."""
     starts = np.diff(histories.list_of_value, prepend=-1) != 0
     starts |= np.diff(times_us, prepend=0) > gap_us
     return _from_starts(histories, starts)
 
 
 def _in_windows(histories: Ragged, window: int) -> Ragged:
-    """One list for each `window` events of a listener, counted from the first."""
+    """Splits histories into lists of `window` events, counted from a listener's first event."""
     place = np.arange(len(histories.values)) - histories.offsets[histories.list_of_value]
     return _from_starts(histories, place % window == 0)
 
@@ -97,6 +97,6 @@ def _from_starts(histories: Ragged, starts: np.ndarray) -> Ragged:
 
 
 def _last(histories: Ragged, count: int) -> Ragged:
-    """The last events of every list."""
+    """Returns the last `count` events of every list."""
     from_end = histories.offsets[1:][histories.list_of_value] - np.arange(len(histories.values))
     return histories.where(from_end <= count)

@@ -1,4 +1,4 @@
-"""What fits on the same facts have in common, made once: a matrix, neighbours, factors."""
+"""Cache of intermediate results that fits on the same data share: a matrix, neighbours, factors."""
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -10,33 +10,33 @@ from scipy import sparse
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 30
-"""What is kept in all; what no longer fits is made again wherever it is wanted, so that the first stay of use."""
+"""Capacity of the cache in bytes; results that do not fit are computed again on each use, and nothing is evicted."""
 
 
 class Shared:
-    """A memory that baselines fitted on the same facts hand on to each other; a baseline asks for it by name.
+    """A cache that baselines fitted on the same data share; a baseline has it in an argument called `shared`.
 
-    Whatever a baseline takes from it is what it would have made itself.
+    A cached result is always the one that the baseline would have computed itself.
 
     Args:
-        trials: the settings of one baseline that are about to be tried one after the other.
+        trials: settings of one baseline that are about to be tried one after the other.
     """
 
     def __init__(self, trials: Sequence[Mapping[str, Any]] = ()):
         self.trials = trials
         self.kept_seconds = 0.0
-        """Seconds of a processor that the making of whatever was kept has taken: a second fit is spared them."""
+        """Processor seconds spent on computing the cached results, which a second fit saves."""
         self._kept: dict[Hashable, Any] = {}
         self._refused: set[Hashable] = set()
         self._for_others: set[Hashable] = set()
 
     def once(self, key: Hashable, make: Callable[[], T], *, for_others: bool = False) -> T:
-        """What was made under this key, else makes it, and keeps it as long as there is room.
+        """Returns the result cached under a key; computes it if it is missing, and caches it if there is room.
 
         Args:
-            key: what it is, and all that it depends on.
-            make: makes it.
-            for_others: another baseline takes it, too.
+            key: name of the result, with everything on which it depends.
+            make: function that computes it.
+            for_others: whether other baselines use it, too.
         """
         if key in self._kept:
             return self._kept[key]
@@ -52,19 +52,19 @@ class Shared:
         return made
 
     def forget(self) -> None:
-        """Drops what serves one baseline alone, when that has been fitted for the last time."""
+        """Drops results that only one baseline uses; call it after that baseline's last fit."""
         self._kept = {key: made for key, made in self._kept.items() if key in self._for_others}
         self._refused.clear()
 
     def nearest(self, key: Hashable, make: Callable[[int], sparse.csr_array], neighbours: int) -> sparse.csr_array:
-        """The neighbours that `make` finds, found once for all trials and cut down to those wanted.
+        """Returns the neighbours that `make` finds, computed once for all trials and truncated to those requested.
 
-        Where there was no room for the most that a trial wants, each trial finds its own number.
+        If the largest number of any trial did not fit into the cache, each trial computes its own.
 
         Args:
-            key: of whose neighbours they are.
-            make: takes how many of each row are wanted; gives rows whose nearest come first.
-            neighbours: how many are wanted now.
+            key: name of the neighbours.
+            make: function of the number of neighbours that returns rows with the nearest first.
+            neighbours: number of neighbours requested now.
         """
         most = max([neighbours, *(int(trial.get("neighbours", 0)) for trial in self.trials)])
         if (key, most) in self._refused:
@@ -73,7 +73,7 @@ class Shared:
 
 
 def _first(rows: sparse.csr_array, count: int) -> sparse.csr_array:
-    """The first entries of each row."""
+    """Returns the first `count` entries of each row."""
     lengths = np.diff(rows.indptr)
     if not len(rows.data) or lengths.max() <= count:
         return rows

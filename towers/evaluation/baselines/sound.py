@@ -1,4 +1,4 @@
-"""Frozen statistics of the sound: what hearing alone says, without any learning."""
+"""Baseline of fixed audio statistics, without any learning."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,18 +9,18 @@ from towers.evaluation.baselines.heard import unknown_last
 from towers.evaluation.task import EvaluationTask
 
 _FLAT = 1e-6
-"""A statistic with a smaller deviation over contents says nothing of them."""
+"""Standard deviation over contents below which a statistic is ignored."""
 
 
 class AudioStatistics:
-    """Contents that sound like what the listener heard.
+    """Contents that sound like the listener's heard contents.
 
-    Statistics are standardised over the contents with sound; a listener is the mean of what they heard, each content
-    as often as they heard it, and the score is the cosine.
+    Statistics are standardised over the contents with sound; a listener is the mean over their plays, and the score is
+    the cosine.
 
     Args:
-        task: what is to be ranked for whom; its histories are scored.
-        sounds: `[contents, statistics]`, NaN in the rows of contents without sound; null where the data has none.
+        task: listeners, candidates and targets; its histories are scored.
+        sounds: `[contents, statistics]`, NaN in the rows of contents without sound; null if the data has no sound.
 
     Raises:
         DataLacks: no content has sound.
@@ -43,12 +43,12 @@ class AudioStatistics:
             ),
             shape=(len(task.histories), task.num_contents),
         )
-        # Of a cosine the listener's mean and sum are the same.
+        # The cosine is the same for the sum and the mean of the plays.
         self.user_vectors = _unit(plays @ self.content_vectors)
         self.content_vectors = _unit(self.content_vectors)
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """-1 to 1; 0 for a listener who heard no sound, lowest for contents without sound; float32."""
+        """Returns float32 scores of -1 to 1: 0 for a listener without sounds, lowest for contents without sound."""
         return unknown_last(self.user_vectors[positions] @ self.content_vectors.T, self.is_known)
 
 
@@ -58,6 +58,6 @@ def _standardised(values: Float[np.ndarray, "contents statistics"]) -> Float[np.
 
 
 def _unit(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
-    """Of length 1; what is 0 stays 0."""
+    """Scales vectors to unit length; zero vectors stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1.0)

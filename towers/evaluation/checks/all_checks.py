@@ -1,4 +1,4 @@
-"""All checks of one evaluation of vectors, in the order in which they are told."""
+"""All checks of one evaluation of vectors, in the order of their report."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -28,10 +28,10 @@ from towers.evaluation.task import EvaluationTask
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Listeners(Protocol):
-    """Listeners' vectors from the histories of a store, up to the start of a period."""
+    """Function that returns listeners' vectors from the histories of a store, up to the start of a period."""
 
     def __call__(self, store: Store, rows: Int[np.ndarray, " users"], period: Period) -> Float[np.ndarray, "users dim"]:
-        """`rows` are the store's."""
+        """Returns the vectors of the listeners at `rows` of the store."""
         ...
 
 
@@ -43,16 +43,16 @@ def all_checks(
     contents: Float[np.ndarray, "contents dim"],
     provenance: Provenance,
 ) -> list[Check]:
-    """Of training, the future, the lists, chance, what is personal, and a validation learnt by heart.
+    """Runs all checks: training data, leaks from the future, list contents, chance, personalisation, memorisation.
 
     Args:
-        protocol: of the evaluation.
-        evaluations: all of it, the model first.
-        listeners: the model's way from histories to vectors.
-        users: the vectors that were evaluated, `[users of the task, dim]`.
-        contents: likewise, `[contents, dim]`.
-        provenance: what the model was trained on. Of one that has seen validation it is not asked what it remembers
-            of it, and nothing of validation can be asked.
+        protocol: protocol of the evaluation.
+        evaluations: evaluations of all rankers, the model first.
+        listeners: the model's function from histories to vectors.
+        users: listeners' vectors that were evaluated, `[users of the task, dim]`.
+        contents: content vectors that were evaluated, `[contents, dim]`.
+        provenance: data on which the model was trained. Memorised validation targets are only checked on the test
+            period, and only for a model that was not trained on validation.
     """
     store, task, period, k = protocol.store, protocol.task, protocol.period, protocol.list_k
     rows = sampled_rows(task)
@@ -81,9 +81,9 @@ def _memorised(
     listeners: Listeners,
     contents: Float[np.ndarray, "contents dim"],
 ) -> Check:
-    """Against popularity, which learns nothing of a listener: a strong baseline leaves no lift to judge by.
+    """Checks for memorised validation targets, with popularity as reference: a stronger one would leave no lift.
 
-    What is evaluated on test already is not ranked again.
+    Rankings of the test period that exist already are reused.
     """
     k, store, model = protocol.list_k, protocol.store, evaluations[0]
 

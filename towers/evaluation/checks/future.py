@@ -1,4 +1,4 @@
-"""Checks that nothing is read from the future: in training, in the histories, and by whatever makes vectors of them."""
+"""Checks that training, histories and vectors use no data from the future."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -20,28 +20,28 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
 View = Callable[[Store], np.ndarray]
-"""What is read of a store, as one array: the vectors of some listeners, the counts that a baseline ranks by."""
+"""Function from a store to all that a model or baseline reads of it, as one array, such as listeners' vectors."""
 
 SAMPLE: Final = 200
 SHIFT_DAYS: Final = 30
 
 
 def sampled_rows(task: EvaluationTask, *, seed: int = 0, size: int = SAMPLE) -> Int[np.ndarray, " sample"]:
-    """Store rows of some of the task's listeners (all of whom have a future), ascending."""
+    """Returns the store rows of a sample of the task's listeners (all of whom have later events), ascending."""
     rows = task.user_rows
     return np.sort(np.random.default_rng(seed).choice(rows, min(size, len(rows)), replace=False))
 
 
 def trained_before(store: Store, period: Period, provenance: Provenance) -> Check:
-    """The training period of what is evaluated ended before the period begins: else it has learnt the targets.
+    """Checks that the model's training period ended before the evaluated period begins.
 
-    On the store of its own training it did by construction. Not judged where either instant is unknown. Whether an
-    epoch was chosen by events of the period is not looked at.
+    On the store of its own training that holds by construction. There is no verdict if either time is unknown. Whether
+    an epoch was selected by events of the period is not checked.
 
     Args:
-        store: of the evaluation.
-        period: whose targets are to be found.
-        provenance: what was trained on; the end of the training is not needed where that was this very store.
+        store: store of the evaluation.
+        period: period that contains the targets.
+        provenance: data on which the model was trained; the end of training is not needed if it was this store.
     """
     name, start_us = f"trained before {period}", store.manifest.get(f"{period}_start_us")
     if provenance.trained_on == store.fingerprint:
@@ -65,18 +65,18 @@ def trained_before(store: Store, period: Period, provenance: Provenance) -> Chec
 
 
 def future_leak(store: Store, period: Period, views: Mapping[str, View], *, seed: int = 0) -> Check:
-    """Every event that is not known at the start of the period is replaced by another: no view may change by a bit.
+    """Checks that no view changes by a single bit if every event from the start of the period on is replaced.
 
-    A view that stays the same when the events *before* the period are replaced does not read the histories of the
-    store that it is given, so nothing can be said of it; the check is then not judged.
+    If a view also stays the same when the events *before* the period are replaced, it does not read the histories of
+    the given store, and the check has no verdict.
 
-    The number of a listener's later events stays as it is. Takes a copy of the histories in memory.
+    The number of a listener's later events is not changed. The check needs memory for a copy of the histories.
 
     Args:
-        store: the prepared store.
-        period: whose events are the future.
-        views: by name; `baseline_view` is one.
-        seed: of what events are replaced by.
+        store: prepared store.
+        period: period whose events are the future.
+        views: views by name; `baseline_view` is one.
+        seed: seed of the replacements.
     """
     is_later = _is_later(store, period)
     later = with_other_events(store, is_later, SHIFT_DAYS, seed)
@@ -93,7 +93,7 @@ def future_leak(store: Store, period: Period, views: Mapping[str, View], *, seed
     if leaking:
         detail = "; ".join(leaking)
     elif blind:
-        detail = f"{', '.join(blind)}: no history is read, so that no future can show"
+        detail = f"{', '.join(blind)}: reads no history, so that no leak can show"
     return Check(
         name=f"the future before {period}",
         passed=False if leaking else None if blind else True,
@@ -103,12 +103,12 @@ def future_leak(store: Store, period: Period, views: Mapping[str, View], *, seed
 
 
 def baseline_view(period: Period, user_rows: Int[np.ndarray, " sample"]) -> View:
-    """All that baselines know of listening: every listener's history before the period with its times, the task's
-    histories of `user_rows`, and what is counted of contents.
+    """Returns the view of all that baselines read: histories of all listeners with times, the task's histories of
+    `user_rows`, and counts of contents.
 
     Args:
-        period: evaluated.
-        user_rows: of the task, ascending.
+        period: evaluated period.
+        user_rows: store rows of listeners of the task, ascending.
     """
 
     def view(store: Store) -> np.ndarray:
@@ -124,17 +124,16 @@ def baseline_view(period: Period, user_rows: Int[np.ndarray, " sample"]) -> View
 
 
 def histories_end(store: Store, task: EvaluationTask, period: Period) -> Check:
-    """No history holds an event at or after the start of the period, or of the gap before it, by the clock, and the
-    task's are those.
+    """Checks by timestamps that no history has an event from the period or from the gap before it.
 
-    The store cuts histories at positions; here they are cut anew by the time of each event, and compared. Where every
-    listener has a cut of their own (leave one out), the positions are all there is, and only their order in time is
-    looked at.
+    The store cuts histories at positions; this check cuts them again by the time of each event, and compares both, and
+    the histories of the task, too. If every listener has their own cut (leave one out), only the order of events in
+    time is checked.
 
     Args:
-        store: the prepared store.
-        task: made of it.
-        period: that it evaluates.
+        store: prepared store.
+        task: task made from the store.
+        period: evaluated period.
     """
     histories = store.histories
     is_later, times = _is_later(store, period), np.asarray(histories.timestamp_us)
@@ -167,21 +166,21 @@ def histories_end(store: Store, task: EvaluationTask, period: Period) -> Check:
 
 
 def with_other_events(store: Store, is_replaced: np.ndarray, shift_days: int, seed: int) -> Store:
-    """The store with other events at some places of its histories: other in all that a column says.
+    """Returns the store with some events of its histories replaced by events that differ in every column.
 
-    All of them positive, so that whoever had targets has some.
+    All replacements are positive, so that every listener with targets still has some.
 
     Args:
-        store: the prepared store; stays as it is.
-        is_replaced: `[events]`, bool.
-        shift_days: how far their times move, in days; away from the events that stay, so that the order remains.
-        seed: of what is drawn.
+        store: prepared store, which is not changed.
+        is_replaced: `[events]`, mask of the events to replace.
+        shift_days: shift of their times in days, away from the other events, so that the order remains.
+        seed: seed of the draws.
     """
     generator, histories = np.random.default_rng(seed), store.histories
     places = np.flatnonzero(is_replaced)
     size, num_contents = len(places), len(store.content_ids)
     other: dict[str, Any] = {
-        # At least one row further, so that it is another content.
+        # Shifted by at least one row, so that the content differs.
         "content_row": (histories.content_row[places] + generator.integers(1, max(num_contents, 2), size))
         % num_contents,
         "action": (histories.action[places] + generator.integers(1, len(ACTIONS), size)) % len(ACTIONS),
@@ -203,7 +202,7 @@ def with_other_events(store: Store, is_replaced: np.ndarray, shift_days: int, se
 
 
 def _is_later(store: Store, period: Period) -> np.ndarray:
-    """`[events]`, bool: whether an event is not known when the period is predicted, by position."""
+    """Returns, `[events]`, whether each event lies after the cut of the period, by position."""
     histories = store.histories
     begin = np.asarray(histories.known_until(period))
     offsets = np.asarray(histories.offsets)
@@ -211,7 +210,7 @@ def _is_later(store: Store, period: Period) -> np.ndarray:
 
 
 def _changed_rows(first: np.ndarray, second: np.ndarray) -> int:
-    """Rows that are not the same to the bit; all where the shapes differ."""
+    """Returns the number of rows that are not bitwise equal; all rows if shapes or types differ."""
     if first.shape != second.shape or first.dtype != second.dtype:
         return max(len(first), 1)
     if not len(first):

@@ -1,7 +1,6 @@
-"""Checks that an evaluation measures what it says, each a `Check` with a figure.
+"""Checks of an evaluation's validity; each returns a `Check` with its measurements.
 
-They know no model: whoever ranks comes as a `Ranker`, as vectors, or by what it was found to do. That nothing is read
-from the future is checked in `future`.
+They know no model: they take a `Ranker`, vectors, or evaluations. `future` checks for leaks from the future.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,24 +23,24 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
 LARGEST_Z: Final = 4.0
-"""A figure farther from its expectation, in standard errors, is no accident: 6 in 100,000 are, of honest ones."""
+"""Largest accepted distance from the expectation in standard errors; 6 in 100,000 valid results exceed it."""
 FEWEST_HITS: Final = 10.0
-"""Where fewer are expected and found, hits are too rare for a z to say anything."""
+"""Number of expected or found hits below which hits are too rare for a z-test."""
 KEPT_LIFT: Final = 0.5
 CLEAR_Z: Final = 3.09
-"""One in 1,000 of a normal figure lies beyond it on one side."""
+"""One-sided normal quantile of 99.9 %."""
 INTERVAL_Z: Final = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What a check found.
+    """Result of a check.
 
     Args:
-        name: of the check.
-        passed: null where it only reports, or has too little to judge by.
-        detail: one line for people, with its figure.
-        figures: the same for what comes after.
+        name: name of the check.
+        passed: verdict; null if the check only reports, or has too little data.
+        detail: one line for the user, with the measurements.
+        figures: measurements by name.
     """
 
     name: str
@@ -51,19 +50,19 @@ class Check:
 
 
 def failures(checks: Iterable[Check]) -> str:
-    """The checks that were not passed, in a line; empty where all were."""
+    """Returns a line with all failed checks; empty if none failed."""
     return "; ".join(f"{check.name}: {check.detail}" for check in checks if check.passed is False)
 
 
 def require_passed(folder: Path, checks: Iterable[Check]) -> Path:
-    """The folder of an evaluation again; raises `GateRefused` where it failed one of its own checks."""
+    """Returns the folder of an evaluation; raises `GateRefused` if the evaluation failed one of its checks."""
     if failed := failures(checks):
-        raise GateRefused(f"{folder}: the figures do not stand up to their own checks ({failed})")
+        raise GateRefused(f"{folder}: the evaluation failed its own checks ({failed})")
     return folder
 
 
 def table(checks: Sequence[Check]) -> Table:
-    """A row a check, failures in bold."""
+    """Builds a table with a row per check, failures in bold."""
     verdicts = {True: ("passed", ""), False: ("FAILED", "bold red"), None: ("–", "dim")}
     result = Table("check", "", "found")
     for check in checks:
@@ -75,21 +74,20 @@ def table(checks: Sequence[Check]) -> Table:
 def permuted_targets(
     task: EvaluationTask, build: Callable[[EvaluationTask], Ranker], *, seed: int = 0, k: int = LIST_LENGTH
 ) -> Check:
-    """With targets drawn at random, whoever ranks must have the recall of chance: a ranker or a harness that knows the
-    targets has more.
+    """Checks that the recall on random targets is that of chance; it is higher if the ranker or harness knows targets.
 
-    Every listener gets as many targets as before, drawn uniformly from the candidates not heard. Of `n` targets among
-    `u` such candidates, a list of `l` of them holds a hypergeometric number: in the mean `l n / u`, with the variance
-    `l n (u - n) (u - l) / (u^2 (u - 1))`. Recall is that over `min(k, n)`, and its mean over listeners, who are drawn
-    independently, must lie within `LARGEST_Z` standard errors of the mean of the expectations.
+    Every listener gets as many targets as before, drawn uniformly from the unheard candidates. With `n` targets among
+    `u` such candidates, the hits in a list of length `l` are hypergeometric: mean `l n / u`, variance `l n (u - n)
+    (u - l) / (u^2 (u - 1))`. Recall is the hits over `min(k, n)`. Its mean over listeners, whose targets are drawn
+    independently, must be within `LARGEST_Z` standard errors of the mean expectation.
 
-    Candidates that the ranker cannot list, such as contents without a vector, are drawn as targets like others and
-    count in `u`; they only make lists shorter, and `l` is the length found, with places that are filled.
+    Candidates that the ranker cannot list, such as contents without a vector, can be targets, too, and count in `u`;
+    they only make lists shorter, and `l` is the actual length.
 
     Args:
-        task: what is ranked for whom.
-        build: makes the ranker anew, for the task with the drawn targets.
-        seed: of the draw.
+        task: listeners, candidates and targets.
+        build: function that makes the ranker for the task with the drawn targets.
+        seed: seed of the draw.
         k: length of the lists.
     """
     drawn, unheard = with_drawn_targets(task, seed)
@@ -97,7 +95,7 @@ def permuted_targets(
     name = f"{evaluation.ranker}: permuted targets, recall@{k}/discovery"
     positions = evaluation.slices["discovery"].positions
     if not len(positions):
-        return Check(name=name, passed=None, detail="nobody has a target")
+        return Check(name=name, passed=None, detail="no listener has a target")
     found = evaluation.figures(f"recall@{k}/discovery")
     targets, candidates = drawn.targets.lengths[positions], unheard[positions].astype(np.float64)
     listed = (evaluation.lists["unseen"].rows[positions] >= 0).sum(axis=1)
@@ -126,16 +124,16 @@ def shuffled_listeners(
     seed: int = 0,
     k: int = LIST_LENGTH,
 ) -> Check:
-    """What is left when every listener has another's vector: the part of the recall that is not personal.
+    """Measures the recall with every listener's vector replaced by another's, which is the part that is not personal.
 
-    Reported, not judged: among listeners of like taste much is left, and rightly so.
+    It only reports: among listeners with similar tastes a large part rightly remains.
 
     Args:
-        task: what is ranked for whom.
-        evaluation: of the vectors, with `k` among its lengths.
+        task: listeners, candidates and targets.
+        evaluation: evaluation of the vectors, with `k` among its lengths.
         user_vectors: `[users of the task, dim]`.
-        build: makes the ranker that was evaluated anew, from other listeners' vectors `[users of the task, dim]`.
-        seed: of the shuffle.
+        build: function that makes the evaluated ranker from other listeners' vectors `[users of the task, dim]`.
+        seed: seed of the shuffle.
         k: length of the lists.
     """
     key = f"recall@{k}/discovery"
@@ -143,7 +141,7 @@ def shuffled_listeners(
     own = evaluation.means().get(key)
     if own is None:
         return Check(name=name, passed=None, detail="too few listeners for a figure")
-    # Round one large circle, so that nobody keeps their own.
+    # A cyclic permutation, so that no listener keeps their own vector.
     circle = np.random.default_rng(seed).permutation(len(user_vectors))
     others = np.empty_like(user_vectors)
     others[circle] = user_vectors[np.roll(circle, 1)]
@@ -160,15 +158,16 @@ def shuffled_listeners(
 
 
 def list_audit(task: EvaluationTask, evaluations: Sequence[Evaluation]) -> Check:
-    """Over all kept lists: no content twice, no content that is no candidate; in `unseen` lists none that the listener
-    has heard; in `unseen_cold` lists none of these, and none that was played in training.
+    """Checks all kept lists: they must contain no content twice and only candidates.
+
+    `unseen` lists must contain no heard content; `unseen_cold` lists, in addition, no content played in training.
 
     Args:
-        task: what was ranked for whom.
-        evaluations: of the task, whoever ranked.
+        task: listeners, candidates and targets.
+        evaluations: evaluations of the task by all rankers.
 
     Raises:
-        ValueError: an evaluation is of other listeners.
+        ValueError: an evaluation has other listeners.
     """
     heard = np.unique(pair_keys(task.histories, task.num_contents))
     places, faults = 0, []
@@ -190,22 +189,22 @@ def list_audit(task: EvaluationTask, evaluations: Sequence[Evaluation]) -> Check
 def memorised_validation(
     validation: tuple[Evaluation, Evaluation], test: tuple[Evaluation, Evaluation], key: str = "recall@20/discovery"
 ) -> Check:
-    """Whether the lift of the model over a reference, of the same listeners, goes when the period is a new one.
+    """Checks whether the model's lift over a reference on validation vanishes on test, which indicates memorisation.
 
-    A model that has seen the validation targets lifts far above the reference on validation, and on test no more than
-    it has learnt. Judged by the listeners who have figures in both periods; fails where the test keeps clearly less
-    than `KEPT_LIFT` of the validation's lift: where the mean over listeners of `test lift - KEPT_LIFT * validation
-    lift` lies more than `CLEAR_Z` standard errors below 0. A model that keeps that share or more is accused in one
-    case of 1,000 at most (normal approximation, over `min_users` listeners or more). Not judged where the validation's
-    lift itself is not as clearly above 0. The interval of the ratio is Fieller's (1954), with 95 % confidence.
+    A model that was trained on the validation targets has a large lift on validation, but not on test. The check uses
+    the listeners with the metric in both periods. It fails if test keeps clearly less than `KEPT_LIFT` of the
+    validation lift: if the mean over listeners of `test lift - KEPT_LIFT * validation lift` is more than `CLEAR_Z`
+    standard errors below 0. A model that keeps at least that share fails in at most one of 1,000 cases (normal
+    approximation, over at least `min_users` listeners). There is no verdict if the validation lift is not as clearly
+    above 0. The interval of the ratio is Fieller's (1954), with 95 % confidence.
 
     Args:
-        validation: the model and the reference, on the validation task.
-        test: the same two, on the test task.
-        key: the figure.
+        validation: evaluations of the model and the reference on the validation task.
+        test: evaluations of the same two on the test task.
+        key: metric to compare.
 
     Raises:
-        ValueError: the two of a period were not evaluated on the same listeners.
+        ValueError: the two evaluations of a period have different listeners.
     """
     name = f"{validation[0].ranker}: memorised validation, {key}, against {validation[1].ranker}"
     before, after = _lifts(validation, key), _lifts(test, key)
@@ -228,24 +227,24 @@ def memorised_validation(
 
 
 def with_drawn_targets(task: EvaluationTask, seed: int) -> tuple[EvaluationTask, Int[np.ndarray, " users"]]:
-    """The task with other targets, and how many candidates each listener has not heard."""
+    """Returns the task with random targets, and the number of candidates that each listener has not heard."""
     generator, candidates = np.random.default_rng(seed), np.flatnonzero(task.is_candidate)
-    # Heard contents as places among the candidates, rising.
+    # Heard contents as ascending positions among the candidates.
     heard = task.histories.where(task.is_candidate[task.histories.values]).unique()
     heard = Ragged(heard.offsets, np.searchsorted(candidates, heard.values))
     unheard, targets = len(candidates) - heard.lengths, []
     for position, wanted in enumerate(task.ranked_targets.lengths.tolist()):
         free = int(unheard[position])
         drawn = generator.choice(free, min(wanted, free), replace=False)
-        # The unheard candidate `i` stands as many places further as heard ones stand before it; so nothing is held
-        # for each candidate, and numpy draws few of many without a list of the many.
+        # The position of unheard candidate `i` is `i` plus the number of heard ones before it. So memory does not grow
+        # with the candidates, and numpy draws few of many without listing them.
         before = heard[position] - np.arange(len(heard[position]))
         targets.append(candidates[drawn + np.searchsorted(before, drawn, side="right")])
     return replace(task, targets=Ragged.from_lists(targets)), unheard
 
 
 def _faults(task: EvaluationTask, heard: Int[np.ndarray, " pairs"], ranking: Ranking, ranked: Ranked) -> dict[str, int]:
-    """How many places of the lists hold what they must not, by the fault."""
+    """Returns the number of wrong places in the lists, by type of fault."""
     rows = ranked.rows.astype(np.int64)
     lists, ranks = np.nonzero(rows >= 0)
     contents = rows[lists, ranks]
@@ -262,7 +261,7 @@ def _faults(task: EvaluationTask, heard: Int[np.ndarray, " pairs"], ranking: Ran
 
 
 def _lifts(pair: tuple[Evaluation, Evaluation], key: str) -> dict[int, float]:
-    """By row of the listener, the figure of the first less that of the second; empty where there is no figure."""
+    """Returns the difference of the metric (first - second) by listener's row; empty if it is missing."""
     model, reference = pair
     _, slice_name = split_key(key)
     if key not in model.means() or key not in reference.means():
@@ -274,7 +273,7 @@ def _lifts(pair: tuple[Evaluation, Evaluation], key: str) -> dict[int, float]:
 
 
 def _z_of_mean(values: Float[np.ndarray, " users"]) -> float:
-    """The mean in its standard errors; values that are all the same have none."""
+    """Returns the mean in standard errors; infinite (or 0 for a mean of 0) if all values are equal."""
     error = values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() / error) if error > 0 else float(np.sign(values.mean()) * np.inf if values.mean() else 0)
 
@@ -282,8 +281,10 @@ def _z_of_mean(values: Float[np.ndarray, " users"]) -> float:
 def ratio_with_interval(
     above: Float[np.ndarray, " users"], below: Float[np.ndarray, " users"]
 ) -> tuple[float, float, float]:
-    """The ratio of two means over the same listeners, and Fieller's interval: all `r` for which the mean of
-    `above - r * below` is within `INTERVAL_Z` standard errors of 0. `below` is clearly above 0.
+    """Returns the ratio of two means over the same listeners, and the bounds of its Fieller interval.
+
+    The interval contains all `r` for which the mean of `above - r * below` is within `INTERVAL_Z` standard errors of 0.
+    The mean of `below` must be clearly above 0.
     """
     (var_above, covariance), (_, var_below) = np.cov(above, below) * INTERVAL_Z**2 / len(above)
     a, b = float(above.mean()), float(below.mean())

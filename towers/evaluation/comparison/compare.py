@@ -1,7 +1,7 @@
-"""Two evaluations on the same task side by side: what changed in the figures, for whom, and in what is shown.
+"""Comparison of two evaluations on the same task: changes in metrics, by listener, and in the contents shown.
 
-Whether they are of two checkpoints, two exports, or a model and a baseline does not matter. Differences are always
-`after - before`.
+The evaluations may be of two checkpoints, two exports, or a model and a baseline. Differences are always `after -
+before`.
 """
 
 from collections.abc import Sequence
@@ -37,23 +37,23 @@ def compare(
     num_contents: int = 50,
     seed: int = 0,
 ) -> Comparison:
-    """Compares two evaluations with figures of every listener and kept lists.
+    """Compares two evaluations that have metrics of every listener and kept lists.
 
     Args:
-        task: that both are of.
-        before: the one that differences are taken from.
-        after: the other.
-        cards: of the contents.
-        user_ids: by row of the store.
-        keys: figures to compare, such as `ndcg@20/cold_content`; their intervals hold together.
-        main_metric: a key.
-        num_listeners: who gained most, and as many who lost most.
-        num_contents: whose exposure changed most.
-        seed: of the bootstrap.
+        task: task of both evaluations.
+        before: evaluation to compare with.
+        after: evaluation to compare.
+        cards: cards of the contents.
+        user_ids: listeners' ids by row of the store.
+        keys: metrics to compare, such as `ndcg@20/cold_content`, as one family with simultaneous intervals.
+        main_metric: key by which listeners gain or lose.
+        num_listeners: number of listeners with the largest gains, and with the largest losses.
+        num_contents: number of contents with the largest change of exposure.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: nobody is in the task, one of the two has no figure of the main metric, they are not of the
-            listeners of the task, or the lists they kept are not equally long.
+        ValueError: the task has no listeners, an evaluation lacks the main metric or has other listeners than the
+            task, or the kept lists differ in length.
     """
     _check_comparable(task, before, after, main_metric)
     changes = _changes(before, after, keys, seed)
@@ -86,7 +86,7 @@ def compare(
 
 def _check_comparable(task: EvaluationTask, before: Evaluation, after: Evaluation, main_metric: str) -> None:
     if not len(task.user_rows):
-        raise ValueError("nobody has a target in the evaluated period, so that there is nothing to compare")
+        raise ValueError("no listener has a target in the evaluated period, so there is nothing to compare")
     if not all(np.array_equal(one.user_rows, task.user_rows) for one in (before, after)):
         raise ValueError(f"{before.ranker!r} and {after.ranker!r} were not both evaluated on the listeners of the task")
     lengths = [{name: ranked.rows.shape for name, ranked in one.lists.items()} for one in (before, after)]
@@ -99,12 +99,12 @@ def _check_comparable(task: EvaluationTask, before: Evaluation, after: Evaluatio
         except ValueError as error:
             count = one.counts.get(slice_name, 0)
             raise ValueError(
-                f"nothing says who gains or loses: {error} ({count} listeners are in its slice, {one.min_users} needed)"
+                f"gains and losses are undefined: {error} ({count} listeners are in its slice, {one.min_users} needed)"
             ) from error
 
 
 def ranking_of(evaluation: Evaluation, key: str) -> Ranking:
-    """The list in which the slice of `key` is looked for, as `harness.evaluate` has it."""
+    """Returns the name of the list in which the slice of `key` counts hits; see `harness.evaluate`."""
     _, slice_name = split_key(key)
     if slice_name == "familiar" or (slice_name == ALL and "familiar" in evaluation.slices):
         return "everything"
@@ -112,7 +112,7 @@ def ranking_of(evaluation: Evaluation, key: str) -> Ranking:
 
 
 class _Teller:
-    """What there is to tell of one listener."""
+    """Describes the change of one listener."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Teller:
 
 
 def _changes(before: Evaluation, after: Evaluation, keys: Sequence[str], seed: int) -> dict[str, KeyChange]:
-    """Of the keys under which both have figures of every listener; coverage and its like are of all lists together."""
+    """Compares the keys with values per listener in both; catalogue metrics such as coverage have none."""
     old, new = before.means(), after.means()
     together = before.catalogue.keys() | after.catalogue.keys()
     usable = [key for key in keys if key in old and key in new and key not in together]
@@ -168,7 +168,7 @@ def _exposure(evaluation: Evaluation, num_contents: int) -> Int[np.ndarray, " co
 
 
 def _overlaps(before: Evaluation, after: Evaluation) -> dict[Ranking, Overlap]:
-    """By list; absent where nobody has one, as of cold contents where there are none."""
+    """Returns the overlap by list; a list that is empty for all listeners is absent."""
     found = {}
     for ranking in before.lists:
         pair = before.lists[ranking].rows, after.lists[ranking].rows

@@ -1,6 +1,6 @@
-"""How alike two lists of the same listener are, from 0 to 1.
+"""Overlap of two lists of the same listener, from 0 to 1.
 
-Lists are content rows, best first; -1 fills the places that a shorter list does not.
+Lists are content rows, best first, padded with -1.
 """
 
 from typing import Final
@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 PERSISTENCE: Final = 0.9
-"""The first ten places carry 86 % of the weight."""
+"""Persistence of the rank-biased overlap, with which the first ten places have 86 % of the weight."""
 
 
 def jaccard(
     first: Int[np.ndarray, "users ranks"], second: Int[np.ndarray, "users ranks"]
 ) -> Float[np.ndarray, " users"]:
-    """Contents in both lists over contents in either; NaN where both are empty."""
+    """Returns the Jaccard similarity: contents in both lists over contents in either; NaN if both are empty."""
     shared = _shared_by_depth(first, second)[:, -1]
     either = (first >= 0).sum(axis=1) + (second >= 0).sum(axis=1) - shared
     return np.where(either > 0, shared / np.maximum(either, 1), np.nan)
@@ -24,11 +24,11 @@ def jaccard(
 def rank_biased_overlap(
     first: Int[np.ndarray, "users ranks"], second: Int[np.ndarray, "users ranks"], persistence: float = PERSISTENCE
 ) -> Float[np.ndarray, " users"]:
-    """The share of contents in both of the first d places, averaged over d, where deeper places weigh less.
+    """Returns the share of common contents among the first d places, averaged over d with decreasing weight.
 
-    The extrapolated form (Webber, Moffat and Zobel 2010, "A similarity measure for indefinite rankings"): with `A_d`
-    that share, `p` the persistence and `k` the length, `A_k p^k + (1 - p) / p * sum of A_d p^d over d = 1 to k`. A list
-    that ends early is compared as far as the longer of the two goes; NaN where both are empty.
+    This is the extrapolated form (Webber, Moffat and Zobel 2010, "A similarity measure for indefinite rankings"): with
+    `A_d` that share, `p` the persistence and `k` the length, `A_k p^k + (1 - p) / p * sum of A_d p^d over d = 1 to k`.
+    Lists of different lengths are compared up to the longer one; NaN if both are empty.
     """
     depths = np.arange(1, first.shape[1] + 1)
     longer = np.maximum((first >= 0).sum(axis=1), (second >= 0).sum(axis=1))
@@ -41,7 +41,7 @@ def rank_biased_overlap(
 def _shared_by_depth(
     first: Int[np.ndarray, "users ranks"], second: Int[np.ndarray, "users ranks"]
 ) -> Float[np.ndarray, "users ranks"]:
-    """How many contents the first d places of both lists share, by d."""
+    """Returns the number of common contents in the first d places of both lists, by d."""
     new = np.zeros(first.shape)
     for depth in range(first.shape[1]):
         is_known = first[:, depth, None] == second[:, : depth + 1]

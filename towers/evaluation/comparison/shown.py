@@ -1,4 +1,4 @@
-"""A comparison on a terminal: tables of figures, of listeners with both lists, and of contents."""
+"""Terminal output of a comparison: tables of metrics, of listeners with both lists, and of contents."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,14 +11,14 @@ from towers.evaluation.comparison.values import Comparison, ListenerChange
 from towers.evaluation.report.listener_examples import Recommendation
 
 SHOWN: Final = 10
-"""Places of a list, and contents, that are printed."""
+"""Number of ranks of a list, and of contents, that are printed."""
 
 
 def show(comparison: Comparison, console: Console, *, num_listeners: int = 3, num_contents: int = SHOWN) -> None:
-    """Prints the comparison: figures, overlap, some listeners with both lists (hits marked), contents."""
+    """Prints the comparison: metrics, overlap, some listeners with both lists (hits marked), and contents."""
     console.print(_figure_table(comparison))
     if comparison.left_out:
-        console.print(Text(f"without a figure of both: {', '.join(comparison.left_out)}"))
+        console.print(Text(f"not in both evaluations: {', '.join(comparison.left_out)}"))
     for name, overlap in comparison.overlap.items():
         console.print(
             Text(f"lists of {name}: Jaccard {overlap.jaccard:.3f}, rank-biased overlap {overlap.rank_biased:.3f}")
@@ -27,10 +27,10 @@ def show(comparison: Comparison, console: Console, *, num_listeners: int = 3, nu
         for change in changes[:num_listeners]:
             heard = ", ".join(card.title for card in change.recent) or "nothing"
             figures = f"{comparison.main_metric} {change.before:.3f} to {change.after:.3f}"
-            # Above the table and not its title, which would be as narrow.
+            # Printed above the table, because a title would wrap at the table's width.
             console.print(Text(f"{change.user} {word}: {figures}; heard {heard}"))
             console.print(_both_lists(comparison, change))
-    exposure = Table(title="In how many lists of what is new to the listener", title_justify="left")
+    exposure = Table(title="Number of listeners' lists of new contents with this content", title_justify="left")
     for name in ("content", "training plays", "before", "after"):
         exposure.add_column(name, justify="left" if name == "content" else "right")
     for change in comparison.exposure[:num_contents]:
@@ -40,7 +40,7 @@ def show(comparison: Comparison, console: Console, *, num_listeners: int = 3, nu
 
 
 def _figure_table(comparison: Comparison) -> Table:
-    """Differences that are clear among all of them in bold."""
+    """Builds the table of metrics, with differences whose simultaneous bounds exclude 0 in bold."""
     result = Table(title=Text(f"{comparison.after} against {comparison.before}"), title_justify="left")
     result.add_column("figure")
     for name in ("before", "after", "difference", "alone", "among all", "p", "listeners"):
@@ -61,7 +61,7 @@ def _figure_table(comparison: Comparison) -> Table:
 
 
 def _both_lists(comparison: Comparison, change: ListenerChange) -> Table:
-    """Side by side, hits marked."""
+    """Builds a table of both lists side by side, with hits marked."""
     result = Table()
     for name in ("#", comparison.before, comparison.after):
         result.add_column(Text(name))

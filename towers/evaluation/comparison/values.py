@@ -1,4 +1,4 @@
-"""What a comparison of two evaluations holds, as plain values."""
+"""Results of a comparison of two evaluations, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from towers.evaluation.report.listener_examples import Recommendation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyChange:
-    """A figure before and after, over the listeners that have it, and the paired difference."""
+    """Mean of a metric before and after, over the listeners that have it, and the paired difference."""
 
     before: float
     after: float
@@ -22,15 +22,15 @@ class KeyChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerChange:
-    """A listener who gained or lost.
+    """A listener whose main metric rose or fell.
 
     Args:
-        user: raw id.
-        before: their main metric.
-        after: likewise.
-        recent: heard last, newest first, each once.
-        list_before: what they were shown, best first.
-        list_after: what they are shown.
+        user: raw id of the listener.
+        before: main metric before.
+        after: main metric after.
+        recent: recently heard contents, newest first, each once.
+        list_before: recommendations before, best first.
+        list_after: recommendations after, best first.
     """
 
     user: str
@@ -43,7 +43,7 @@ class ListenerChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureChange:
-    """In how many listeners' lists of what they have not heard a content stands."""
+    """Number of listeners' lists of unheard contents that contain a content, before and after."""
 
     card: ContentCard
     before: int
@@ -52,7 +52,7 @@ class ExposureChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """How alike the lists of a listener are, from 0 to 1, in the mean over listeners."""
+    """Mean overlap of a listener's lists before and after, from 0 to 1."""
 
     jaccard: float
     rank_biased: float
@@ -60,22 +60,22 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What changed.
+    """A comparison of two evaluations.
 
     Args:
-        before: name of the ranker.
-        after: name of the other.
-        main_metric: by whose difference listeners gain or lose.
-        changes: by key.
-        left_out: keys asked for that one of the two has no figures of.
-        gained: those who gained most, most first.
-        lost: those who lost most, most first.
-        exposure: the contents whose exposure changed most, most first.
-        overlap: by list.
-        listeners: a row a listener: `user_row`, `user_id`, `before` and `after` (main metric, null outside of its
-            slice), `jaccard` and `rank_biased_overlap` of the lists of what they have not heard.
-        contents: a row a content that anybody is shown: `content_row`, `content_id`, `title`, `kind`, `is_cold`,
-            `train_positives`, `before` and `after` (lists it stands in).
+        before: name of the ranker before.
+        after: name of the ranker after.
+        main_metric: key by which listeners gain or lose.
+        changes: changes of metrics by key.
+        left_out: requested keys that one of the two evaluations lacks.
+        gained: listeners with the largest gains, largest first.
+        lost: listeners with the largest losses, largest first.
+        exposure: contents with the largest change of exposure, largest first.
+        overlap: overlap by list.
+        listeners: table with a row per listener: `user_row`, `user_id`, `before` and `after` (main metric, null outside
+            of its slice), `jaccard` and `rank_biased_overlap` of the lists of unheard contents.
+        contents: table with a row per content in any list: `content_row`, `content_id`, `title`, `kind`, `is_cold`,
+            `train_positives`, `before` and `after` (number of lists that contain it).
     """
 
     before: str

@@ -1,4 +1,4 @@
-"""A comparison for what comes after: JSON and Parquet."""
+"""Storage of a comparison as JSON and Parquet."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,12 +14,12 @@ FILE = "comparison.json"
 
 
 def write(comparison: Comparison, folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes `listeners.parquet`, `contents.parquet`, and last `FILE`, each whole or not at all.
+    """Writes `listeners.parquet`, `contents.parquet`, and last `FILE`, each atomically.
 
     Args:
-        comparison: all of it is written.
-        folder: made if it does not exist; files of an earlier comparison are replaced.
-        metadata: JSON-like; what is compared.
+        comparison: comparison to write.
+        folder: folder, which is created if necessary; files of an earlier comparison are replaced.
+        metadata: JSON-like facts about the compared evaluations.
     """
     for name, rows in (("listeners", comparison.listeners), ("contents", comparison.contents)):
         with atomic_file(folder / f"{name}.parquet") as temporary:
@@ -33,8 +33,10 @@ def write(comparison: Comparison, folder: Path, metadata: Mapping[str, Any]) -> 
 
 
 def means(folder: Path) -> dict[str, dict[str, float]]:
-    """Of a comparison that was written: by metric the mean of each of the two, and `difference`, the later less the
-    earlier; all over the listeners that both have the metric of."""
+    """Reads from a written comparison the means of both rankers and their `difference` (after - before), by metric.
+
+    All are over the listeners for whom both have the metric.
+    """
     found = read_json(folder / FILE)
     changes = found["changes"].items()
     return {

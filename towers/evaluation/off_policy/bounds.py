@@ -1,6 +1,6 @@
-"""How sure an estimate is: the bootstrap over listeners, and a bound that holds for any number of them.
+"""Confidence intervals of off-policy estimates: bootstrap over listeners, and a bound for any number of listeners.
 
-What one listener adds depends on what they added before, so listeners are drawn, and not rows.
+The requests of one listener depend on each other, so listeners are resampled, not rows.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ def bootstrap(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """95 % intervals of estimates of one log: percentiles over resampled listeners, the same for all estimates.
+    """Returns 95 % intervals of estimates from one log: percentiles over common resamples of listeners.
 
     Args:
-        terms: by name.
-        listeners: of the requests.
-        seed: of the draws.
-        resamples: how many.
+        terms: terms of the estimates by name.
+        listeners: listener of each request.
+        seed: seed of the draws.
+        resamples: number of resamples.
 
     Returns:
-        By name; bounds are NaN where a resample has no weight at all.
+        Intervals by name; bounds are NaN if a resample has no weight at all.
     """
     drawn = resampled_values(terms, listeners, seed=seed, resamples=resamples)
     return {name: interval_of(terms[name].value, values) for name, values in drawn.items()}
@@ -41,7 +41,7 @@ def resampled_values(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Float[np.ndarray, " resamples"]]:
-    """The estimates of each resample of listeners, by name; see `bootstrap`."""
+    """Returns the estimates of each resample of listeners, by name; see `bootstrap`."""
     columns = np.concatenate([np.column_stack([one.numerators, one.denominators]) for one in terms.values()], axis=1)
     means = resampled_means(_sums(columns, listeners), seed, resamples)
     found, start = {}, 0
@@ -55,7 +55,7 @@ def resampled_values(
 
 
 def interval_of(value: float, resampled: Float[np.ndarray, " resamples"]) -> Interval:
-    """The 95 % interval of a figure, from what it is in resamples."""
+    """Returns the 95 % interval of a value from its resampled values."""
     low, high = np.quantile(resampled, tails())
     return Interval(mean=value, low=float(low), high=float(high))
 
@@ -67,37 +67,37 @@ def empirical_bernstein(
     most: float,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """A mean, and bounds that hold whatever the distribution and however few there are (Maurer and Pontil 2009).
+    """Returns a mean with bounds that hold for any distribution and sample size (Maurer and Pontil 2009).
 
-    Theorem 4: for `n` independent values within [0, 1] of variance `V`, the mean is at most `sqrt(2 V ln(2 / d) / n) +
-    7 ln(2 / d) / (3 (n - 1))` away from the true one on one side, but for a chance of `d`; each side gets half of
-    `1 - confidence`. What is independent is a listener: `n` are listeners, each with the sum of their requests over
-    the mean number of requests, which is taken for known.
+    Theorem 4: for `n` independent values in [0, 1] with variance `V`, the mean is with probability `1 - d` at most
+    `sqrt(2 V ln(2 / d) / n) + 7 ln(2 / d) / (3 (n - 1))` away from the true mean on one side; each side gets half of
+    `1 - confidence`. The independent units are listeners: `n` is their number, and a listener's value is the sum over
+    their requests divided by the mean number of requests, which is taken as known.
 
     Args:
-        values: of each request.
-        listeners: of the requests.
-        least: the lowest that a value of a request can be.
-        most: the highest.
-        confidence: of both sides together.
+        values: value of each request.
+        listeners: listener of each request.
+        least: lowest possible value of a request.
+        most: highest possible value of a request.
+        confidence: confidence of both sides together.
 
     Returns:
-        The mean over requests and its bounds; infinite ones where there is one listener.
+        The mean over requests and its bounds, which are infinite for one listener.
 
     Raises:
-        ValueError: a value is not between the least and the most.
+        ValueError: a value is not between `least` and `most`.
     """
     if values.min() < least or values.max() > most:
         raise ValueError(f"values must lie between {least} and {most}, got {values.min()} and {values.max()}")
     sums = _sums(np.column_stack([values, np.ones(len(values))]), listeners)
     of_each, requests = sums[:, 0] * len(sums) / len(values), sums[:, 1] * len(sums) / len(values)
-    # A listener of many requests can add more than one of few.
+    # The range of a listener's value grows with their number of requests.
     few, many = requests.min(), requests.max()
     width = float(max(most * few, most * many) - min(least * few, least * many))
     mean, count = float(values.mean()), len(sums)
     if count < 2:
         return Interval(mean=mean, low=-np.inf, high=np.inf)
-    # Of both sides: half of what is left to chance, and the 2 of the theorem.
+    # ln(2 / d) of the theorem, with d = (1 - confidence) / 2 for each side.
     log_term = np.log(4 / (1 - confidence))
     half = np.sqrt(2 * of_each.var(ddof=1) * log_term / count) + 7 * width * log_term / (3 * (count - 1))
     return Interval(mean=mean, low=float(mean - half), high=float(mean + half))

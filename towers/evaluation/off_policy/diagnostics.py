@@ -1,4 +1,4 @@
-"""Whether a log says anything of a policy at all: how even its importance weights are, and what it never shows."""
+"""Diagnostics of importance weights, which show whether a log can evaluate a policy at all."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightDiagnostics:
-    """Figures of the weights of all requests at one slot.
+    """Statistics of the importance weights of all requests at one slot.
 
     Args:
-        requests: how many there are.
-        effective: effective sample size, `(sum w)^2 / sum w^2` (Kish 1965): as many requests of the new policy itself
-            would say as much.
+        requests: number of requests.
+        effective: effective sample size, `(sum w)^2 / sum w^2` (Kish 1965): the number of requests of the new policy
+            itself that would be as informative.
         largest_share: share of the largest weight in the sum of all.
-        largest: weight.
-        mean: of the weights; 1 where the propensities are right and the log holds all that the new policy shows. What
-            it is below 1 is the new policy's chance of what the log could never show.
+        largest: largest weight.
+        mean: mean weight; its expectation is 1 if the propensities are right and the log can show everything that the
+            new policy shows. The deficit below 1 is the new policy's probability of actions that the log never shows.
         mean_error: standard error of the mean.
-        never: share of requests whose weight is 0, as the new policy never shows what was shown.
+        never: share of requests with weight 0, whose action the new policy never shows.
         quantiles: weights at `QUANTILES`, by name.
     """
 
@@ -36,7 +36,7 @@ class WeightDiagnostics:
 
     @classmethod
     def of(cls, weights: Float[np.ndarray, " requests"]) -> "WeightDiagnostics":
-        """The figures of some weights; where all are 0 nothing is effective and one weight holds everything."""
+        """Computes the statistics; if all weights are 0, the effective size is 0 and the largest share is 1."""
         total, squares = float(weights.sum()), float(np.square(weights).sum())
         return cls(
             requests=len(weights),
@@ -51,5 +51,5 @@ class WeightDiagnostics:
 
     @property
     def effective_share(self) -> float:
-        """Effective sample size over requests."""
+        """Effective sample size as a share of the requests."""
         return self.effective / self.requests

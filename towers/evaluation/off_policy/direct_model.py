@@ -1,4 +1,4 @@
-"""The direct model: what a card earns from its slot on, by ridge regressions that never saw the listener they judge."""
+"""Direct model: the expected reward from a card's slot on, by ridge regressions cross-fitted over listeners."""
 
 from dataclasses import dataclass, replace
 
@@ -8,22 +8,23 @@ from jaxtyping import Bool, Float, Int
 from towers.evaluation.off_policy.log import LoggedBandit
 
 _NO_PENALTY = 1e-9
-"""On the constant: enough to be solved where a fold holds all rows of a slot."""
+"""Penalty on the constant, which keeps the system solvable if one fold has all rows of a slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectModel:
-    """Cross-fitted ridge regressions, one a slot, in closed form.
+    """Cross-fitted ridge regressions, one per slot, in closed form.
 
-    As a linear model's mean over cards is the model of the cards' mean features, the new policy enters by the mean of
-    its features alone, and no card that was not shown has to be scored. Slots are fitted from the last to the first:
-    the target of a slot is its reward and what the model of the next slot expects of the new policy (Kiyohara et al.
-    2022, section 3.1).
+    The mean of a linear model over cards is its value at the cards' mean features. So the new policy enters only by the
+    mean of its features, and cards that were not shown need not be scored. Slots are fitted from last to first: the
+    target of a slot is its reward plus the next slot's model value of the new policy (Kiyohara et al. 2022, section
+    3.1).
 
     Args:
-        folds: parts of the listeners; each is judged by a model of the others (Chernozhukov et al. 2018).
-        penalty: on squared weights of features of deviation 1, in rows.
-        seed: of the folds.
+        folds: number of folds of the listeners; a fold is predicted by a model of the others (Chernozhukov et al.
+            2018).
+        penalty: penalty on squared weights of standardised features, in rows.
+        seed: seed of the folds.
     """
 
     folds: int = 5
@@ -43,23 +44,23 @@ class DirectModel:
         new_features: Float[np.ndarray, "rows features"],
         slots: int | None = None,
     ) -> LoggedBandit:
-        """The log with `estimates` and `new_estimates`.
+        """Returns the log with the model's `estimates` and `new_estimates`.
 
         Args:
-            log: whose are replaced.
-            features: of the listener and the card shown.
-            new_features: mean of the same over the cards that the new policy chooses from for the slot, each by its
-                chance, given the cards in the slots before.
-            slots: how many of the first slots count as what is to come; those behind get 0; null: all.
+            log: log whose estimates are replaced.
+            features: features of the listener and the shown card.
+            new_features: mean of these features over the new policy's choice for the slot, weighted by its
+                probabilities, given the cards in the slots before.
+            slots: number of first slots that count; later slots get estimates of 0; null: all.
 
         Raises:
-            ValueError: fewer listeners than folds.
+            ValueError: there are fewer listeners than folds.
         """
         part = parts_of(log.listeners, self.folds, self.seed)
         after = row_after(log.requests, log.slots)
         last = int(log.slots.max()) if slots is None else min(int(log.slots.max()), slots - 1)
         estimates, new_estimates = np.zeros(len(log)), np.zeros(len(log))
-        # What each fold's model expects of the new policy from a row on; 0 behind the last.
+        # Expected reward of the new policy from a row on, by the model of each fold; 0 after the last slot.
         to_come = np.zeros((self.folds, len(log) + 1))
         for slot in range(last, -1, -1):
             rows = np.flatnonzero(log.slots == slot)
@@ -75,10 +76,10 @@ class DirectModel:
 
 
 def parts_of(listeners: Int[np.ndarray, " rows"], folds: int, seed: int) -> Int[np.ndarray, " rows"]:
-    """The fold of each row; all rows of a listener are in one.
+    """Returns the fold of each row; all rows of a listener are in one fold.
 
     Raises:
-        ValueError: fewer listeners than folds.
+        ValueError: there are fewer listeners than folds.
     """
     names, listener = np.unique(listeners, return_inverse=True)
     if len(names) < folds:
@@ -87,7 +88,7 @@ def parts_of(listeners: Int[np.ndarray, " rows"], folds: int, seed: int) -> Int[
 
 
 def row_after(requests: Int[np.ndarray, " rows"], slots: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-    """The row of the next slot of the same request; one behind the last row where there is none."""
+    """Returns the row of the next slot of the same request; the number of rows if there is none."""
     order = np.lexsort((slots, requests))
     after = np.full(len(order), len(order))
     has_one = requests[order][1:] == requests[order][:-1]
@@ -97,9 +98,9 @@ def row_after(requests: Int[np.ndarray, " rows"], slots: Int[np.ndarray, " rows"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regressions:
-    """One regression a fold on the rows of all others, with a constant in the first column that is not shrunk.
+    """One regression per fold, on the rows of all other folds, with an unpenalised constant in the first column.
 
-    Rows are multiplied once: what a fold leaves out is taken away from the sum over all.
+    Products of rows are computed once; those of a fold are subtracted from the sum over all.
     """
 
     shown: Float[np.ndarray, "rows columns"]
@@ -117,7 +118,7 @@ class Regressions:
         folds: int,
         penalty: float,
     ) -> "Regressions":
-        """Standardises features by those shown; rewards play no part in it, so that all folds share it."""
+        """Standardises all features by the shown ones; this uses no rewards, so all folds share it."""
         middle, deviation = features.mean(axis=0), features.std(axis=0)
         deviation = np.where(deviation > 0, deviation, 1.0)
         ones = np.ones(len(features))
@@ -128,12 +129,12 @@ class Regressions:
         return cls(shown=shown, new=new, part=part, products=products, penalty=penalty)
 
     def products_of(self, chosen: Bool[np.ndarray, " rows"]) -> Float[np.ndarray, "folds columns columns"]:
-        """`products` of some of the rows, chosen by a mask."""
+        """Returns `products` of some of the rows, selected by a mask."""
         parts = [self.shown[chosen & (self.part == fold)] for fold in range(len(self.products))]
         return np.stack([rows.T @ rows for rows in parts])
 
     def weights(self, fold: int, targets: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " columns"]:
-        """Solves the ridge regression of all folds but one; gives its coefficients, 0 where there is no other row."""
+        """Solves the ridge regression of all folds but one; the coefficients are 0 if there are no other rows."""
         shrinking = np.full(self.shown.shape[1], self.penalty)
         shrinking[0] = _NO_PENALTY
         left = self.products.sum(axis=0) - self.products[fold] + np.diag(shrinking)

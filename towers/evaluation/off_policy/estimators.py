@@ -1,10 +1,10 @@
-"""Estimators of what a policy would have earned, from the log of another one.
+"""Off-policy estimators of a policy's reward from the log of another policy.
 
-Each gives `Terms`: what a request adds to sums whose ratios are the estimate, so that intervals can draw listeners
-again. With one slot a request, they are the estimators of contextual bandits; with more, those of slates.
+Each returns `Terms`: the contributions of each request to sums whose ratios are the estimate, so that listeners can be
+resampled. With one slot per request, they are the estimators of contextual bandits; with more, those of slates.
 
-Let `w_k` be the importance weight of slot `k` (`Slates.weights`), `r_k` its reward, `q_k` what the direct model expects
-from the card shown on to the end of the slate, and `v_k` the mean of that over the new policy's choice.
+Let `w_k` be the importance weight of slot `k` (`Slates.weights`), `r_k` its reward, `q_k` the direct model's expected
+reward from the shown card to the end of the slate, and `v_k` the mean of that over the new policy's choice.
 """
 
 from dataclasses import dataclass
@@ -29,46 +29,46 @@ class Terms:
 
     @classmethod
     def mean(cls, values: Float[np.ndarray, " requests"]) -> "Terms":
-        """An estimate that is a mean of one number a request."""
+        """Returns the terms of an estimate that is a mean of one number per request."""
         return cls(numerators=values[:, None], denominators=np.ones((len(values), 1)))
 
     @classmethod
     def normalised(
         cls, weights: Float[np.ndarray, "requests slots"], values: Float[np.ndarray, "requests slots"]
     ) -> "Terms":
-        """An estimate that is a sum over slots of weighted means over requests."""
+        """Returns the terms of an estimate that is a sum over slots of weighted means over requests."""
         return cls(numerators=weights * values, denominators=weights)
 
     @property
     def value(self) -> float:
-        """The estimate: reward of a request; NaN where a part has no weight at all."""
+        """The estimate: mean reward of a request; NaN if a part has no weight at all."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return float((self.numerators.sum(axis=0) / self.denominators.sum(axis=0)).sum())
 
 
 def ips(slates: Slates, weighting: Weighting = "cascade", clip: float = np.inf) -> Terms:
-    """Inverse propensity scoring: the mean of `sum_k min(w_k, clip) r_k` (Horvitz and Thompson 1952; Precup et al.
-    2000 for the cascade; truncated as in Ionides 2008).
+    """Computes inverse propensity scoring: the mean of `sum_k min(w_k, clip) r_k`.
 
-    Unbiased without a clip where the policy that logged gives a chance to all that the new one shows. With one, and
-    rewards of at least 0, it is too low on average, never too high.
+    (Horvitz and Thompson 1952; Precup et al. 2000 for the cascade; truncated as in Ionides 2008.) Without a clip it is
+    unbiased if the logging policy can show everything that the new one shows. With a clip and rewards of at least 0,
+    its expectation is too low, never too high.
     """
     return Terms.mean((np.minimum(slates.weights(weighting), clip) * slates.rewards).sum(axis=1))
 
 
 def snips(slates: Slates, weighting: Weighting = "cascade") -> Terms:
-    """Self-normalised IPS: `sum_k (sum w_k r_k / sum w_k)`, inner sums over requests (Swaminathan and Joachims 2015;
-    of slates McInerney et al. 2020).
+    """Computes self-normalised IPS: `sum_k (sum w_k r_k / sum w_k)`, with inner sums over requests.
 
-    A little biased, and consistent; less noisy than IPS, as it does not suffer from weights that do not average 1.
+    (Swaminathan and Joachims 2015; for slates McInerney et al. 2020.) It is slightly biased, consistent, and less noisy
+    than IPS, because it is not affected by weights that do not average 1.
     """
     return Terms.normalised(slates.weights(weighting), slates.rewards)
 
 
 def direct(slates: Slates) -> Terms:
-    """The direct method: the mean of `v_1`, what the model expects of the new policy (Dudík et al. 2014, section 3).
+    """Computes the direct method: the mean of `v_1`, the model's value of the new policy (Dudík et al. 2014, sec. 3).
 
-    As wrong as its model, whatever its interval says. No gate may rest on it alone.
+    It has the full bias of its model, which its interval does not include. No gate may rely on it alone.
 
     Raises:
         ValueError: there is no model.
@@ -77,10 +77,10 @@ def direct(slates: Slates) -> Terms:
 
 
 def doubly_robust(slates: Slates) -> Terms:
-    """Doubly robust: the mean of `sum_k w_k (r_k - q_k) + w_{k-1} v_k`, with `w_0 = 1`.
+    """Computes the doubly robust estimate: the mean of `sum_k w_k (r_k - q_k) + w_{k-1} v_k`, with `w_0 = 1`.
 
-    With one slot it is that of Dudík et al. 2014, section 3; with more cascade-DR, Kiyohara et al. 2022, section 3.1.
-    Unbiased as IPS is, whatever the model, and the less noisy the better the model.
+    With one slot it is that of Dudík et al. 2014, section 3; with more, cascade-DR, Kiyohara et al. 2022, section 3.1.
+    Like IPS it is unbiased for any model; a better model makes it less noisy.
 
     Raises:
         ValueError: there is no model.
@@ -89,14 +89,13 @@ def doubly_robust(slates: Slates) -> Terms:
 
 
 def switch_doubly_robust(slates: Slates, threshold: float) -> Terms:
-    """Switch-DR: doubly robust where the weight is at most a threshold, and the direct method from there on (Wang et
-    al. 2017).
+    """Computes switch-DR: doubly robust up to a weight threshold, and the direct method above it (Wang et al. 2017).
 
-    Of a slate, the model stands for all slots from the first whose weight is above the threshold.
+    In a slate, the model replaces all slots from the first one whose weight is above the threshold.
 
     Args:
-        slates: with a model.
-        threshold: of the weight; infinite: `doubly_robust`, below the least weight: `direct`.
+        slates: slates with a model's estimates.
+        threshold: largest weight; infinite gives `doubly_robust`, below the smallest weight gives `direct`.
 
     Raises:
         ValueError: there is no model.
@@ -107,26 +106,26 @@ def switch_doubly_robust(slates: Slates, threshold: float) -> Terms:
 
 
 def pseudo_inverse(slates: Slates) -> Terms:
-    """The pseudo-inverse estimator of slates: the mean of `(sum_k (m_k - 1) + 1) sum_k r_k`, where `m_k` is the ratio
-    of the slot's chances whatever stands before (Swaminathan et al. 2017; from marginals as Vlassis et al. 2021).
+    """Computes the pseudo-inverse estimator of slates: the mean of `(sum_k (m_k - 1) + 1) sum_k r_k`.
 
-    Needs no cascade, but that the slate's reward is a sum over slots of something that depends on the card of a slot
-    and the listener. Exact where the policy that logged draws its slots independently of each other. Where cards may
-    not stand twice that is not quite so; the error falls with the slots over the cards.
+    Here `m_k` is the ratio of the slot's marginal probabilities (Swaminathan et al. 2017; from marginals as in Vlassis
+    et al. 2021). It assumes no cascade, but that the slate's reward is a sum over slots of terms that depend only on
+    the slot's card and the listener. It is exact if the logging policy draws its slots independently. If cards must not
+    repeat, that holds only approximately; the error decreases with the ratio of slots to cards.
 
     Raises:
-        ValueError: the slots' chances are not known.
+        ValueError: the marginal probabilities of slots are not known.
     """
     weights = (slates.weights("slot") - 1).sum(axis=1) + 1
     return Terms.mean(weights * slates.rewards.sum(axis=1))
 
 
 def corrected(slates: Slates, weights: Float[np.ndarray, "requests slots"]) -> Terms:
-    """The mean of `sum_k w_k (r_k - q_k) + w_{k-1} v_k` by any weights, with `w_0 = 1`.
+    """Computes the mean of `sum_k w_k (r_k - q_k) + w_{k-1} v_k` with given weights, with `w_0 = 1`.
 
     Args:
-        slates: with a model.
-        weights: of each slot.
+        slates: slates with a model's estimates.
+        weights: weight of each slot.
 
     Raises:
         ValueError: there is no model.

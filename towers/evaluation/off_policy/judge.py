@@ -1,4 +1,4 @@
-"""All that a log says of a new policy: every estimator with its interval, what the weights allow, and guardrails."""
+"""Off-policy evaluation of a new policy: all estimators with intervals, weight diagnostics, and guardrails."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -24,16 +24,16 @@ from towers.evaluation.off_policy.log import LoggedBandit, Slates
 IPS, CLIPPED_IPS, SNIPS, PSEUDO_INVERSE = "ips", "clipped_ips", "snips", "pseudo_inverse"
 DIRECT, DR, SWITCH_DR = "direct", "dr", "switch_dr"
 KINDS = "kinds"
-"""The guardrail of diversity: the effective number of kinds, `exp` of the entropy of exposure over kinds."""
+"""Guardrail of diversity: the effective number of kinds, which is `exp` of the entropy of exposure over kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """A figure that must not suffer, of the new policy by the weights of the log, and of production as it was.
+    """A guardrail metric, estimated for the new policy and measured for the policy in production.
 
     Args:
-        new: self-normalised, a sum over the slots of a slate; of `kinds` their effective number.
-        production: the same of the policy in production.
+        new: self-normalised estimate, a sum over the slots of a slate; for `kinds` their effective number.
+        production: value of the policy in production.
     """
 
     new: Interval
@@ -42,18 +42,18 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffPolicyResult:
-    """What a log says of a new policy.
+    """Result of an off-policy evaluation.
 
     Args:
-        requests: in the log.
-        listeners: who made them.
-        slots: of a slate that are judged.
-        weights: of each slot, by the cascade: what IPS, SNIPS and doubly robust rest on.
-        estimates: reward of a slate, by estimator; those that need what the log does not have are left out.
-        bernstein: clipped IPS with its empirical-Bernstein bounds; the lower one holds for the new policy as well,
-            as the clip can only take reward away.
-        production: on-policy reward of a slate of the policy in production.
-        guards: by name.
+        requests: number of requests in the log.
+        listeners: number of listeners in the log.
+        slots: number of slots of a slate that are evaluated.
+        weights: diagnostics of the cascade weights of each slot, which IPS, SNIPS and doubly robust use.
+        estimates: reward of a slate by estimator; estimators for which the log lacks a column are absent.
+        bernstein: clipped IPS with empirical-Bernstein bounds; the lower bound holds for the new policy, too, because
+            the clip can only reduce the reward.
+        production: on-policy reward of a slate for the policy in production.
+        guards: guardrail metrics by name.
     """
 
     requests: int
@@ -67,27 +67,27 @@ class OffPolicyResult:
 
     @property
     def worst(self) -> WeightDiagnostics:
-        """The weights of the slot where fewest requests are effective: of a cascade, the last as a rule."""
+        """Diagnostics of the slot with the smallest effective sample size; in a cascade usually the last one."""
         return min(self.weights, key=lambda one: one.effective)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns the result as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffPolicyJudge:
-    """Judges a policy by the log of another one.
+    """Evaluates a policy by the log of another one.
 
     Args:
-        model: the direct model, of estimators that are doubly robust.
-        slots: how many of the first slots count; null: all. Weights of a cascade are products, so every slot costs
-            effective requests, and what few look at is not worth much.
-        clip: of the weights of clipped IPS.
-        switch: weight above which switch-DR takes the direct model.
-        most_reward: the highest reward of a slot, for the empirical-Bernstein bound; the least is 0.
-        resamples: of listeners.
-        seed: of the resamples.
+        model: direct model of the doubly robust estimators.
+        slots: number of first slots that count; null: all. Cascade weights are products, so every slot reduces the
+            effective sample size, while few listeners look at late slots.
+        clip: largest weight of clipped IPS.
+        switch: weight above which switch-DR uses the direct model.
+        most_reward: highest reward of a slot, for the empirical-Bernstein bound; the lowest is 0.
+        resamples: number of resamples of listeners.
+        seed: seed of the resamples.
     """
 
     model: DirectModel = field(default_factory=DirectModel)
@@ -112,17 +112,18 @@ class OffPolicyJudge:
         new_features: Float[np.ndarray, "rows features"] | None = None,
         production: LoggedBandit | None = None,
     ) -> OffPolicyResult:
-        """Judges the new policy of a log.
+        """Evaluates the new policy of a log.
 
         Args:
-            log: of any policies whose chances are known.
-            features: of the listener and the card shown, for the direct model (`DirectModel.estimated`); null: the
-                log's own estimates are used, of its first `slots` slots, and where it has none nothing doubly robust.
-            new_features: mean of the same over the new policy's choice.
-            production: what the policy in production showed; null: the log itself.
+            log: log of any policies with known propensities.
+            features: features of the listener and the shown card, for the direct model (`DirectModel.estimated`); null:
+                the log's own estimates for its first `slots` slots are used; without any, there is no doubly robust
+                estimate.
+            new_features: mean of these features over the new policy's choice.
+            production: log of the policy in production; null: `log` itself.
 
         Raises:
-            ValueError: nothing was logged, or a reward is not between 0 and `most_reward`.
+            ValueError: the log is empty, or a reward is not between 0 and `most_reward`.
         """
         if features is not None and new_features is not None:
             log = self.model.estimated(log, features, new_features, self.slots)
@@ -164,7 +165,7 @@ class OffPolicyJudge:
 
 
 def effective_number(exposure: Float[np.ndarray, "some kinds"]) -> Float[np.ndarray, " some"]:
-    """How many equally frequent kinds would be as diverse: `exp` of the entropy (Hill 1973)."""
+    """Returns the number of equally frequent kinds with the same diversity: `exp` of the entropy (Hill 1973)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = exposure / exposure.sum(axis=-1, keepdims=True)
         return np.exp(-np.where(shares > 0, shares * np.log(shares), shares).sum(axis=-1))

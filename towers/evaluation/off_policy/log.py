@@ -1,4 +1,4 @@
-"""What a policy has shown and what came of it, beside what another policy would have done: what judging it rests on."""
+"""Log of a policy's slates with their rewards, and with the probabilities of another policy that is evaluated by it."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
@@ -7,38 +7,37 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 Weighting = Literal["cascade", "slate", "slot"]
-"""How far a reward depends on what else is shown (see `Slates.weights`)."""
+"""Assumption about which shown cards a reward depends on (see `Slates.weights`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedBandit:
-    """A row for each slot shown by the policy that logged, with the chances of two policies and, where there is one,
-    what a direct model expects.
+    """A row for each slot that the logging policy showed, with the probabilities of two policies and, optionally, the
+    estimates of a direct model.
 
-    Nothing of it may have taught the policy that is judged: a policy looks too good on what it has learned from.
+    The evaluated policy must not have been trained on any of it, because it would look too good on its training data.
 
     Args:
-        requests: `[rows]`, the answer that the row belongs to, as any whole number.
-        listeners: `[rows]`, who was asked for; one a request. Intervals are over listeners.
-        slots: `[rows]`, from 0 without a gap in each request.
-        propensities: `[rows]`, chance with which the policy that logged chose the card for the slot, given the cards in
-            the slots before; in (0, 1] (`Slate.propensities`).
-        new_propensities: `[rows]`, chance with which the new policy chooses the same card for the slot, given the same
-            cards in the slots before; 0 to 1.
-        rewards: `[rows]`, of the slot; 0 where nobody looked.
-        estimates: `[rows]`, the reward from this slot to the slate's end that a direct model expects after the card
-            shown and those before (Q of Kiyohara et al. 2022); null: there is no model.
-        new_estimates: `[rows]`, the mean of the same over the cards that the new policy chooses from, given the cards
-            in the slots before.
-        slot_propensities: `[rows]`, chance with which the policy that logged shows the card in this slot whatever
-            stands before; null: not known. Where a slate has one slot it is `propensities`.
-        new_slot_propensities: `[rows]`, the same of the new policy.
-        guards: by name what else is counted, each `[rows]`: `skips`, `new_cards`.
-        kinds: `[rows]`, kind of the card, from 0; null: not known.
+        requests: `[rows]`, id of the row's request, any integer.
+        listeners: `[rows]`, listener of the request, one per request. Intervals are over listeners.
+        slots: `[rows]`, slot, numbered from 0 without gaps in each request.
+        propensities: `[rows]`, probability with which the logging policy chose the card for the slot, given the cards
+            in the slots before; in (0, 1] (`Slate.propensities`).
+        new_propensities: `[rows]`, probability with which the new policy chooses the same card for the slot, given the
+            same cards in the slots before; 0 to 1.
+        rewards: `[rows]`, reward of the slot; 0 if the listener did not look at it.
+        estimates: `[rows]`, direct model's expected reward from this slot to the slate's end, given the shown card and
+            those before (Q of Kiyohara et al. 2022); null: there is no model.
+        new_estimates: `[rows]`, mean of that over the new policy's choice, given the cards in the slots before.
+        slot_propensities: `[rows]`, marginal probability with which the logging policy shows the card in this slot, for
+            any cards before; null: unknown. For slates of one slot it is `propensities`.
+        new_slot_propensities: `[rows]`, marginal probability of the new policy.
+        guards: guardrail metrics by name, such as `skips` or `new_cards`, each `[rows]`.
+        kinds: `[rows]`, kind of the card, from 0; null: unknown.
 
     Raises:
-        ValueError: a propensity outside its range, a number that is not finite, a slot that is missing or stands twice,
-            a request of two listeners, or one of two columns that belong together.
+        ValueError: a propensity is out of range, a number is not finite, a slot is missing or occurs twice, a request
+            has two listeners, or only one of two columns that belong together is given.
     """
 
     requests: Int[np.ndarray, " rows"]
@@ -71,19 +70,19 @@ class LoggedBandit:
         return len(self.requests)
 
     def of(self, chosen: Bool[np.ndarray, " rows"]) -> "LoggedBandit":
-        """Keeps some of the rows, chosen by a mask."""
+        """Returns the rows that a mask selects."""
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = {name: None if array is None else array[chosen] for name, array in columns.items() if name != "guards"}
         return replace(self, **kept, guards={name: array[chosen] for name, array in self.guards.items()})
 
     def slates(self, slots: int | None = None) -> "Slates":
-        """The rows as slates.
+        """Arranges the rows as slates.
 
         Args:
-            slots: only so many of the first slots; null: all.
+            slots: number of first slots to keep; null: all.
 
         Raises:
-            ValueError: a slot of a request is missing or stands twice, or a request names two listeners.
+            ValueError: a slot of a request is missing or occurs twice, or a request has two listeners.
         """
         if not len(self):
             raise ValueError("nothing was logged")
@@ -143,18 +142,18 @@ def _check_chances(name: str, chances: Float[np.ndarray, " rows"] | None, may_be
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slates:
-    """The same, one row a request and one column a slot; a slot that stays empty weighs nothing and gives nothing.
+    """A log arranged with one row per request and one column per slot; an empty slot has ratio 1 and reward 0.
 
     Args:
-        listeners: of each request.
-        is_shown: whether the slot holds a card.
-        ratios: of the chances given the slots before, new over old; 1 in an empty slot.
-        slot_ratios: of the chances whatever stands before; null: not known.
-        rewards: of each slot.
+        listeners: listener of each request.
+        is_shown: whether each slot has a card.
+        ratios: ratio of the conditional probabilities, new over logging policy; 1 in an empty slot.
+        slot_ratios: ratio of the marginal probabilities; null: unknown.
+        rewards: reward of each slot.
         estimates: see `LoggedBandit`.
         new_estimates: see `LoggedBandit`.
         guards: see `LoggedBandit`.
-        kinds: of the cards, -1 in an empty slot; null: not known.
+        kinds: kind of each card, -1 in an empty slot; null: unknown.
     """
 
     listeners: Int[np.ndarray, " requests"]
@@ -172,19 +171,19 @@ class Slates:
 
     @property
     def depth(self) -> int:
-        """Slots of the longest slate."""
+        """Number of slots of the longest slate."""
         return self.rewards.shape[1]
 
     def weights(self, weighting: Weighting = "cascade") -> Float[np.ndarray, "requests slots"]:
-        """Importance weights of the reward of each slot; all three are one where a slate has one slot.
+        """Returns the importance weight of each slot's reward; all three weightings are the same for one slot.
 
         Args:
-            weighting: `cascade`: a reward depends on the cards down to its slot, `prod_{j <= k} ratio_j` (McInerney et
-                al. 2020). `slate`: on all cards, `prod_j ratio_j`. `slot`: on the card of its slot alone, the
-                ratio of the slot's chances whatever stands before (Li et al. 2018).
+            weighting: `cascade`: a reward depends on the cards up to its slot, `prod_{j <= k} ratio_j` (McInerney et
+                al. 2020). `slate`: it depends on all cards, `prod_j ratio_j`. `slot`: it depends only on the slot's own
+                card, by the ratio of marginal probabilities (Li et al. 2018).
 
         Raises:
-            ValueError: `slot`, and those chances are not known.
+            ValueError: the weighting is `slot` and marginal probabilities are unknown.
         """
         if weighting == "slot":
             if self.slot_ratios is None:
@@ -194,11 +193,11 @@ class Slates:
         return products if weighting == "cascade" else np.broadcast_to(products[:, -1:], products.shape).copy()
 
     def on_policy(self) -> "Slates":
-        """Sets all importance weights to 1, so that estimators give the logging policy's own mean reward."""
+        """Returns the slates with all importance weights 1, so that estimators give the logging policy's own reward."""
         ones = np.ones_like(self.ratios)
         return replace(self, ratios=ones, slot_ratios=ones, estimates=None, new_estimates=None)
 
     def of(self, rewards: Float[np.ndarray, "requests slots"]) -> "Slates":
-        """Gives the slates with another figure in the place of the reward (skips, exposure), without a direct model's
-        estimates, which are of the reward."""
+        """Returns the slates with another quantity (skips, exposure) as reward, without the estimates of a direct
+        model, which are for the original reward."""
         return replace(self, rewards=rewards, estimates=None, new_estimates=None)

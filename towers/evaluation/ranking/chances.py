@@ -1,4 +1,4 @@
-"""Ranks by the chance of a listen, what is familiar and what is new on one scale."""
+"""Scoring by the chance of a listen, which puts familiar and new contents on one scale."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from towers.retrieval.listen_chance import ListenChance
 
 
 class ChanceScorer:
-    """The logarithm of the odds of a listen, for each listener and content.
+    """Scores contents by the log-odds of a listen.
 
     Args:
-        task: what is ranked for whom.
-        listening: of the store, up to the period that is judged.
+        task: listeners, candidates and targets.
+        listening: listening of the store up to the evaluated period.
         users: vectors of the task's listeners.
-        contents: vectors by row, of the same space.
-        models: that were fitted without what they judge.
-        model_of: `[users]`, which of `models` judges each listener of the task.
+        contents: content vectors by row, of the same space.
+        models: models of the chance of a listen (cross-fitting: none was fitted on the listeners it scores).
+        model_of: `[users]`, index into `models` of the model for each listener of the task.
     """
 
     name = LISTEN_CHANCE

@@ -1,4 +1,4 @@
-"""The ranker that makes a scorer's lists in the least time."""
+"""Choice of the fastest ranker for a scorer."""
 
 from towers.evaluation.ranking.products import ProductRanker, ProductScorer, has_a_place
 from towers.evaluation.ranking.rankers import DenseRanker, Ranker, Scorer
@@ -7,9 +7,9 @@ from towers.evaluation.task import EvaluationTask
 
 
 def ranker_of(task: EvaluationTask, scorer: Scorer) -> Ranker:
-    """Lists by what the scorer says of itself: few exceptions, vectors, or else all scores.
+    """Returns the fastest ranker for a scorer: by sparse exceptions, by vectors, or else by all scores.
 
-    Whichever it is, the lists are those of a `DenseRanker`, but for the last digit of inner products.
+    The lists are always those of a `DenseRanker`, except for the last digit of inner products.
     """
     if isinstance(scorer, SparseScorer):
         return SparseRanker(task, scorer)

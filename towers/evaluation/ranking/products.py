@@ -1,4 +1,4 @@
-"""Lists of scorers by inner products that know nothing of some contents, which come after all others."""
+"""Ranking by scorers with inner products; contents unknown to the scorer come after all others."""
 
 from typing import Protocol, runtime_checkable
 
@@ -14,36 +14,36 @@ from towers.features.ragged import Ragged
 
 @runtime_checkable
 class ProductScorer(Scorer, Protocol):
-    """A scorer by inner products; what it knows nothing of scores lowest, in the order of content rows."""
+    """A scorer by inner products; unknown contents score lowest, in the order of content rows."""
 
     @property
     def user_vectors(self) -> Float[np.ndarray, "users dim"]:
-        """Holds a vector for each listener of the task."""
+        """Vectors of the task's listeners."""
         ...
 
     @property
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """Holds a vector for each content of the store; those of unknown ones say nothing."""
+        """Vectors of the store's contents; those of unknown contents have no meaning."""
         ...
 
     @property
     def is_known(self) -> Bool[np.ndarray, " contents"]:
-        """Tells which contents the scorer knows something of."""
+        """True for contents that the scorer knows."""
         ...
 
 
 class ProductRanker:
-    """Ranks a scorer that gives its vectors, tile by tile.
+    """Ranks by the vectors of a scorer, tile by tile.
 
-    The lists are those of `DenseRanker`, but for the last digit of a product (`VectorRanker`).
-    What is not known scores 1 less than the last place of what is, and less than 0.
+    The lists are those of `DenseRanker`, except for the last digit of a product (`VectorRanker`). Unknown contents
+    score 1 less than the last known content of the list, or -1 if that is above 0.
 
     Args:
-        task: what is ranked for whom.
-        scorer: gives the vectors.
+        task: listeners, candidates and targets.
+        scorer: scorer with the vectors.
 
     Raises:
-        ValueError: vectors that are not finite, or whose products would not be.
+        ValueError: a vector or a product is not finite.
     """
 
     def __init__(self, task: EvaluationTask, scorer: ProductScorer):
@@ -70,7 +70,7 @@ class ProductRanker:
         }
 
     def _filled(self, ranking: Ranking, known: Ranked, left_out: Ragged) -> Ranked:
-        """With what is not known at the places that the list of what is known does not fill."""
+        """Fills the empty places of the lists of known contents with unknown ones."""
         counts = np.count_nonzero(known.rows >= 0, axis=1)
         short = np.flatnonzero(counts < known.rows.shape[1])
         if not len(short):
@@ -88,5 +88,5 @@ class ProductRanker:
 
 
 def has_a_place(task: EvaluationTask, scorer: ProductScorer) -> bool:
-    """Whether each candidate that the scorer knows has a vector: one of zeros is in no list of a `VectorRanker`."""
+    """Returns whether each known candidate has a nonzero vector; `VectorRanker` excludes vectors of zeros."""
     return bool(np.asarray(scorer.content_vectors)[task.is_candidate & scorer.is_known].any(axis=1).all())

@@ -1,11 +1,10 @@
-"""Who ranks contents for listeners: the protocol, and lists out of plain scores.
+"""Interface of rankers, and a ranker that makes lists from scores.
 
-Three lists are asked of whoever ranks. All hold candidates alone, best first, equal scores in the order of content
-rows:
+A ranker makes three lists, of candidates only, best first, with equal scores in the order of content rows:
 
 - `everything`: all candidates.
-- `unseen`: without what the listener has heard.
-- `unseen_cold`: without what the listener has heard, and without what was played in the training period.
+- `unseen`: candidates that the listener has not heard.
+- `unseen_cold`: candidates that the listener has not heard and that have no play in the training period.
 """
 
 from collections.abc import Mapping
@@ -26,11 +25,11 @@ BLOCK_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """One list a listener, best first.
+    """Ranked lists, one per listener, best first.
 
     Args:
-        rows: `[users, ranks]`, content rows; -1 at the places that a shorter list does not fill.
-        scores: `[users, ranks]`, what they were ranked by; minus infinity at such places.
+        rows: `[users, ranks]`, content rows; -1 at empty places of a shorter list.
+        scores: `[users, ranks]`, scores by which they are ranked; minus infinity at empty places.
     """
 
     rows: Int[np.ndarray, "users ranks"]
@@ -39,55 +38,55 @@ class Ranked:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Ranker(Protocol):
-    """Whoever gives listeners lists: a baseline, vectors, an index, a GPU."""
+    """Makes lists for listeners: a baseline, vectors, an index or a GPU."""
 
     @property
     def name(self) -> str:
-        """Stands in reports; unique among the rankers of one report."""
+        """Name in reports, unique among the rankers of one report."""
         ...
 
     @property
     def block_size(self) -> int:
-        """How many listeners it likes to rank at a time, at least 1."""
+        """Preferred number of listeners to rank at a time, at least 1."""
         ...
 
     def rank(self, positions: Int[np.ndarray, " users"], k: int) -> Mapping[Ranking, Ranked]:
-        """The first `k` (or all, where there are fewer) of each of `RANKINGS`.
+        """Returns the first `k` contents (or all, if there are fewer) of each of `RANKINGS`.
 
-        `positions` index the task's `user_rows`.
+        `positions` are indices into the task's `user_rows`.
 
         Raises:
-            ValueError: scores that are not a number.
+            ValueError: a score is NaN.
         """
         ...
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Scorer(Protocol):
-    """Whoever scores every content for a listener; `DenseRanker` makes lists of it."""
+    """Scores every content for a listener; `DenseRanker` makes lists from the scores."""
 
     @property
     def name(self) -> str:
-        """Stands in reports."""
+        """Name in reports."""
         ...
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Scores of all contents of the store, higher is better, for the listeners at `positions`.
+        """Returns scores of all contents of the store, higher is better, for the listeners at `positions`.
 
-        `positions` index the task's `user_rows`. Minus infinity leaves a content out of the listener's
-        list; NaN is an error. Scores of contents that are no candidates are ignored.
+        `positions` are indices into the task's `user_rows`. Minus infinity excludes a content from the listener's list;
+        NaN is an error. Scores of contents that are no candidates are ignored.
         """
         ...
 
 
 class DenseRanker:
-    """Lists from a scorer whose scores of all contents fit into memory for some listeners at a time.
+    """Makes lists from a scorer, holding the scores of all contents for a block of listeners in memory.
 
     Args:
-        task: what is ranked for whom.
-        scorer: gives the scores.
-        block_size: listeners scored at a time; about `20 * block_size * contents` bytes are in use. Null: 256, or as
-            many as fit into `BLOCK_BYTES`.
+        task: listeners, candidates and targets.
+        scorer: scorer of the contents.
+        block_size: number of listeners scored at a time; about `20 * block_size * contents` bytes are in use. Null:
+            256, or as many as fit into `BLOCK_BYTES`.
     """
 
     def __init__(self, task: EvaluationTask, scorer: Scorer, *, block_size: int | None = None):
@@ -101,7 +100,7 @@ class DenseRanker:
         """See `Ranker`.
 
         Raises:
-            ValueError: scores that hold NaN or have the wrong shape; the message names the scorer.
+            ValueError: scores contain NaN or have the wrong shape; the message names the scorer.
         """
         task, scores = self._task, np.asarray(self._scorer.scores(positions))
         if scores.shape != (len(positions), task.num_contents):
@@ -118,7 +117,7 @@ class DenseRanker:
         scores[heard.list_of_value, heard.values] = -np.inf
         unseen = _best(scores, k)
         among_cold = _best(scores[:, self._cold], k)
-        # The appended -1 is what a place without a content, itself -1, points at.
+        # An empty place has row -1, which selects the appended -1.
         cold_rows = np.append(self._cold, -1)[among_cold.rows]
         cold = Ranked(rows=cold_rows, scores=among_cold.scores)
         return {"everything": everything, "unseen": unseen, "unseen_cold": cold}
@@ -126,7 +125,7 @@ class DenseRanker:
 
 def _best(scores: Float[np.ndarray, "users contents"], k: int) -> Ranked:
     rows = top_k(scores, k)
-    # Of nobody there is nothing to take; the shape is that of the rows all the same.
+    # take_along_axis fails on empty arrays, so these are built with the shape of the rows.
     empty = np.zeros(rows.shape, scores.dtype)
     found = np.take_along_axis(scores, np.maximum(rows, 0), axis=1) if rows.size else empty
     return Ranked(rows=rows, scores=np.where(rows >= 0, found, -np.inf))

@@ -1,8 +1,9 @@
-"""Lists of scorers that say the same of most contents to everybody: one order for all, and each listener's exceptions.
+"""Ranking by sparse scorers: one order of the contents for all listeners, and exceptions for each listener.
 
-Neighbours, sessions and counts score a few thousand contents of a listener's own, and all others alike for everybody:
-by popularity, or 0. So nobody's scores of the whole catalogue are made or searched: the exceptions are sorted, and the
-rest is read off one order of the contents, from which the listener's exceptions and what they heard are left out.
+Neighbours, sessions and counts score a few thousand contents individually for a listener, and all others equally for
+all listeners: by popularity, or 0. So the scores of the whole catalogue are neither made nor searched per listener: the
+exceptions are sorted, and the rest is read from one shared order of the contents, without the listener's exceptions and
+heard contents.
 """
 
 from collections.abc import Iterator
@@ -19,35 +20,35 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
 BLOCK_SIZE = 256
-"""Listeners whose exceptions are asked for at a time."""
+"""Number of listeners whose exceptions are computed at a time."""
 
 _ENTRY_BYTES = 90
-"""What is held at most for each exception while lists are made; parts of a block hold as many as fit `BLOCK_BYTES`."""
+"""Upper bound of the memory for each exception while lists are made; it limits a part of a block to `BLOCK_BYTES`."""
 
 _MANY = 4
-"""Times as many exceptions as places, from which on the best are told apart before they are sorted."""
+"""Ratio of exceptions to places above which exceptions are preselected before they are sorted."""
 
 
 @runtime_checkable
 class SparseScorer(Scorer, Protocol):
-    """A scorer whose scores are the same for everybody but for some of a listener's own."""
+    """A scorer whose scores are the same for all listeners, except for some contents of each listener."""
 
     @property
     def base(self) -> Float[np.ndarray, " contents"]:
-        """Scores of whatever is no exception."""
+        """Scores of the contents that are no exceptions."""
         ...
 
     def exceptions(self, positions: Int[np.ndarray, " users"]) -> sparse.csr_array:
-        """`[users, contents]` of the listeners at `positions`: whatever is stored stands in the place of `base`."""
+        """Returns, `[users, contents]`, the scores that replace `base` for the listeners at `positions`."""
         ...
 
 
 class SharedOrder:
-    """Contents in one order, of which each listener gets the first that are not left out for them.
+    """One order of contents, from which each listener gets the first ones that are not excluded for them.
 
     Args:
-        rows: the contents, first to last.
-        num_contents: rows of the store, in the order or not.
+        rows: content rows in order.
+        num_contents: number of content rows in the store.
     """
 
     def __init__(self, rows: Int[np.ndarray, " listed"], num_contents: int):
@@ -56,18 +57,18 @@ class SharedOrder:
         self._place[rows] = np.arange(len(rows))
 
     def first(self, left_out: Ragged, k: int) -> Int[np.ndarray, "users ranks"]:
-        """The first `k` contents of each listener, -1 where there are fewer.
+        """Returns the first `k` contents of each listener; -1 if there are fewer.
 
         Args:
-            left_out: per listener the rows of contents that are not for them, without repeats.
-            k: how many.
+            left_out: content rows to exclude for each listener, without repeats.
+            k: number of contents.
         """
         places, users = self._place[left_out.values], left_out.list_of_value
         is_listed = places >= 0
         users, places = users[is_listed], places[is_listed]
         order = np.lexsort((places, users))
         users, places = users[order], places[order]
-        # The j-th place left out, counted from 0, is passed by whatever comes at rank place - j or later.
+        # The j-th excluded place (from 0) shifts all contents from rank `place - j` on by one.
         ranks = places - (np.arange(len(users)) - np.searchsorted(users, users))
         passed = np.zeros((len(left_out), k), dtype=np.int64)
         is_near = ranks < k
@@ -77,15 +78,15 @@ class SharedOrder:
 
 
 class SparseRanker:
-    """Ranks a `SparseScorer` from one order of the contents; the lists are those of `DenseRanker`.
+    """Ranks by a `SparseScorer` from one order of the contents; the lists are those of `DenseRanker`.
 
     Args:
-        task: what is ranked for whom.
-        scorer: gives the scores.
-        block_size: listeners whose exceptions are asked for at a time.
+        task: listeners, candidates and targets.
+        scorer: scorer of the contents.
+        block_size: number of listeners whose exceptions are computed at a time.
 
     Raises:
-        ValueError: scores of the base that are not a number; the message names the scorer.
+        ValueError: a base score is NaN; the message names the scorer.
     """
 
     def __init__(self, task: EvaluationTask, scorer: SparseScorer, *, block_size: int = BLOCK_SIZE):
@@ -103,7 +104,7 @@ class SparseRanker:
         """See `Ranker`.
 
         Raises:
-            ValueError: exceptions that are not a number; the message names the scorer.
+            ValueError: an exception is NaN; the message names the scorer.
         """
         own = self._scorer.exceptions(positions)
         own.sort_indices()
@@ -118,7 +119,7 @@ class SparseRanker:
         }
 
     def _lists(self, positions: Int[np.ndarray, " part"], own: sparse.csr_array, k: int) -> dict[Ranking, Ranked]:
-        """The lists of some of the listeners, from their exceptions."""
+        """Makes the lists of a part of the listeners from their exceptions."""
         task, contents = self._task, self._task.num_contents
         entries = Ragged(own.indptr.astype(np.int64), own.indices)
         keys = entries.list_of_value * contents + entries.values
@@ -139,20 +140,20 @@ class SparseRanker:
     def _listed(
         self, shared: SharedOrder, entries: Ragged, scores: np.ndarray, allowed: np.ndarray, left_out: Ragged, k: int
     ) -> Ranked:
-        """The best of the exceptions that are allowed and of what the order has for everybody."""
+        """Merges the allowed exceptions with the contents of the shared order."""
         rows = shared.first(left_out, k)
         rest = Ranked(rows=rows, scores=np.where(rows >= 0, self._base[rows], -np.inf).astype(self._base.dtype))
         allowed = allowed & (scores > -np.inf)
         kept, scores = entries.where(allowed), scores[allowed]
         if k and len(scores) > _MANY * k * len(kept):
-            enters = scores >= levels(scores, kept, k)[kept.list_of_value]  # sorting what is below takes longest
+            enters = scores >= levels(scores, kept, k)[kept.list_of_value]  # sorting the rest would dominate the time
             kept, scores = kept.where(enters), scores[enters]
         own = best_of_pairs(kept.list_of_value, kept.values, scores, (len(kept), k))
         return merged(rest, own)
 
 
 def _parts(offsets: Int[np.ndarray, " users_plus_one"]) -> Iterator[slice]:
-    """Listeners one after the other with at most `BLOCK_BYTES` of exceptions together, or one listener with more."""
+    """Yields slices of listeners with at most `BLOCK_BYTES` of exceptions, or of one listener with more."""
     start, most, users = 0, BLOCK_BYTES // _ENTRY_BYTES, len(offsets) - 1
     while True:
         fits = int(np.searchsorted(offsets, int(offsets[start]) + most, side="right")) - 1

@@ -1,4 +1,4 @@
-"""The k best columns of every row of scores, exactly, without sorting the rest; at once, or tile by tile."""
+"""Exact top-k columns of every row of scores, without a full sort; of a whole matrix, or tile by tile."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -6,14 +6,14 @@ from jaxtyping import Float, Int
 from towers.features.ragged import Ragged
 
 _LOOKED_AT, _LEAST_STEP = 16, 4
-"""So many times `k` columns are looked at first, unless that is more than one in so many of all."""
+"""A sample of 16 times `k` columns gives a first threshold, unless that is more than a quarter of all columns."""
 
 
 def top_k(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.ndarray, "users ranks"]:
-    """Columns of the `k` highest scores of each row, best first; equal scores in the order of columns.
+    """Returns the columns of the `k` highest scores of each row, best first; equal scores in the order of columns.
 
-    A score of minus infinity leaves the column out. `ranks` is `min(k, contents)`; where a row has fewer
-    columns to rank than that, the places at its end hold -1. Scores must not be NaN.
+    A score of minus infinity excludes the column. `ranks` is `min(k, contents)`; if a row has fewer columns to rank,
+    the places at its end are -1. Scores must not be NaN.
 
     >>> top_k(np.array([[0.5, 2.0, 0.5, -np.inf]]), 4)
     array([[ 1,  0,  2, -1]])
@@ -26,7 +26,7 @@ def top_k(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.ndarray
 
 
 def best_columns(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.ndarray, "users ranks"]:
-    """The same columns as `top_k`, in the order of columns, and with those of minus infinity where too few are left.
+    """Returns the columns of `top_k` in ascending order; columns of minus infinity fill up if there are too few others.
 
     >>> best_columns(np.array([[0.5, 2.0, 0.5, -np.inf]]), 2)
     array([[0, 1]])
@@ -39,10 +39,10 @@ def best_columns(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.
     if near is not None:
         columns, found = near
         return np.take_along_axis(columns, best_columns(found, k), axis=1)
-    # Counted from the lowest, numpy takes up to ten times as long where most scores are equal, as those of counts are.
+    # Scores are negated because np.partition is up to ten times slower from the other end if most scores are equal.
     level = -np.partition(-scores, k - 1, axis=1)[:, k - 1, None]
     chosen = scores >= level
-    # Where more columns tie for the last places than there is room for, the first of them have it.
+    # If more columns tie for the last places than fit, the lowest columns are taken.
     for row in np.flatnonzero(np.count_nonzero(chosen, axis=1) > k):
         tied = np.flatnonzero(scores[row] == level[row])
         chosen[row, tied[k - np.count_nonzero(scores[row] > level[row]) :]] = False
@@ -52,9 +52,9 @@ def best_columns(scores: Float[np.ndarray, "users contents"], k: int) -> Int[np.
 def _near(
     scores: Float[np.ndarray, "users contents"], k: int
 ) -> tuple[Int[np.ndarray, "users near"], Float[np.ndarray, "users near"]] | None:
-    """The columns, in their order, that reach the `k`th best score of some columns of each row, and their scores.
+    """Preselects the columns that reach the `k`th best score of a sample of columns, and returns them with scores.
 
-    The `k` best are among them. Null where there are so many that nothing is won: ties, and few columns.
+    The `k` best are among them. Null if the preselection does not pay: with many ties, or few columns.
     """
     contents = scores.shape[1]
     step = contents // (_LOOKED_AT * k)
@@ -74,12 +74,14 @@ def _near(
 
 
 def levels(values: Float[np.ndarray, " values"], lists: Ragged, most: int) -> Float[np.ndarray, " lists"]:
-    """The `most`th greatest value of each list, minus infinity where it has no more: what is below need not be sorted.
+    """Returns the `most`th largest value of each list, below which nothing needs to be sorted.
+
+    It is minus infinity for a list with at most `most` values.
 
     Args:
-        values: one of each of `lists.values`.
-        lists: what they belong to.
-        most: at least 1.
+        values: a value for each of `lists.values`.
+        lists: lists to which the values belong.
+        most: rank of the wanted value, at least 1.
     """
     found = np.full(len(lists), -np.inf, values.dtype)
     for row in np.flatnonzero(lists.lengths > most).tolist():
@@ -88,14 +90,15 @@ def levels(values: Float[np.ndarray, " values"], lists: Ragged, most: int) -> Fl
 
 
 class RunningTopK:
-    """`top_k` of scores that arrive in tiles of columns, from left to right.
+    """Computes `top_k` of scores that arrive in tiles of columns, from left to right.
 
-    What does not pass the k-th best score so far is never looked at again. What does pass waits, unsorted, beside the
-    k best until its row is full; with columns in no particular order about `k * log(contents / k)` scores a row pass.
+    Scores not above the k-th best so far are dropped. Higher scores are buffered, unsorted, beside the k best until the
+    buffer of a row is full; with columns in random order about `k * log(contents / k)` scores per row are buffered.
 
     Args:
-        users: rows.
-        k: how many to keep; `24 * users * k` bytes are held, and room for 128 more scores where k is under 64.
+        users: number of rows.
+        k: number of columns to keep; the buffers take `24 * users * k` bytes, or `8 * users * (k + 128)` if k is under
+            64.
     """
 
     def __init__(self, users: int, k: int):
@@ -108,7 +111,7 @@ class RunningTopK:
         self._level = np.full(users, -np.inf, dtype=np.float32)
 
     def add(self, scores: Float[np.ndarray, "users tile"], first_column: int) -> None:
-        """Takes in the scores (float32) of the columns from `first_column` on, which lie right of all before."""
+        """Adds scores (float32) of columns from `first_column` on, which are to the right of all columns so far."""
         if scores.size == 0 or self._k == 0:
             return
         if self._filled.max() > self._k + self._room:
@@ -131,9 +134,9 @@ class RunningTopK:
         self._filled += counts
 
     def best(self) -> tuple[Int[np.ndarray, "users ranks"], Float[np.ndarray, "users ranks"]]:
-        """Columns and scores of the `k` best of each row, best first, equal ones in the order of columns.
+        """Returns columns and scores of the `k` best of each row, best first, equal ones in the order of columns.
 
-        Where there are fewer, -1 and minus infinity.
+        If there are fewer, the rest is -1 and minus infinity.
         """
         self._settle()
         scores = self._scores[:, : self._k]
@@ -143,7 +146,7 @@ class RunningTopK:
         return np.where(scores > -np.inf, columns, -1), scores
 
     def _add_whole(self, users: Int[np.ndarray, " some"], scores: Float[np.ndarray, "users tile"], first: int) -> None:
-        """For rows of which more scores pass than have room: the first tile, or scores that rise from left to right."""
+        """Adds a whole tile for rows whose buffer is too small, as in the first tile or with ascending scores."""
         arriving = np.arange(first, first + scores.shape[1], dtype=np.int32)
         arriving = np.broadcast_to(arriving, (len(users), len(arriving)))
         self._keep(

@@ -1,13 +1,12 @@
-"""Inner products of vectors as a ranker, for catalogues of any size.
+"""Ranking by inner products of vectors, for catalogues of any size.
 
-Some listeners at a time meet the candidates tile by tile, so listeners times contents are never held. Every pair is
-scored once: candidates without a play in training (cold) come after all others (warm) and have a running list of their
-own; what the listener has heard is taken out of the tile and set aside. The three lists are put together from these:
-`unseen_cold` is the cold list, `unseen` the warm one with the cold one, `everything` that with what was heard.
+A block of listeners is scored against tiles of candidates, so that the full score matrix is never in memory. Every pair
+is scored once: candidates without a play in training (cold) come after all others (warm) and have a separate running
+list; scores of heard contents are moved out of the tile. The three lists are built from these parts: `unseen_cold` is
+the cold list, `unseen` the warm and cold lists merged, `everything` adds the heard contents.
 
-A content whose vector is all zeros has no place in the space (an export does not hold it) and stands in no list. Its
-product would be 0, before everything that points away from the listener. Where it is a target it stays one, and is
-missed.
+A content with a vector of zeros has no place in the space (an export does not hold it) and is in no list. Its product
+would be 0, above all contents with negative products. If it is a target, it stays one, and is missed.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -23,40 +22,39 @@ from towers.evaluation.task import EvaluationTask
 from towers.features.ragged import Ragged
 
 PART_SIZE = 512
-"""Listeners that a thread ranks at a time."""
+"""Number of listeners that a thread ranks at a time."""
 
 TILE_SIZE = 8192
-"""Candidates that they are scored with at a time: 16 MB of scores. Tiles of fewer would cost more: numpy compares rows
-of fewer than 8192 values, the size of its buffer, at half the speed."""
+"""Number of candidates scored at a time: 16 MB of scores. Smaller tiles are slower: numpy compares rows of fewer than
+8192 values, the size of its buffer, at half the speed."""
 
 SLICE_SIZE = 64
-"""Listeners of a part whose lists are brought up to date together, so that their scores fit into a core's cache."""
+"""Number of listeners whose lists are updated together, so that their scores fit into a core's cache."""
 
 
 class VectorRanker:
     """Ranks by the inner product of listener and content, in float32.
 
-    Every thread ranks listeners of its own, with a BLAS library that is held to one thread meanwhile: on a machine with
-    other work that is twice as fast as a product on all cores followed by a search on all cores, which wait for each
-    other. There are as many threads as BLAS would use (`OMP_NUM_THREADS` and the like count).
+    Every thread ranks its own listeners, with BLAS limited to one thread: on a machine with other load that is twice as
+    fast as a product on all cores followed by a search on all cores, which wait for each other. There are as many
+    threads as BLAS would use (so `OMP_NUM_THREADS` and the like apply).
 
-    Beside the vectors it is given it holds those of the candidates once more, and for each thread about
-    `4 * PART_SIZE * (TILE_SIZE + 12 * k)` bytes and 10 MB, whatever the number of listeners and contents: 30 MB for
-    k = 100.
+    Beside the given vectors it holds a copy of the candidates' vectors, and for each thread about
+    `4 * PART_SIZE * (TILE_SIZE + 12 * k)` bytes and 10 MB, for any number of listeners and contents: 30 MB for k = 100.
 
-    Contents whose scores are equal as computed are in the order of content rows. A library may round the products of
-    one pair differently at another place of another tile, so equal vectors may differ in the last digit.
+    Contents with equal computed scores are in the order of content rows. BLAS may round a product differently at
+    another position of a tile, so the scores of equal vectors may differ in the last digit.
 
     Args:
-        task: what is ranked for whom.
-        name: in reports.
+        task: listeners, candidates and targets.
+        name: name in reports.
         user_vectors: `[users of the task, dim]`.
-        content_vectors: `[contents, dim]`; all zeros for what stands in no list.
-        block_size: listeners ranked at a time. Null: a part for each thread.
-        tile_size: candidates scored at a time.
+        content_vectors: `[contents, dim]`; all zeros for contents that are in no list.
+        block_size: number of listeners ranked at a time. Null: a part for each thread.
+        tile_size: number of candidates scored at a time.
 
     Raises:
-        ValueError: vectors that are not finite, or whose products would not be.
+        ValueError: a vector or a product is not finite.
     """
 
     def __init__(
@@ -81,7 +79,7 @@ class VectorRanker:
 
     def rank(self, positions: Int[np.ndarray, " users"], k: int) -> dict[Ranking, Ranked]:
         """See `rankers.Ranker`."""
-        # Never empty, so that the lists of nobody have their shapes too.
+        # At least one part, so that the lists of no listeners have their shapes too.
         part_size = max(1, min(PART_SIZE, -(-len(positions) // self._num_threads)))
         parts = [positions[start : start + part_size] for start in range(0, max(len(positions), 1), part_size)]
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._num_threads) as threads:
@@ -104,14 +102,15 @@ class VectorRanker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The candidates that have a vector as columns: warm ones first, then cold ones, each in the order of content rows.
+    """Columns of the candidates that have a vector: warm ones first, then cold ones, each in the order of content rows.
 
     Args:
-        rows: their content rows; after the last one -1, at which the column -1 of a place without a content points.
-        num_warm: how many of them are warm.
-        num_cold: cold candidates of the task, with a vector or without: lists are as long for everybody who ranks.
-        num_contents: rows of the store, candidates or not.
-        column_of_row: `[contents]`, where a content stands; -1 for what stands in no list.
+        rows: content row of each column, and a final -1, which column -1 of an empty place selects.
+        num_warm: number of warm candidates.
+        num_cold: number of cold candidates of the task, with or without a vector, so that all rankers' lists have the
+            same length.
+        num_contents: number of content rows in the store.
+        column_of_row: `[contents]`, column of each content; -1 for contents that are in no list.
     """
 
     rows: Int[np.ndarray, " columns_plus_one"]
@@ -122,7 +121,7 @@ class Candidates:
 
     @classmethod
     def of(cls, task: EvaluationTask, content_vectors: Float[np.ndarray, "contents dim"]) -> "Candidates":
-        """Those of `task` whose vector is not all zeros."""
+        """Selects the candidates of `task` whose vector is not all zeros."""
         has_place = task.is_candidate & content_vectors.any(axis=1)
         warm = np.flatnonzero(has_place & ~task.is_cold)
         rows = np.concatenate([warm, np.flatnonzero(has_place & task.is_cold)])
@@ -140,22 +139,22 @@ class Candidates:
         return len(self.rows) - 1
 
     def tiles(self, size: int) -> list[tuple[int, int]]:
-        """Where tiles of at most `size` columns start and stop, each of them all warm or all cold."""
+        """Returns start and stop of tiles of at most `size` columns, each with only warm or only cold candidates."""
         starts = [*range(0, self.num_warm, size), *range(self.num_warm, len(self), size)]
         return list(zip(starts, [*starts[1:], len(self)], strict=True)) if starts else []
 
     def heard(self, histories: Ragged) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-        """The (listener, column) pairs of `histories` without repeats, in the order of columns."""
+        """Returns the (listener, column) pairs of `histories` without repeats, in the order of columns."""
         columns = self.column_of_row[histories.values]
         is_candidate = columns >= 0
-        # Sorted, then without repeats: np.unique hashes first, which takes ten times as long.
+        # Sorts and removes repeats; np.unique uses hashing, which takes ten times as long.
         keys = np.sort(columns[is_candidate] * len(histories) + histories.list_of_value[is_candidate])
         keys = keys[np.diff(keys, prepend=-1) > 0]
         columns, users = np.divmod(keys, max(len(histories), 1))
         return users, columns
 
     def ranked(self, columns: Int[np.ndarray, "users ranks"], scores: Float[np.ndarray, "users ranks"]) -> Ranked:
-        """Content rows for columns; -1 stays."""
+        """Replaces columns by content rows; -1 stays."""
         return Ranked(rows=self.rows[columns], scores=scores)
 
     def lists(
@@ -166,8 +165,14 @@ class Candidates:
         heard_columns: Int[np.ndarray, " pairs"],
         heard_scores: Float[np.ndarray, " pairs"],
     ) -> dict[Ranking, Ranked]:
-        """The three lists, each as long as `warm` and `cold`, from the best warm and cold candidates that each
-        listener has not heard, and from all that they have.
+        """Builds the three lists, each as long as `warm` and `cold`.
+
+        Args:
+            warm: best warm candidates that each listener has not heard.
+            cold: best cold candidates that each listener has not heard.
+            heard_users: listeners of all pairs with a heard candidate.
+            heard_columns: columns of these pairs.
+            heard_scores: scores of these pairs.
         """
         unseen = merged(warm, cold)
         k = unseen.rows.shape[1]
@@ -184,7 +189,7 @@ class Candidates:
 
 
 class _Listeners:
-    """Some listeners of a part, and what they have met so far."""
+    """A slice of a part's listeners, with their running lists."""
 
     def __init__(self, candidates: Candidates, histories: Ragged, k: int):
         k = min(k, candidates.num_contents)
@@ -195,7 +200,7 @@ class _Listeners:
         self._heard_scores = np.zeros(len(self._heard_users), dtype=np.float32)
 
     def meet(self, scores: Float[np.ndarray, "users tile"], start: int) -> None:
-        """Takes in the scores of the candidates from column `start` on, and overwrites those of what was heard."""
+        """Adds the scores of a tile from column `start` on, after moving those of heard contents out of it."""
         first, last = np.searchsorted(self._heard_columns, [start, start + scores.shape[1]])
         pairs = self._heard_users[first:last], self._heard_columns[first:last] - start
         self._heard_scores[first:last] = scores[pairs]
@@ -209,7 +214,7 @@ class _Listeners:
 
 
 def merged(first: Ranked, second: Ranked) -> Ranked:
-    """The best of two lists of the same length that share no content, as one of that length."""
+    """Merges two lists of the same length without common contents into one of that length."""
     rows = np.concatenate([first.rows, second.rows], axis=1)
     scores = np.concatenate([first.scores, second.scores], axis=1)
     order = np.lexsort((rows, -scores), axis=-1)[:, : first.rows.shape[1]]
@@ -217,10 +222,10 @@ def merged(first: Ranked, second: Ranked) -> Ranked:
 
 
 def check_products(name: str, users: Float[np.ndarray, "users dim"], contents: Float[np.ndarray, "contents dim"]):
-    """Refuses vectors of which a product, or a part of its sum, might not be finite (Cauchy-Schwarz).
+    """Checks that no product of two vectors, nor a partial sum of it, can overflow, by the Cauchy-Schwarz bound.
 
     Raises:
-        ValueError: names the ranker.
+        ValueError: a product might not be finite; the message names the ranker.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         largest = [np.einsum("rd,rd->r", vectors, vectors).max(initial=0) for vectors in (users, contents)]
@@ -234,7 +239,7 @@ def best_of_pairs(
     scores: Float[np.ndarray, " pairs"],
     shape: tuple[int, ...],
 ) -> Ranked:
-    """The best pairs of each listener as lists of the given `[users, ranks]`."""
+    """Returns the best pairs of each listener as lists of shape `[users, ranks]`."""
     order = np.lexsort((rows, -scores, users))
     users, rows, scores = users[order], rows[order], scores[order]
     ranks = np.arange(len(users)) - np.searchsorted(users, users)
@@ -252,5 +257,5 @@ def _stacked(parts: list[Ranked]) -> Ranked:
 
 
 def num_threads() -> int:
-    """As many as BLAS would use."""
+    """Returns the number of threads that BLAS would use."""
     return max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1)

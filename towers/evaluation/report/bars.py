@@ -1,4 +1,4 @@
-"""Bars as SVG by hand: a page that is written after every prepare cannot wait for a drawing library."""
+"""Bar charts as SVG without a drawing library, whose import would slow down every prepare."""
 
 from collections.abc import Sequence
 

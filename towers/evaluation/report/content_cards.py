@@ -1,4 +1,4 @@
-"""Contents as people know them: title, artists, kind, genres."""
+"""Descriptions of contents for reports: title, artists, kind and genres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from towers.evaluation.task import EvaluationTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentCard:
-    """One content.
+    """Description of one content.
 
     Args:
-        title: the id where there is none.
-        artists: names, or ids of artists without a row of their own.
-        kind: of `schema.KINDS`.
-        genres: may be none.
-        content_id: raw.
-        is_cold: no play in the training period, though it could have been recommended.
-        train_positives: positive events in the training period.
+        title: title, or the id if there is none.
+        artists: artists' names, or ids of artists without a row of their own.
+        kind: one of `schema.KINDS`.
+        genres: genres; may be empty.
+        content_id: raw id.
+        is_cold: whether it is a candidate without a play in the training period.
+        train_positives: number of positive events in the training period.
     """
 
     title: str
@@ -35,7 +35,7 @@ class ContentCard:
 
     @property
     def line(self) -> str:
-        """All in one line, for a tooltip."""
+        """All fields in one line, for a tooltip."""
         parts = [self.title, ", ".join(self.artists), self.kind, ", ".join(self.genres), "cold" if self.is_cold else ""]
         return " · ".join(part for part in parts if part)
 
@@ -44,9 +44,9 @@ class ContentCards:
     """Cards by content row.
 
     Args:
-        contents: the store's or an export's table, a row a content: `content_id`, `kind`, `title`, `artist_ids`,
+        contents: contents table of the store or an export, with `content_id`, `kind`, `title`, `artist_ids` and
             `genres`.
-        task: says what is cold and how often contents were played.
+        task: task with the contents' coldness and plays.
     """
 
     def __init__(self, contents: pa.Table, task: EvaluationTask):
@@ -63,7 +63,7 @@ class ContentCards:
 
     @property
     def artist_plays(self) -> Int[np.ndarray, " contents"]:
-        """At the rows of artists, the positive events of their contents in training; 0 at others."""
+        """Number of positive events in training of an artist's contents, at the artist's row; 0 at other rows."""
         found = np.zeros(len(self._columns), dtype=np.int64)
         kinds, artists = self._columns["kind"].to_pylist(), self._columns["artist_ids"].to_pylist()
         for count, kind, names in zip(self._counts, kinds, artists, strict=True):
@@ -76,7 +76,7 @@ class ContentCards:
         return self.at([row])[0]
 
     def at(self, rows: Sequence[int] | np.ndarray) -> tuple[ContentCard, ...]:
-        """The cards of some rows, in their order."""
+        """Returns the cards of some rows, in their order."""
         wanted = np.asarray(rows, dtype=np.int64)
         found = self._columns.take(pa.array(wanted)).to_pylist()
         return tuple(

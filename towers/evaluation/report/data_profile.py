@@ -1,4 +1,4 @@
-"""What a prepared store holds, in a few figures."""
+"""Short profile of a prepared store: counts and times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from towers.data.store import Store
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 MAX_REASONS = 10
-"""Of a table; some name the value at fault, and each value is then a reason."""
+"""Largest number of reasons shown for a table; a reason that names a value occurs once for each value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataProfile:
-    """Counts and times.
+    """Counts and times of a store.
 
     Args:
-        counts: by what is counted.
-        kinds: contents by kind.
-        rejected: rows by table and reason, the most frequent first; empty where none was.
-        times: first event, cuts, last event, as text; empty where the data has no clock.
-        history_lengths: events of a listener by quantile, in [0, 1].
+        counts: counts by name.
+        kinds: number of contents by kind.
+        rejected: number of rejected rows by table and reason, most frequent first; empty if there are none.
+        times: first event, cuts and last event, as text; empty if the data has no timestamps.
+        history_lengths: quantiles of the number of events per listener, by quantile in [0, 1].
     """
 
     counts: Mapping[str, int]
@@ -33,7 +33,7 @@ class DataProfile:
 
 
 def data_profile(store: Store) -> DataProfile:
-    """Reads the store's manifest, its rejected rows and the ends of histories, not the events."""
+    """Builds the profile from the store's manifest, rejected rows and ends of histories, without reading all events."""
     counts = store.manifest["counts"]
     kinds = store.contents["kind"].drop_null().value_counts().to_pylist()
     lengths = np.diff(store.histories.offsets)[store.has_user]
@@ -66,7 +66,7 @@ def _times(store: Store) -> dict[str, str]:
     some = np.diff(offsets) > 0
     if not some.any():
         return {}
-    # Histories are in time order, so their ends suffice.
+    # Histories are in time order, so only their ends are read.
     first = histories.timestamp_us[offsets[:-1][some]].min()
     last = histories.timestamp_us[offsets[1:][some] - 1].max()
     times = {

@@ -1,7 +1,7 @@
-"""How charts look: one style for all, lines and text in a colour that a page can replace by its own.
+"""Common style of all charts; the colour of lines and text can be replaced by that of the page.
 
-Colours are told apart by people with any colour vision and on a light and a dark ground: each has a contrast of at
-least 3 to both (WCAG 2.2, 1.4.11), and none stands without a marker of its own shape.
+The colours work for all types of colour vision and on light and dark backgrounds: each has a contrast of at least 3 to
+both (WCAG 2.2, 1.4.11), and each series also has a marker of its own shape.
 """
 
 import io
@@ -18,22 +18,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK: Final = "#0b0d10"
-"""Stands for the colour of the text around a chart."""
+"""Placeholder for the text colour of the page around a chart."""
 COLOURS: Final = ("#2f7fe0", "#e0620d", "#159a80", "#c54fa0", "#7d8b1f", "#8a4fd8", "#b0474a", "#5f8796")
 MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X", "h")
 REST: Final = "#868686"
-"""For what has no colour of its own."""
+"""Colour of points without a colour of their own."""
 WIDTH: Final = 390.0
-"""Of a chart of which two stand side by side, in units that are pixels where there is room for all."""
+"""Width of a chart of which two are side by side, in pixels if the page is wide enough."""
 NARROW: Final = 300.0
-"""Of one of three."""
+"""Width of a chart of which three are side by side."""
 _UNIT: Final = 72
-"""Units an inch: matplotlib's SVG counts in points."""
+"""Units per inch: matplotlib's SVG uses points."""
 
 STYLE: Final[dict[str, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "towers",
-    # A title may hold dollar signs.
+    # A title may contain dollar signs.
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 11,
@@ -56,7 +56,7 @@ STYLE: Final[dict[str, Any]] = {
     "axes.labelsize": 11,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
-    # Marks at zero stand half beyond the axis.
+    # Half of a mark at zero lies outside of the axes.
     "ytick.major.pad": 8,
     "legend.frameon": False,
     "legend.fontsize": 10.5,
@@ -71,14 +71,14 @@ STYLE: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A chart with its words.
+    """A chart with its texts.
 
     Args:
-        name: unique in a report, of letters, digits and hyphens.
-        title: a few words.
-        caption: what it shows and how it is to be read.
-        figure: the chart.
-        tooltips: by the id of a group of markers, one text a marker.
+        name: unique name in a report, of letters, digits and hyphens.
+        title: short title.
+        caption: explanation of the chart.
+        figure: chart.
+        tooltips: texts by the id of a group of markers, one for each marker.
     """
 
     name: str
@@ -90,13 +90,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Figures by label, with or without bounds.
+    """Values by label, with or without bounds.
 
     Args:
-        name: in the legend.
-        means: NaN where there is none.
-        bounds: lower and upper, one pair a label.
-        place: which colour and marker.
+        name: name in the legend.
+        means: values; NaN where missing.
+        bounds: lower and upper bound for each label.
+        place: index of the colour and marker.
     """
 
     name: str
@@ -106,29 +106,29 @@ class Series:
 
     @property
     def colour(self) -> str:
-        """Of its marks."""
+        """Colour of the series."""
         return COLOURS[self.place % len(COLOURS)]
 
     @property
     def marker(self) -> str:
-        """The shape of its marks."""
+        """Marker shape of the series."""
         return MARKERS[self.place % len(MARKERS)]
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Charts made or drawn within it are of the one style."""
+    """Applies the common style to charts that are made or drawn within the context."""
     with (
         rc_context(STYLE),  # type: ignore[arg-type]  # matplotlib types the keys as literals
         warnings.catch_warnings(),
     ):
-        # Matplotlib's own font has no Chinese, say; a page shows the text with fonts of the reader's.
+        # Matplotlib's font lacks Chinese, for example; a page shows the text with the reader's fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
 
 
 def png(figure: Figure) -> bytes:
-    """The chart on white, for where no page gives it a ground."""
+    """Renders the chart on a white background, for use outside of a page."""
     buffer = io.BytesIO()
     with styled():
         figure.savefig(buffer, format="png", dpi=2 * _UNIT, facecolor="white")
@@ -136,7 +136,7 @@ def png(figure: Figure) -> bytes:
 
 
 def chart(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """An empty chart of a size in pixels."""
+    """Creates an empty chart of a size in pixels."""
     with styled():
         figure = Figure(figsize=(width / _UNIT, height / _UNIT), layout="constrained")
         return figure, figure.add_subplot()
@@ -150,20 +150,20 @@ def dot_chart(
     counts: Sequence[int] | None = None,
     width: float = WIDTH,
 ) -> Figure:
-    """A row a label, a dot a series; the first series stands out, and its bounds are drawn.
+    """Draws a row for each label with a dot for each series; the first series is emphasised and has its bounds drawn.
 
     Args:
-        labels: of the rows, from the top.
-        series: the first on top of the others.
-        xlabel: what the figures are.
-        counts: listeners behind each row, written at its end.
-        width: in pixels.
+        labels: labels of the rows, from the top.
+        series: series; the first is drawn on top of the others.
+        xlabel: label of the values.
+        counts: number of listeners of each row, written at its end.
+        width: width in pixels.
     """
     rows_of_legend = legend_rows([one.name for one in series], width) if len(series) > 1 else 0
     with styled():
         figure, axes = chart(58.0 + 24 * len(labels) + 18 * rows_of_legend, width)
         places = list(range(len(labels)))
-        # The first is drawn last, on top of the others.
+        # The first series is drawn last, on top of the others.
         for order, one in reversed(list(enumerate(series))):
             first = order == 0
             for place, bounds in zip(places, one.bounds or (), strict=bool(one.bounds)):
@@ -195,7 +195,7 @@ def dot_chart(
 def line_chart(
     places: Sequence[float], series: Sequence[Series], *, xlabel: str, ylabel: str, width: float = WIDTH
 ) -> tuple[Figure, Axes]:
-    """A line a series over common places; the first stands out. A series without a figure anywhere is left out."""
+    """Draws a line for each series over common places; the first is emphasised. Series without values are skipped."""
     shown = [one for one in series if not all(math.isnan(mean) for mean in one.means)]
     with styled():
         figure, axes = chart(0.6 * width + 18 * legend_rows([one.name for one in shown], width), width)
@@ -219,13 +219,13 @@ def line_chart(
 
 
 def from_zero(axes: Axes) -> None:
-    """Shares are looked at from 0 on, with room for the last mark."""
+    """Starts the axis of shares at 0, with room for the last mark."""
     axes.set_xlim(left=0)
     axes.margins(x=0.06)
 
 
 def legend_below(figure: Figure, axes: Axes, order: Sequence[str]) -> None:
-    """A legend under the chart, in the order given."""
+    """Adds a legend below the chart, in the given order."""
     handles, names = axes.get_legend_handles_labels()
     wanted = sorted(range(len(names)), key=lambda at: list(order).index(names[at]))
     if wanted:
@@ -236,19 +236,19 @@ def legend_below(figure: Figure, axes: Axes, order: Sequence[str]) -> None:
 
 
 def legend_rows(names: Sequence[str], width: float = WIDTH) -> int:
-    """How many lines a legend of these names takes in a chart of a width in pixels."""
+    """Returns the number of lines of a legend with these names, in a chart of a width in pixels."""
     return math.ceil(len(names) / _legend_columns(names, width)) if names else 0
 
 
 def shortened(label: str, longest: int = 22) -> str:
-    """A label that fits beside a chart."""
+    """Shortens a label to fit beside a chart."""
     return label if len(label) <= longest else label[: longest - 1].rstrip() + "…"
 
 
 def _legend_columns(names: Sequence[str], width: float) -> int:
-    """As many as fit: a column is as wide as the longest of its names."""
+    """Returns the largest number of legend columns that fit; a column is as wide as its longest name."""
     for columns in range(len(names), 1, -1):
-        # Matplotlib fills column by column, the first ones longer by one.
+        # Matplotlib fills a legend column by column; the first columns may have one name more.
         longest = [max(map(len, part)) for part in np.array_split(np.array(names), columns)]
         if sum(6 * length + 44 for length in longest) <= width:
             return columns

@@ -1,4 +1,4 @@
-"""The charts of a report, each with its words."""
+"""Charts of a report with their titles and captions."""
 
 import math
 from collections import Counter
@@ -29,9 +29,9 @@ from towers.evaluation.report.pieces import Report, strongest
 from towers.evaluation.result import ALL, metric_key, split_key
 
 MAX_ROWS = 20
-"""Of a chart by label; the labels with the most listeners."""
+"""Largest number of rows of a chart; labels with the most listeners are shown."""
 NUM_GENRES = 8
-ALONE = "95 % intervals; each holds for its figure alone."
+ALONE = "95 % intervals; each is for one value alone."
 EXPLANATIONS = {
     "history": "By positive events of the listener before the period.",
     "popularity": "By shares of the training plays: 1 holds the most played contents.",
@@ -39,11 +39,11 @@ EXPLANATIONS = {
     "cold_age": "Of cold contents, by days from the release to the listen.",
     "origin": "By what led to the listen.",
 }
-"""Of the divisions that a default evaluation makes; others are named for what they divide by."""
+"""Explanations of the default slicings; others have only their name."""
 
 
 def draw(report: Report) -> dict[str, list[Picture]]:
-    """All charts by the section they stand in; a section without anything to draw is empty."""
+    """Draws all charts by section; a section without data is empty."""
     return {
         "headline": headline_pictures(report),
         "training": training_pictures(report),
@@ -55,12 +55,12 @@ def draw(report: Report) -> dict[str, list[Picture]]:
 
 
 def figures(report: Report) -> dict[str, Figure]:
-    """All charts by name, for a logger of training runs."""
+    """Returns all charts by name, for a logger of training runs."""
     return {picture.name: picture.figure for pictures in draw(report).values() for picture in pictures}
 
 
 def headline_pictures(report: Report) -> list[Picture]:
-    """A chart a headline slice: all rankers, best first, with their intervals."""
+    """Draws a chart for each headline slice: all rankers, best first, with their intervals."""
     pictures = []
     for slice_name in report.headlines:
         key = metric_key(report.main_metric, slice_name)
@@ -85,7 +85,7 @@ def headline_pictures(report: Report) -> list[Picture]:
 
 
 def training_pictures(report: Report) -> list[Picture]:
-    """The loss by step, and the main metric on validation as training went on."""
+    """Draws the loss and the main metric on validation by training step."""
     pictures = []
     losses = [(row["step"], row["loss"]) for row in report.training if "loss" in row and "step" in row]
     if losses:
@@ -117,7 +117,7 @@ def training_pictures(report: Report) -> list[Picture]:
             Picture(
                 name="training-validation",
                 title="Validation",
-                caption=f"{report.main_metric} on the validation period each time it was taken.",
+                caption=f"{report.main_metric} on the validation period each time it was computed.",
                 figure=figure,
             )
         )
@@ -125,7 +125,7 @@ def training_pictures(report: Report) -> list[Picture]:
 
 
 def cutoff_pictures(report: Report) -> list[Picture]:
-    """The main metric over the length of the list, a chart a headline slice."""
+    """Draws the main metric by the length of the list, a chart for each headline slice."""
     base = report.main_metric.partition("@")[0]
     lengths = sorted({int(k) for name, k in _metrics(report) if name == base})
     if len(lengths) < 2:
@@ -156,7 +156,7 @@ def cutoff_pictures(report: Report) -> list[Picture]:
 
 
 def slice_pictures(report: Report) -> list[Picture]:
-    """One chart of the slices that every evaluation has, and one for each way of dividing first listens further."""
+    """Draws one chart of the standard slices, and one for each further division of first listens."""
     pictures = []
     for group, names in slice_groups(report).items():
         large = [
@@ -188,7 +188,7 @@ def slice_pictures(report: Report) -> list[Picture]:
 
 
 def slice_groups(report: Report) -> dict[str | None, list[str]]:
-    """The slices by what they divide by; those that every evaluation has stand under null."""
+    """Returns the slices by their slicing; the standard slices have the key null."""
     groups: dict[str | None, list[str]] = {None: []}
     for name in report.model.slices:
         group, colon, _ = name.partition(":")
@@ -197,7 +197,7 @@ def slice_groups(report: Report) -> dict[str | None, list[str]]:
 
 
 def calibration_pictures(report: Report) -> list[Picture]:
-    """The share of recommended contents that are right, by decile of the score."""
+    """Draws the share of hits among recommended contents, by decile of the score."""
     groups = report.calibration
     if not groups:
         return []
@@ -215,17 +215,17 @@ def calibration_pictures(report: Report) -> list[Picture]:
         f"What the model recommended (the first {report.model.lists['unseen'].rows.shape[1]} contents of each list, "
         f"without what was heard: {sum(group.pairs for group in groups):,} in all) in {len(groups)} groups of equal "
         "size by score, and the share of each that the listener then played, with 95 % intervals. A rising line means "
-        "that the score says something."
+        "that the score is informative."
     )
     return [Picture(name="score-calibration", title="Share of hits by score", caption=caption, figure=figure)]
 
 
 def space_pictures(report: Report) -> list[Picture]:
-    """The map, coloured by kind and by genre."""
+    """Draws the map of the space, coloured by kind and by genre."""
     cards = report.space.cards
     if not cards:
         return []
-    how = f"{len(cards):,} contents by {report.space.method}; near means alike, the axes have no meaning. "
+    how = f"{len(cards):,} contents by {report.space.method}; close points are similar, the axes have no meaning. "
     marked = "Rings: cold contents. " if any(card.is_cold for card in cards) else ""
     pictures = []
     for name, labels in (("kind", _kinds(cards)), ("genre", _genres(cards))):
@@ -244,12 +244,12 @@ def space_pictures(report: Report) -> list[Picture]:
 
 
 def slice_title(name: str) -> str:
-    """A slice's name for people."""
+    """Returns a slice's name for display."""
     return "all targets" if name == ALL else name.replace("_", " ")
 
 
 def picture_name(text: str) -> str:
-    """Letters, digits and hyphens."""
+    """Replaces all characters except letters and digits by hyphens."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text)
 
 
@@ -259,7 +259,7 @@ def _map(report: Report, labels: Sequence[str | None], *, rest: str) -> tuple[Fi
     names = [*ranked, *([rest] if None in labels else [])]
     is_cold = np.array([card.is_cold for card in cards])
     tooltips: dict[str, Sequence[str]] = {}
-    # The rarest come last, on top.
+    # The rarest labels are drawn last, on top.
     with styled():
         figure, axes = chart(0.93 * WIDTH + 18 * legend_rows(names))
         for place in sorted(range(len(names)), key=lambda place: place if place < len(ranked) else -1):
@@ -275,13 +275,13 @@ def _map(report: Report, labels: Sequence[str | None], *, rest: str) -> tuple[Fi
                     marker="." if label is None else MARKERS[place],
                     markersize=(5 if cold else 3.6) + (label is None),
                     markerfacecolor=colour,
-                    # Cold contents bear a ring.
+                    # Cold contents have a ring.
                     markeredgecolor=INK if cold else "none",
                     markeredgewidth=0.9 if cold else 0,
                     gid=group,
                 )
                 tooltips[group] = [cards[row].line for row in rows]
-            # The legend's mark, larger than a point of the map.
+            # The mark in the legend is larger than a point of the map.
             axes.plot(
                 [], [], linestyle="", marker="o" if label is None else MARKERS[place], color=colour, label=names[place]
             )
@@ -295,7 +295,7 @@ def _kinds(cards: Sequence[ContentCard]) -> list[str | None]:
 
 
 def _genres(cards: Sequence[ContentCard]) -> list[str | None]:
-    """Of the most frequent genres that a content bears the first; null for all others."""
+    """Returns each content's first genre that is among the most frequent ones; null if there is none."""
     frequent = {genre for genre, _ in Counter(genre for card in cards for genre in card.genres).most_common(NUM_GENRES)}
     return [next((genre for genre in card.genres if genre in frequent), None) for card in cards]
 

@@ -1,4 +1,4 @@
-"""A few listeners: what they heard last, what is recommended to them, and what of it they then played."""
+"""Example listeners with their recent contents, their recommendations, and the hits among them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ NUM_RECOMMENDED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """One place of a list.
+    """One recommended content of a list.
 
     Args:
-        card: of the content.
-        score: it was ranked by.
-        is_hit: the listener played it afterwards.
+        card: card of the content.
+        score: score by which it was ranked.
+        is_hit: whether the listener played it afterwards.
     """
 
     card: ContentCard
@@ -31,15 +31,15 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerExample:
-    """One listener.
+    """One example listener.
 
     Args:
-        role: why they were chosen.
+        role: reason for the choice.
         user: raw id, or row.
-        num_events: positive events before the cut.
-        num_targets: contents played after it for the first time.
-        recent: last heard first, each once.
-        recommended: best first, without what was heard.
+        num_events: number of positive events before the cut.
+        num_targets: number of contents first played after the cut.
+        recent: recently heard contents, newest first, each once.
+        recommended: recommended unheard contents, best first.
     """
 
     role: str
@@ -53,16 +53,16 @@ class ListenerExample:
 def listener_examples(
     task: EvaluationTask, unseen: Ranked, cards: ContentCards, user_ids: Sequence[str] | np.ndarray, *, seed: int = 0
 ) -> tuple[ListenerExample, ...]:
-    """One listener each with a short, a middling and a long history, and one without any, drawn among their like.
+    """Draws one listener each with a short, a medium and a long history, and one without a history.
 
-    Drawn by history alone and not by how well they are served.
+    The draw depends only on the length of the history, not on the quality of the recommendations.
 
     Args:
-        task: the listeners.
-        unseen: `[users, ranks]`, their lists without what they have heard.
-        cards: of the contents.
-        user_ids: by row of the store.
-        seed: of the draw.
+        task: task with the listeners.
+        unseen: `[users, ranks]`, the listeners' lists of unheard contents.
+        cards: cards of the contents.
+        user_ids: listeners' ids by row of the store.
+        seed: seed of the draw.
     """
     hits = are_targets(task, unseen.rows)
     return tuple(
@@ -72,7 +72,7 @@ def listener_examples(
 
 
 def chosen(task: EvaluationTask, *, seed: int = 0) -> dict[str, int]:
-    """Positions of the listeners by role; a role that nobody has is absent."""
+    """Returns the positions of the drawn listeners by role; a role without listeners is absent."""
     lengths = task.histories.lengths
     some = np.flatnonzero(lengths > 0)
     some = some[np.argsort(lengths[some], kind="stable")]

@@ -1,4 +1,4 @@
-"""Figures and lists of every listener as Parquet, written part by part: all at once would not fit in the memory."""
+"""Metrics and lists of every listener as Parquet, written in parts because all would not fit into memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,16 +20,17 @@ LISTS_SCHEMA = pa.schema(
         ("scores", pa.list_(pa.float32())),
     ]
 )
-"""A row a ranker, ranking (`rankers.RANKINGS`) and listener; best first, as long as the list that was kept."""
+"""Schema with a row per ranker, ranking (`rankers.RANKINGS`) and listener; lists are best first and as long as kept."""
 
 
 def write_listeners(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """A row a ranker, slice and listener (`user_row`), and a column a metric, in single precision; a row group a slice.
+    """Writes a row per ranker, slice and listener (`user_row`), with a float32 column per metric and a row group per
+    slice.
 
-    Of the first evaluation (the model) all slices; of the others not those that a slicing made (`name:label`), which
-    would be most of the file: their means stand in `metrics.parquet`, and the figures of those that divide listeners
-    are those of `discovery`, by what `profiles.parquet` knows of the listeners. A metric that only some evaluations
-    have is null for the others.
+    For the first evaluation (the model) all slices are written. For the others, slices of slicings (`name:label`) are
+    omitted, as they would be most of the file: their means are in `metrics.parquet`, and the values of slices by
+    listener can be derived from `discovery` with `profiles.parquet`. A metric that only some evaluations have is null
+    for the others.
     """
     metrics = dict.fromkeys(
         metric for evaluation in evaluations for result in evaluation.slices.values() for metric in result.values
@@ -46,7 +47,7 @@ def write_listeners(evaluations: Sequence[Evaluation], path: Path) -> None:
 
 
 def write_lists(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """The lists that the evaluations kept, `LISTS_SCHEMA`; a row group a ranker and ranking."""
+    """Writes the lists that the evaluations kept, in `LISTS_SCHEMA`, with a row group per ranker and ranking."""
     parts = (
         _lists(evaluation, ranking, ranked)
         for evaluation in evaluations

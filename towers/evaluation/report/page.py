@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no other host, no script."""
+"""Report as a self-contained HTML file, without scripts or requests to other hosts."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ TEMPLATE = "page.html.jinja"
 
 
 def render(report: Report) -> str:
-    """The whole page; the same report gives the same text."""
+    """Renders the whole page; the same report gives the same text."""
     filters = {
         "figure": picture_svg,
         "slice_title": slice_title,
@@ -41,13 +41,13 @@ def render(report: Report) -> str:
 
 
 def write_page(report: Report, path: Path) -> None:
-    """`render` into a file, whole or not at all."""
+    """Renders a report into a file, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(render(report), encoding="utf-8")
 
 
 def headline_rows(report: Report) -> list[dict[str, Any]]:
-    """One row a ranker, one cell a headline slice: figure, interval, difference of the model to it, whether best."""
+    """Returns a row per ranker with a cell per headline slice: mean, interval, the model's difference, whether best."""
     keys = [metric_key(report.main_metric, name) for name in report.headlines]
     best = {key: max(found[key].mean for found in report.intervals.values() if key in found) for key in keys}
     return [
@@ -67,16 +67,16 @@ def headline_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def verdict(report: Report, slice_name: str) -> dict[str, Any]:
-    """How the model stands in one slice, in words, by the bounds that hold for all comparisons together.
+    """Compares the model with the baselines in one slice, by simultaneous bounds.
 
     Returns:
-        The slice, the model's interval, the best baseline and its interval (null where there is none), the difference
-        to it, a few words on each baseline that is ahead, and the names of those over which the model's lead may be
+        The slice, the model's interval, the best baseline and its interval (null if there is none), the difference to
+        it, a phrase for each baseline that is ahead, and the names of those over which the model's lead may be due to
         chance.
     """
     key = metric_key(report.main_metric, slice_name)
     found = {name: differences[key] for name, differences in report.differences.items() if key in differences}
-    # The further ahead of the model, the better: all are measured on the same listeners.
+    # All are measured on the same listeners, so the best baseline has the smallest difference from the model.
     ranked = sorted(found, key=lambda name: found[name].mean)
     best = ranked[0] if ranked else None
     return {
@@ -91,7 +91,7 @@ def verdict(report: Report, slice_name: str) -> dict[str, Any]:
 
 
 def too_small(report: Report) -> dict[str, list[tuple[str, int]]]:
-    """By what they divide by, the slices with too few listeners for a figure, and how many they have."""
+    """Returns, by slicing, the slices with too few listeners for a mean, and their numbers of listeners."""
     counts, known = report.model.counts, report.intervals[report.model.ranker]
     found = {}
     for group, names in slice_groups(report).items():
@@ -105,19 +105,19 @@ def too_small(report: Report) -> dict[str, list[tuple[str, int]]]:
 
 
 def _ahead(name: str, difference: Difference) -> str:
-    # Taken from zero, so that no zero is negative.
+    # Subtracted from zero, so that no zero is negative.
     low, high = 0.0 - difference.high_of_all, 0.0 - difference.low_of_all
     chance = "" if difference.is_clear else "; may be chance"
     return f"{name} by {-difference.mean:.4f} ({_decimals(low)} to {_decimals(high)}{chance})"
 
 
 def _decimals(value: float | None, digits: int = 4) -> str:
-    """With a minus that is as wide as a plus."""
+    """Formats a number with a minus sign that is as wide as a plus sign; a dash for null."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def _short(value: float | None) -> str:
-    """Of any size: plays as well as shares."""
+    """Formats a number of any size, such as plays or shares."""
     return _decimals(value, 4 if value is None or abs(value) < 10 else 1)
 
 

@@ -1,4 +1,4 @@
-"""All that a page shows, as plain values: what is made here once is drawn and written by others."""
+"""Content of a report as plain values, which other modules draw and write."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,25 +25,25 @@ HEADLINES = (ALL, "familiar", "discovery")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One model beside its baselines, and what they were measured on.
+    """Report of one model and its baselines.
 
     Args:
-        title: of the page.
-        period: of the targets.
-        main_metric: without a slice, such as `recall@20`.
-        evaluations: the model's first.
-        intervals: 95 % intervals of the main metric by ranker and key, of the slices large enough for a figure.
-        differences: model minus baseline by baseline and key, of the headline slices; corrected for all together.
-        task_counts: by what is counted: listeners, targets, candidates.
-        training: rows of the run's metrics, by column; a figure that was not taken at a step is absent.
-        calibration: recommended contents of the model by score.
-        space: the map.
-        neighbourhoods: of a few contents.
-        listeners: a few.
-        checks: of the evaluation itself.
-        tuning: by baseline what was tried and chosen (`choice.Choice.as_dict`).
-        profile: of the data.
-        config: resolved, as YAML.
+        title: title of the page.
+        period: period of the targets.
+        main_metric: metric without a slice, such as `recall@20`.
+        evaluations: evaluations, the model first.
+        intervals: 95 % intervals of the main metric by ranker and key, for slices with enough listeners.
+        differences: model minus baseline by baseline and key, for the headline slices, with simultaneous bounds.
+        task_counts: numbers of listeners, targets and candidates, by name.
+        training: rows of the run's metrics by column; a metric that was not computed at a step is absent.
+        calibration: groups of the model's recommended contents by score.
+        space: map of the contents.
+        neighbourhoods: nearest contents of a few contents.
+        listeners: example listeners.
+        checks: checks of the evaluation.
+        tuning: trials and choice by baseline (`choice.Choice.as_dict`).
+        profile: profile of the data.
+        config: resolved configuration, as YAML.
         environment: libraries and machine, as JSON-like values.
     """
 
@@ -67,12 +67,12 @@ class Report:
 
     @property
     def model(self) -> Evaluation:
-        """Whom the page is about."""
+        """Evaluation of the model."""
         return self.evaluations[0]
 
     @property
     def headlines(self) -> tuple[str, ...]:
-        """The slices that come first, as far as the model has a figure in them."""
+        """Headline slices in which the model has a mean."""
         return tuple(
             name for name in HEADLINES if metric_key(self.main_metric, name) in self.intervals[self.model.ranker]
         )
@@ -96,34 +96,34 @@ def build_report(
     main_metric: str = MAIN_METRIC,
     seed: int = 0,
 ) -> Report:
-    """Makes all pieces; the map takes most of the time.
+    """Builds a report; the map takes most of the time.
 
     Args:
-        title: of the page.
-        period: of the targets.
-        task: what was ranked for whom.
-        evaluations: of the task, the model's first; they hold their lists.
-        contents: the store's table, a row a content.
-        content_vectors: of the model, unit length, or zeros where it has none.
-        user_ids: raw, by row of the store.
-        profile: of the data.
-        config: resolved, as YAML.
+        title: title of the page.
+        period: period of the targets.
+        task: listeners, candidates and targets.
+        evaluations: evaluations of the task with their lists, the model first.
+        contents: contents table of the store.
+        content_vectors: the model's content vectors, of unit length, or zeros for contents without one.
+        user_ids: raw ids of listeners by row of the store.
+        profile: profile of the data.
+        config: resolved configuration, as YAML.
         environment: libraries and machine.
         training: rows of the run's metrics (`training_rows`); none for an export.
-        checks: of the evaluation itself.
-        tuning: by baseline what was tried and chosen (`choice.Choice.as_dict`); of none where null.
-        main_metric: without a slice.
-        seed: of intervals, samples and the map.
+        checks: checks of the evaluation.
+        tuning: trials and choice by baseline (`choice.Choice.as_dict`); null: none.
+        main_metric: metric without a slice.
+        seed: seed of intervals, samples and the map.
 
     Raises:
-        ValueError: no evaluation, two rankers of one name, or a model without lists.
+        ValueError: there is no evaluation, two rankers have the same name, or the model has no lists.
     """
     names = [evaluation.ranker for evaluation in evaluations]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"a report needs rankers of different names, got {names}")
     model = evaluations[0]
     if "unseen" not in model.lists:
-        raise ValueError(f"the evaluation of {model.ranker!r} holds no lists; nobody was ranked for")
+        raise ValueError(f"the evaluation of {model.ranker!r} has no lists, as there were no listeners to rank for")
     unseen, cards = model.lists["unseen"], ContentCards(contents, task)
     return Report(
         title=title,
@@ -152,7 +152,7 @@ def build_report(
 
 
 def list_metrics(report: Report) -> dict[str, dict[str, list[float | None]]]:
-    """By slice and metric the figure of each ranker, of the metrics that are not about hits (novelty, coverage)."""
+    """Returns each ranker's mean by slice and metric, for metrics that are not about hits (novelty, coverage)."""
     means = [evaluation.means() for evaluation in report.evaluations]
     found: dict[str, dict[str, list[float | None]]] = {}
     for key in dict.fromkeys(key for figures in means for key in figures):
@@ -163,7 +163,7 @@ def list_metrics(report: Report) -> dict[str, dict[str, list[float | None]]]:
 
 
 def strongest(report: Report, limit: int = 5) -> tuple[str, ...]:
-    """The names of the baselines that are first or second in a headline slice, in the report's order."""
+    """Returns the names of the baselines that are first or second in a headline slice, in the report's order."""
     names = [evaluation.ranker for evaluation in report.evaluations[1:]]
     places: dict[str, int] = {}
     for slice_name in report.headlines:

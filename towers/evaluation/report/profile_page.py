@@ -29,7 +29,7 @@ class Chart:
 
 
 def write_profile_page(profile: Profile, verdict: Verdict, path: Path, title: str) -> None:
-    """Writes the page, whole or not at all.
+    """Writes the page atomically.
 
     Args:
         profile: the profile of a version.
@@ -47,7 +47,7 @@ def render(profile: Profile, verdict: Verdict, title: str) -> str:
 
 
 def charts(profile: Profile) -> list[Chart]:
-    """Returns the charts to draw; none for a store without a clock."""
+    """Returns the charts to draw; none for a store without timestamps."""
     if not profile.days:
         return []
     first = date.fromisoformat(profile.first_day)
@@ -87,7 +87,7 @@ def charts(profile: Profile) -> list[Chart]:
     captions = {
         "Skipped": "Skips among plays and skips, by day of the last weeks.",
         "Chosen again": "Positive events whose content the listener chose before, by day of the last weeks.",
-        "Listeners": "Who did something, by day of the last weeks.",
+        "Listeners": "Listeners with an event, by day of the last weeks.",
     }
     return found + [
         Chart(title=name, caption=captions[name], svg=bars(values, days, label=captions[name]))

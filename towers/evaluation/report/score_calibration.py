@@ -1,4 +1,4 @@
-"""What a score is worth: how many of the recommended contents turn out to be right, by the score they were given."""
+"""Calibration of scores: the share of hits among recommended contents, by score."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from towers.evaluation.task import EvaluationTask
 
 NUM_GROUPS = 10
 NORMAL_95 = 1.959964
-"""Standard errors on either side of a mean that hold 95 % of a normal distribution."""
+"""Half-width of the central 95 % of a normal distribution, in standard errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreGroup:
-    """Recommended contents of about the same score.
+    """A group of recommended contents with similar scores.
 
     Args:
-        lowest: score in the group.
-        highest: score in the group.
-        share: of them that are targets, in [0, 1].
+        lowest: lowest score in the group.
+        highest: highest score in the group.
+        share: share of targets among them, in [0, 1].
         low: lower 95 % bound of the share.
-        high: the upper one.
-        pairs: of listener and content in the group.
+        high: upper 95 % bound of the share.
+        pairs: number of pairs of listener and content in the group.
     """
 
     lowest: float
@@ -36,15 +36,15 @@ class ScoreGroup:
 
 
 def score_groups(task: EvaluationTask, ranked: Ranked, num_groups: int = NUM_GROUPS) -> tuple[ScoreGroup, ...]:
-    """The filled places of the lists in groups of equal size by score, lowest first; equal scores stay together.
+    """Divides the recommended contents into groups of equal size by score, lowest first; equal scores stay together.
 
-    The bounds take the listener, not the pair, as the unit: the share is a ratio of two sums over listeners, its error
-    that of the ratio estimator (Cochran 1977, "Sampling techniques", equation 2.46).
+    The bounds take the listener, not the pair, as the independent unit: the share is a ratio of two sums over
+    listeners, with the error of the ratio estimator (Cochran 1977, "Sampling techniques", equation 2.46).
 
     Args:
-        task: whose listeners the lists are of, in its order.
-        ranked: `[users, ranks]`; minus infinity where a list is not filled.
-        num_groups: at most; fewer where many scores are equal.
+        task: task with the listeners of the lists, in its order.
+        ranked: `[users, ranks]`; scores are minus infinity at empty places.
+        num_groups: largest number of groups; there are fewer if many scores are equal.
     """
     filled = ranked.rows >= 0
     if not filled.any():
@@ -57,7 +57,7 @@ def score_groups(task: EvaluationTask, ranked: Ranked, num_groups: int = NUM_GRO
 
 
 def are_targets(task: EvaluationTask, rows: Int[np.ndarray, "users ranks"]) -> Bool[np.ndarray, "users ranks"]:
-    """Which contents of the lists of all listeners, in the task's order, are targets of the listener."""
+    """Returns which contents of the lists of all listeners, in the task's order, are targets of their listener."""
     wanted = np.arange(len(rows))[:, None] * task.num_contents + rows.astype(np.int64)
     return np.isin(wanted, pair_keys(task.ranked_targets, task.num_contents)) & (rows >= 0)
 

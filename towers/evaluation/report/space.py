@@ -1,4 +1,4 @@
-"""The space of vectors as people can look at it: a map in two dimensions, and what stands near what."""
+"""The vector space in a report: a map in two dimensions, and nearest neighbours of example contents."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,12 @@ NUM_NEIGHBOURS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectedContents:
-    """Where contents stand when their vectors are projected onto a plane.
+    """Positions of contents whose vectors are projected onto a plane.
 
     Args:
-        cards: of the contents.
+        cards: cards of the contents.
         positions: `[contents, 2]`, without a unit.
-        method: how it was projected.
+        method: method of the projection.
     """
 
     cards: tuple[ContentCard, ...]
@@ -32,13 +32,13 @@ class ProjectedContents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbourhood:
-    """One content and what stands next to it.
+    """One content and its nearest neighbours.
 
     Args:
-        role: why it was chosen.
-        card: of the content.
-        neighbours: nearest first.
-        similarities: their cosines, in the same order.
+        role: reason for the choice.
+        card: card of the content.
+        neighbours: cards of the neighbours, nearest first.
+        similarities: cosines of the neighbours, in the same order.
     """
 
     role: str
@@ -50,9 +50,9 @@ class Neighbourhood:
 def projected_contents(
     vectors: Float[np.ndarray, "contents dim"], cards: ContentCards, *, seed: int = 0
 ) -> ProjectedContents:
-    """t-SNE (van der Maaten and Hinton 2008), started from the principal components; of a few contents these alone.
+    """Projects contents by t-SNE (van der Maaten and Hinton 2008), or by principal components if they are few.
 
-    Contents without a vector (all zeros) are left out; of more than `MAX_POINTS` a sample is drawn.
+    Contents without a vector (all zeros) are excluded; of more than `MAX_POINTS` contents a sample is drawn.
     """
     rows = np.flatnonzero(np.abs(vectors).sum(axis=1) > 0)
     if len(rows) > MAX_POINTS:
@@ -64,7 +64,7 @@ def projected_contents(
 def neighbourhoods(
     task: EvaluationTask, vectors: Float[np.ndarray, "contents dim"], cards: ContentCards
 ) -> tuple[Neighbourhood, ...]:
-    """What is near a well-known, a middling and a cold content, and near an artist, as far as there are such."""
+    """Returns the neighbours of a popular, a medium and a cold content, and of an artist, as far as there are such."""
     return tuple(
         _neighbourhood(role, row, vectors, _alike(task, row), cards)
         for role, row in examples(task, cards.artist_plays).items()
@@ -72,10 +72,10 @@ def neighbourhoods(
 
 
 def examples(task: EvaluationTask, artist_plays: Int[np.ndarray, " contents"]) -> dict[str, int]:
-    """Content rows by what they are examples of, chosen by plays alone and not by how well they do.
+    """Returns example content rows by role, chosen only by plays and not by how well they are ranked.
 
     Args:
-        task: the contents.
+        task: task with the contents.
         artist_plays: training plays of an artist's contents, at the artist's row.
     """
     found = {}
@@ -95,7 +95,7 @@ def examples(task: EvaluationTask, artist_plays: Int[np.ndarray, " contents"]) -
 
 
 def _alike(task: EvaluationTask, row: int) -> Bool[np.ndarray, " contents"]:
-    """Artists are compared with artists, whatever can be played with the like."""
+    """Returns the contents to compare with: artists for an artist, candidates for other contents."""
     if task.kind_codes[row] == KIND_CODES["artist"]:
         return task.kind_codes == KIND_CODES["artist"]
     return task.is_candidate

@@ -1,4 +1,4 @@
-"""A chart as SVG that can stand in a page: the page's fonts and text colour, ids of its own, tooltips."""
+"""Charts as inline SVG for a page: with the page's fonts and text colour, unique ids and tooltips."""
 
 import io
 import re
@@ -14,25 +14,25 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
 def picture_svg(picture: Picture) -> Markup:
-    """The picture's chart for a template, told in words to those who do not see it."""
+    """Returns the picture's chart for a template, with a text alternative."""
     label = f"{picture.title}. {picture.caption}"
     return Markup(inline_svg(picture.figure, name=picture.name, label=label, tooltips=picture.tooltips))
 
 
 def inline_svg(figure: Figure, *, name: str, label: str, tooltips: Mapping[str, Sequence[str]] | None = None) -> str:
-    """The `<svg>` element, the same text for the same chart.
+    """Returns the `<svg>` element; the same chart gives the same text.
 
     Args:
-        figure: the chart.
-        name: unique in the page; ids begin with it.
-        label: what it shows, for those who do not see it.
-        tooltips: by the id of a group of markers, one text a marker in the order drawn.
+        figure: chart.
+        name: unique name in the page, with which ids begin.
+        label: text alternative of the chart, for screen readers.
+        tooltips: texts by the id of a group of markers, one for each marker in drawing order.
 
     Raises:
-        ValueError: a group has another number of markers than of texts.
+        ValueError: a group's numbers of markers and texts differ.
     """
     root = ElementTree.fromstring(_drawn(figure))
-    # The style sheet would hold for the whole page, which has the same rule; metadata names matplotlib's.
+    # The style sheet would apply to the whole page, which has the same rule; the metadata describes matplotlib.
     for parent in list(root.iter()):
         for child in [child for child in parent if _tag(child) in ("style", "metadata")]:
             parent.remove(child)
@@ -50,7 +50,7 @@ def inline_svg(figure: Figure, *, name: str, label: str, tooltips: Mapping[str, 
         "role": "img",
         "aria-label": label,
         "class": "chart",
-        # Grows with the page, but not so that its text is larger than the page's.
+        # Scales with the page, but not so far that its text is larger than the page's.
         "style": f"max-width: {1.2 * float(width):.0f}px",
     }
     text = ElementTree.tostring(root, encoding="unicode")
@@ -72,7 +72,7 @@ def _add_tooltips(root: ElementTree.Element, group: str, texts: Sequence[str]) -
     for marker, text in zip(markers, texts, strict=True):
         ElementTree.SubElement(marker, "title").text = _printable(text)
         marker.attrib |= {axis: f"{float(marker.attrib[axis]):.1f}" for axis in ("x", "y")}
-    # All markers of a group look alike, so that the look stands once.
+    # All markers of a group have the same style, which is therefore set once.
     if holder is not None and markers:
         holder.set("style", markers[0].attrib["style"])
         for marker in markers:
@@ -80,7 +80,7 @@ def _add_tooltips(root: ElementTree.Element, group: str, texts: Sequence[str]) -
 
 
 def _name_ids(root: ElementTree.Element, name: str) -> None:
-    """Ids that are pointed to begin with the name; the others go."""
+    """Prefixes ids that are referenced with the name, and removes the others."""
     used = {target for element in root.iter() for target in _targets(element)}
     for element in root.iter():
         identity = element.attrib.pop("id", None)
@@ -110,5 +110,5 @@ def _tag(element: ElementTree.Element) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without control characters, which XML forbids."""
+    """Replaces control characters, which XML forbids, by spaces."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

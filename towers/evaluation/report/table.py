@@ -1,4 +1,4 @@
-"""Evaluations for a terminal (a table) and for what comes after (JSON and Parquet)."""
+"""Output of evaluations: a table for the terminal, JSON and Parquet files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,14 +26,14 @@ METRICS_SCHEMA = pa.schema(
         ("users", pa.int64()),
     ]
 )
-"""One row per ranker, slice, metric and k; `value` is null where the slice is too small for a figure."""
+"""Schema with a row per ranker, slice, metric and k; `value` is null if the slice has too few listeners."""
 
 
 def table(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> Table:
-    """Rankers as rows, `keys` (such as `recall@20/discovery`) as columns, the best of each in bold.
+    """Builds a table with rankers as rows and `keys` (such as `recall@20/discovery`) as columns, the best in bold.
 
-    The footer holds the listeners behind each column (of the first ranker that has the slice); a figure that
-    is missing shows as a dash, and where nobody has it a line below the table says why.
+    The footer has the number of listeners of each column (for the first ranker that has the slice). A missing value is
+    a dash; if no ranker has a value, a line below the table says why.
     """
     means = [evaluation.means() for evaluation in evaluations]
     best = {key: max((figures[key] for figures in means if key in figures), default=None) for key in keys}
@@ -52,13 +52,13 @@ def table(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> Table:
 
 
 def costs(choices: Mapping[str, Mapping[str, Any]]) -> Table:
-    """What each baseline cost in core-seconds, and how many settings of it were tried, of how many.
+    """Builds a table of the cost of each baseline in core-seconds, and its number of trials out of all settings.
 
     Args:
-        choices: by ranker what tuning tried and chose (`choice.Choice.as_dict`).
+        choices: trials and choice of tuning by ranker (`choice.Choice.as_dict`).
     """
     parts = ("tuning", "fit", "ranking")
-    result = Table(title="core-seconds of the baselines, when they were made", title_justify="left", show_footer=True)
+    result = Table(title="core-seconds of the baselines when they were made", title_justify="left", show_footer=True)
     result.add_column("ranker", footer="all")
     for part in parts:
         total = sum(choice["core_seconds"][part] for choice in choices.values())
@@ -72,7 +72,7 @@ def costs(choices: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _why(evaluations: Sequence[Evaluation], missing: Sequence[str]) -> str:
-    """Why no ranker has a figure for some columns; empty where all have one."""
+    """Returns the reasons why no ranker has a value in some columns; empty if there are no such columns."""
     absent, too_small, undefined = [], [], []
     for key in missing:
         slice_name = split_key(key)[1]
@@ -95,7 +95,7 @@ def _why(evaluations: Sequence[Evaluation], missing: Sequence[str]) -> str:
 def main_intervals(
     evaluations: Sequence[Evaluation], main_metric: str = MAIN_METRIC, *, seed: int = 0
 ) -> dict[str, dict[str, Interval]]:
-    """By ranker and key the 95 % interval (bootstrap over listeners) of one metric in every slice that has it."""
+    """Returns, by ranker and key, the 95 % interval (bootstrap over listeners) of one metric in every slice."""
     found = {}
     for evaluation in evaluations:
         means = evaluation.means()
@@ -113,24 +113,24 @@ def write(
     known_intervals: Mapping[str, Mapping[str, Interval]] | None = None,
     seed: int = 0,
 ) -> None:
-    """Writes the evaluations to `folder`, each file whole or not at all.
+    """Writes the evaluations to `folder`, each file atomically.
 
-    - `metrics.json`: `metadata`, and per ranker `means` by key, listener `counts` by slice, and `intervals` of
-      `main_metric` (`main_intervals`).
+    - `metrics.json`: `metadata`, and for each ranker `means` by key, listener `counts` by slice, and `intervals` of
+      `main_metric` (`main_intervals`). It is written last, so its presence marks completion.
     - `metrics.parquet`: the means as a long table, `METRICS_SCHEMA`.
-    - `listeners.parquet`: the figures of every listener (`write_listeners`).
+    - `listeners.parquet`: the metrics of every listener (`write_listeners`).
     - `lists.parquet`: the kept lists of every listener (`write_lists`).
 
     Args:
-        evaluations: the model's first; their rankers bear different names.
-        folder: made if it does not exist; files of an earlier evaluation are replaced.
-        metadata: JSON-like; what the figures are about (data, versions, checkpoint).
-        main_metric: without a slice, such as `recall@20`.
-        known_intervals: of the main metric, where they were made before (`Report.intervals`): they take a while.
-        seed: of the bootstrap.
+        evaluations: evaluations, the model first; their rankers have different names.
+        folder: folder, which is created if necessary; files of an earlier evaluation are replaced.
+        metadata: JSON-like facts about the evaluation (data, versions, checkpoint).
+        main_metric: metric without a slice, such as `recall@20`.
+        known_intervals: intervals of the main metric, if they were computed before (`Report.intervals`), to save time.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: no evaluation, or two rankers share a name.
+        ValueError: there is no evaluation, or two rankers have the same name.
     """
     names = [evaluation.ranker for evaluation in evaluations]
     if not names or len(set(names)) < len(names):
@@ -150,7 +150,7 @@ def write(
         pq.write_table(pa.Table.from_pylist(rows, schema=METRICS_SCHEMA), temporary, compression="zstd")
     write_listeners(evaluations, folder / "listeners.parquet")
     write_lists(evaluations, folder / "lists.parquet")
-    # Last, because whoever finds it takes the rest for written.
+    # metrics.json is written last; its presence marks completion.
     write_json(folder / "metrics.json", {"metadata": dict(metadata), "rankers": rankers})
 
 

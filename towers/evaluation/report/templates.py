@@ -10,12 +10,12 @@ HERE = Path(__file__).parent
 
 
 def template(name: str, folder: Path = HERE, filters: Mapping[str, Callable[..., Any]] | None = None) -> Template:
-    """Opens a template, which may include `page.css`, the look that all pages share.
+    """Opens a template, which may include `page.css`, the common style of all pages.
 
     Args:
-        name: of its file.
-        folder: where it is.
-        filters: its own, by name.
+        name: name of the template's file.
+        folder: folder of the file.
+        filters: further filters of the template, by name.
     """
     environment = Environment(
         loader=FileSystemLoader([folder, HERE]),
@@ -29,7 +29,7 @@ def template(name: str, folder: Path = HERE, filters: Mapping[str, Callable[...,
 
 
 def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested values as names with dots, in their order.
+    """Flattens nested values to pairs of a dotted name and text, in their order.
 
     >>> flat({"world": {"cards": 30, "file": None}, "seeds": [0, 1]})
     [('world.cards', '30'), ('world.file', '–'), ('seeds', '0, 1')]

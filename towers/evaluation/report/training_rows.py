@@ -1,13 +1,13 @@
-"""The metrics that a training run wrote, as rows of figures."""
+"""Metrics of a training run, read as rows."""
 
 import csv
 from pathlib import Path
 
 
 def training_rows(path: Path) -> tuple[dict[str, float], ...]:
-    """Rows of a run's `metrics.csv`; cells without a figure are left out.
+    """Reads the rows of a run's `metrics.csv`, without empty cells.
 
-    A file that is not there has no rows: an export was trained elsewhere.
+    A missing file gives no rows, as for an export without its training run.
     """
     if not path.exists():
         return ()

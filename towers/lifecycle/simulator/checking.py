@@ -12,7 +12,7 @@ from towers.lifecycle.simulation_report.pages import write_check_page
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import HeldOut, Period, checked_part, coded_as, fitted_part
 from towers.lifecycle.simulator.versions import SimulatorVersion
-from towers.manifest import library_versions
+from towers.manifest import code_versions
 from towers.simulation.checks.check import Checked, CheckSettings, check
 from towers.simulation.checks.skip_prediction import SkipData
 from towers.simulation.listeners.model import Simulator
@@ -61,7 +61,7 @@ def check_version(
     about = {
         "simulator": version.folder.name, "fit": asdict(origin), "store": listened.fingerprint,
         "begin_us": period.begin_us, "end_us": period.end_us, "settings": asdict(settings),
-        "libraries": library_versions(),
+        "libraries": code_versions(),
     }  # fmt: skip
     # The page is written before check.json, so that a verdict always has its page.
     write_check_page(found, {"title": f"Simulated listeners, {version.folder.name}", **about}, version.folder / PAGE)

@@ -5,10 +5,10 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from towers.extras import code_version
 from towers.lifecycle.watching.appending import append_line, check_appendable
 from towers.lifecycle.watching.night_state import NightState, Step
 from towers.lifecycle.watching.watcher import Watcher
@@ -102,6 +102,6 @@ def _fields(event: str, state: NightState, level: str) -> dict[str, Any]:
         "facts": {},
         "ending": None,
         "why": None,
-        "towers": version("towers"),
+        "towers": code_version(),
         "pid": os.getpid(),
     }

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from openlineage.client.facet_v2 import (
 )
 from openlineage.client.uuid import generate_new_uuid
 
+from towers.extras import code_version
 from towers.lifecycle.watching.lineage_datasets import Datasets, told_by
 from towers.lifecycle.watching.night_state import NightState, StepName
 from towers.secrets import masked
@@ -52,7 +52,7 @@ class Lineage:
     """
 
     def __init__(self, namespace: str, nominal: datetime | None):
-        self._namespace, self._nominal, self._version = namespace, nominal, version("towers")
+        self._namespace, self._nominal, self._version = namespace, nominal, code_version()
         self._producer = f"pkg:generic/towers@{self._version}"
         self.datasets = Datasets(self._producer)
 

@@ -1,4 +1,4 @@
-"""Changes to a log-mel spectrogram that leave the piece what it is, drawn anew for every sound of every step."""
+"""Random augmentations of log-mel spectrograms, drawn for every sound of every step."""
 
 import math
 
@@ -11,24 +11,24 @@ DB = math.log(10) / 10
 
 
 class Augmentation(nn.Module):
-    """Gain, noise and masks, in training alone; what is 0 is off, and the defaults are all 0.
+    """Random gain, noise and masks, in training only; a setting of 0 turns one off, and all are 0 by default.
 
-    Masks are SpecAugment's (Park et al. 2019, arXiv 1904.08779, section 2, without the time warp) and put the mean of
-    the catalogue where they lie. Mixup is left out: a vector has to be one content's, and a mixture of two pieces has
-    no place in the space to learn. Numbers come from torch's default generator of the sound's device, which a run
-    seeds anew in every step, so that one that was stopped goes on with the same.
+    Masks are those of SpecAugment (Park et al. 2019, arXiv 1904.08779, section 2, without the time warp); masked cells
+    get the mean of the catalogue. There is no mixup, because a vector belongs to one content, and a mixture of two has
+    no target in the space. Random numbers come from torch's default generator of the sound's device, which a run seeds
+    in every step, so that a resumed run draws the same numbers.
 
     Args:
-        gain_db: a sound grows louder or softer by at most so many decibels.
-        noise: greatest power of added noise, as a share of the sound's mean power. It is the same in all mel bands,
-            which is near pink noise, and its cells fluctuate as those of Gaussian noise do.
-        time_masks: stretches of time that are hidden.
-        time_mask_frames: longest of each, in frames; half of the sound at most.
-        frequency_masks: ranges of frequency that are hidden.
-        frequency_mask_bands: widest of each, in mel bands; half of them at most.
+        gain_db: largest change of loudness in either direction, in decibels.
+        noise: largest power of added noise, as a share of the sound's mean power. The noise has the same mean power in
+            all mel bands, which is close to pink noise, and fluctuates like Gaussian noise.
+        time_masks: number of masked stretches of time.
+        time_mask_frames: largest length of a time mask, in frames; at most half of the sound.
+        frequency_masks: number of masked ranges of frequency.
+        frequency_mask_bands: largest width of a frequency mask, in mel bands; at most half of them.
 
     Raises:
-        ValueError: a negative number.
+        ValueError: a number is negative or not finite.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Augmentation(nn.Module):
     def forward(
         self, spectrograms: Float[Tensor, "sounds n_mels frames"], mean: Float[Tensor, " n_mels"]
     ) -> Float[Tensor, "sounds n_mels frames"]:
-        """Spectrograms, changed at random in training; the tensor itself where nothing is to change.
+        """Returns spectrograms with random changes in training; the tensor itself if nothing changes.
 
         Args:
             spectrograms: natural logarithm of the mel power.
-            mean: of the catalogue.
+            mean: mean of the catalogue.
         """
         if not self.training:
             return spectrograms
@@ -80,14 +80,14 @@ class Augmentation(nn.Module):
 
 
 def _uniform(x: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds 1 1"]:
-    """A number from 0 to 1 for every sound."""
+    """Draws a number from 0 to 1 for every sound."""
     return torch.rand((len(x), 1, 1), device=x.device)
 
 
 def _log_noise(x: Float[Tensor, "sounds n_mels frames"], share: float) -> Float[Tensor, "sounds n_mels frames"]:
-    """Logarithm of the noise's power, whose mean is at most `share` of the sound's.
+    """Draws the logarithm of the noise's power, whose mean is at most `share` of the sound's.
 
-    The power of a band of Gaussian noise is exponentially distributed; the logarithm of a share of 0 is -inf, which
+    The power of a band of Gaussian noise is exponentially distributed. The logarithm of a share of 0 is -inf, which
     adds nothing.
     """
     cells = math.log(x.shape[1] * x.shape[2])
@@ -96,7 +96,7 @@ def _log_noise(x: Float[Tensor, "sounds n_mels frames"], share: float) -> Float[
 
 
 def _masked(x: Float[Tensor, "sounds n_mels frames"], size: int, widest: int) -> Bool[Tensor, "sounds size"]:
-    """One stretch of `size` places for every sound: its width uniform from 0 to `widest`, then its start."""
+    """Draws a mask of one stretch among `size` places for every sound: a uniform width up to `widest`, then a start."""
     width = (_uniform(x)[:, 0] * (min(widest, size // 2) + 1)).floor()
     start = (_uniform(x)[:, 0] * (size - width + 1)).floor()
     place = torch.arange(size, device=x.device)

@@ -1,6 +1,6 @@
-"""Log-mel spectrogram to vector. Knows nothing of contents, listeners or files.
+"""Audio encoders from log-mel spectrograms to vectors. They are independent of contents, listeners and files.
 
-Here stand the protocol and what encoders are put together from; larger ones have modules of their own beside this one.
+This module has the base class, small encoders and shared layers; larger encoders have their own modules beside it.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from towers.models.audio.augmentation import Augmentation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundStatistics:
-    """What a catalogue sounds like, over the contents that training has seen.
+    """Statistics of a catalogue's sound, over the contents seen in training.
 
     Args:
-        mean: `[n_mels]`, of the log-mel over all frames.
-        std: `[n_mels]`, likewise.
-        sound_mean: `[2 n_mels]`, over sounds, of the mean and deviation over time of every normalised band.
-        sound_std: `[2 n_mels]`, likewise.
+        mean: `[n_mels]`, mean of the log-mel over all frames.
+        std: `[n_mels]`, standard deviation of the log-mel over all frames.
+        sound_mean: `[2 n_mels]`, mean over sounds of every normalised band's mean and deviation over time.
+        sound_std: `[2 n_mels]`, standard deviation over sounds of these.
     """
 
     mean: Float[Tensor, " n_mels"]
@@ -35,7 +35,7 @@ class SoundStatistics:
 
     @classmethod
     def of_none(cls, n_mels: int) -> "SoundStatistics":
-        """Which leave a log-mel as it is."""
+        """Returns neutral statistics, which leave a log-mel unchanged."""
         return cls(
             mean=torch.zeros(n_mels), std=torch.ones(n_mels),
             sound_mean=torch.zeros(2 * n_mels), sound_std=torch.ones(2 * n_mels),
@@ -47,67 +47,67 @@ Made = TypeVar("Made", covariant=True)
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Ears(Protocol[Made]):
-    """Makes something for an encoder that depends on what it reads."""
+    """Visitor of encoders: makes an object that depends on the type of input that an encoder reads."""
 
     def of_spectrograms(self, encoder: "AudioEncoder") -> Made:
-        """For one that reads log-mel spectrograms."""
+        """Makes the object for an encoder of log-mel spectrograms."""
         ...
 
     def of_vectors(self, encoder: "AudioEncoder") -> Made:
-        """For one that reads vectors which were made elsewhere, as records of one frame."""
+        """Makes the object for an encoder of existing audio embeddings, whose records have one frame."""
         ...
 
     def of_nothing(self, encoder: "AudioEncoder") -> Made:
-        """For one that reads nothing."""
+        """Makes the object for an encoder without input."""
         ...
 
     def of_several(self, encoder: "AudioEncoder", parts: "Sequence[AudioEncoder]") -> Made:
-        """Makes it for an encoder that joins several, whose records hold those of all its parts side by side."""
+        """Makes the object for a joint encoder, whose records contain those of all its parts side by side."""
         ...
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`.
+    """Base class of encoders from log-mel `[sounds, n_mels, frames]` to vectors `[sounds, dim]`.
 
-    A sound's vector does not depend on what else is in the batch. An encoder without parameters is never trained: its
-    vectors are made once, from the whole records.
+    A sound's vector does not depend on the rest of the batch. An encoder without parameters is not trained: its vectors
+    are computed once, from the whole records.
     """
 
     dim: int
     learns: bool = True
-    """Whether it has parameters."""
+    """True if the encoder has parameters."""
     is_standardised: bool = False
-    """Whether its vectors have mean 0 and deviation 1 over the catalogue."""
+    """True if the vectors have mean 0 and deviation 1 over the catalogue."""
 
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> Sounds | None:
-        """The records to encode; null where there are none.
+        """Returns the records to encode; null if there are none.
 
         Args:
-            content_ids: `[contents]`, text, by row.
-            spectrograms: of the store; null where it has none.
+            content_ids: `[contents]`, content ids by row, as text.
+            spectrograms: spectrograms of the store; null if it has none.
         """
         return spectrograms
 
     def heard_through(self, ears: Ears[Made]) -> Made:
-        """What `ears` makes for an encoder that reads what this one reads."""
+        """Returns what `ears` makes for this encoder's type of input."""
         return ears.of_spectrograms(self)
 
     @classmethod
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
-        """Digests of the files that the vectors depend on, beside the settings and the store."""
+        """Returns the digests of files on which the vectors depend, beside the settings and the store."""
         return ()
 
     @classmethod
     def would_learn(cls, **settings: Any) -> bool:
-        """Whether an encoder with these settings has parameters."""
+        """Returns whether an encoder with these settings has parameters."""
         return cls.learns
 
 
 class NoAudioEncoder(AudioEncoder):
-    """Does without sound: vectors of no dimension.
+    """Encoder for models without sound; its vectors have dimension 0.
 
     Args:
-        statistics: not used; every encoder is built with those of the catalogue.
+        statistics: statistics of the catalogue, not used.
     """
 
     dim = 0
@@ -117,24 +117,24 @@ class NoAudioEncoder(AudioEncoder):
         super().__init__()
 
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> None:
-        """Nothing."""
+        """Returns null, as there are no records."""
         return
 
     def heard_through(self, ears: Ears[Made]) -> Made:
-        """As one that reads nothing."""
+        """Returns what `ears` makes for an encoder without input."""
         return ears.of_nothing(self)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds 0"]:
-        """An empty vector for every sound."""
+        """Returns an empty vector for every sound."""
         return spectrograms.new_zeros(len(spectrograms), 0)
 
 
 class SpectrogramEncoder(AudioEncoder):
-    """Reads log-mel spectrograms, less the mean of the catalogue and divided by its deviation.
+    """Base class of encoders that read log-mel spectrograms, standardised by the catalogue's mean and deviation.
 
     Args:
-        statistics: of the catalogue.
-        augmentation: of the log-mel in training; null: none.
+        statistics: statistics of the catalogue.
+        augmentation: augmentation of the log-mel in training; null: none.
     """
 
     def __init__(self, statistics: SoundStatistics, augmentation: Augmentation | None):
@@ -146,18 +146,18 @@ class SpectrogramEncoder(AudioEncoder):
         self._augmentation = Augmentation() if augmentation is None else augmentation
 
     def normalised(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds n_mels frames"]:
-        """What the network sees: mean 0 and deviation 1 over the catalogue, augmented in training."""
+        """Returns the network's input: mean 0 and deviation 1 over the catalogue, augmented in training."""
         return (self._augmentation(spectrograms, self.mean) - self.mean[:, None]) / self.std[:, None]
 
 
 class StatisticsAudioEncoder(SpectrogramEncoder):
-    """Mean and deviation over time of every mel band, standardised over the catalogue, and nothing to train.
+    """Mean and deviation over time of every mel band, standardised over the catalogue, without parameters.
 
-    The baseline of the other encoders: the same towers on frozen statistics. What is learnt of them stands in the
-    content tower, whose first layer reads them.
+    It is the baseline of the other encoders: the same towers on fixed statistics, which the content tower's first layer
+    reads.
 
     Args:
-        statistics: of the catalogue.
+        statistics: statistics of the catalogue.
     """
 
     learns = False
@@ -169,22 +169,22 @@ class StatisticsAudioEncoder(SpectrogramEncoder):
         self._standardise = Standardise(statistics)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds statistics"]:
-        """Means of all bands, then deviations; any number of frames."""
+        """Returns means of all bands, then deviations; takes any number of frames."""
         return self._standardise(mean_and_std(self.normalised(spectrograms)))
 
 
 class ConvAudioEncoder(SpectrogramEncoder):
     """A small convolutional network over mel bands and time, pooled by mean and deviation over time.
 
-    Beside the network a linear path reads the mean and deviation of every mel band: what simple statistics know is
-    there from the first step, and the network adds to it.
+    A linear path beside the network reads the mean and deviation of every mel band, so that these simple statistics are
+    available from the first step, and the network adds to them.
 
     Args:
-        statistics: of the catalogue.
-        dim: of the vector.
-        channels: of the stages; each halves time, and the first three halve frequency.
-        dropout: before the last layer.
-        augmentation: of the log-mel in training; null: none.
+        statistics: statistics of the catalogue.
+        dim: dimension of the vector.
+        channels: number of channels of each stage; each halves time, and the first three halve frequency.
+        dropout: dropout probability before the last layer.
+        augmentation: augmentation of the log-mel in training; null: none.
     """
 
     def __init__(
@@ -209,14 +209,14 @@ class ConvAudioEncoder(SpectrogramEncoder):
         self._statistics_out = StatisticsPath(statistics, dim)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
-        """Not normalised; any number of frames from eight on."""
+        """Returns vectors that are not normalised; takes at least eight frames."""
         normalised = self.normalised(spectrograms)
         features = self._stages(normalised[:, None]).flatten(1, 2)
         return self._network_out(mean_and_std(features)) + self._statistics_out(normalised)
 
 
 class _Stage(nn.Module):
-    """A strided 3 x 3 convolution, normalised over channels so that a batch of one sound works like any other."""
+    """A strided 3 x 3 convolution with GroupNorm, so that a sound's result does not depend on the batch."""
 
     def __init__(self, before: int, width: int, stride: tuple[int, int]):
         super().__init__()
@@ -228,12 +228,12 @@ class _Stage(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Mean and deviation of every mel band, less what they are in the catalogue and divided by how they differ there.
+    """Standardises the mean and deviation of every mel band over the catalogue.
 
-    Not so within a sound, as LayerNorm would do it: how loud and how steady a sound is would be lost.
+    LayerNorm would instead normalise within a sound, and lose how loud and steady it is.
 
     Args:
-        statistics: of the catalogue.
+        statistics: statistics of the catalogue.
     """
 
     def __init__(self, statistics: SoundStatistics):
@@ -244,7 +244,7 @@ class Standardise(nn.Module):
         self.register_buffer("sound_std", statistics.sound_std.clone())
 
     def forward(self, statistics: Float[Tensor, "sounds statistics"]) -> Float[Tensor, "sounds statistics"]:
-        """Mean 0 and deviation 1 over the catalogue."""
+        """Returns statistics with mean 0 and deviation 1 over the catalogue."""
         return (statistics - self.sound_mean) / self.sound_std
 
 
@@ -252,23 +252,23 @@ class StatisticsPath(nn.Sequential):
     """A linear layer on the mean and deviation of every mel band, beside an encoder's network.
 
     Args:
-        statistics: of the catalogue.
-        dim: of the vector.
+        statistics: statistics of the catalogue.
+        dim: dimension of the vector.
     """
 
     def __init__(self, statistics: SoundStatistics, dim: int):
         super().__init__(Standardise(statistics), nn.Linear(len(statistics.sound_mean), dim))
 
     def forward(self, input: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
-        """What is added to what the network says, from the normalised log-mel."""
+        """Returns the vectors to add to the network's output, from the normalised log-mel."""
         return super().forward(mean_and_std(input))
 
 
 def network_out(features: int, dim: int, dropout: float) -> nn.Sequential:
-    """From a network's pooled features to the vector."""
+    """Builds the last layer, from a network's pooled features to the vector."""
     return nn.Sequential(nn.LayerNorm(features), nn.Dropout(dropout), nn.Linear(features, dim))
 
 
 def mean_and_std(x: Float[Tensor, "sounds features frames"]) -> Float[Tensor, "sounds twice"]:
-    """Over time, means first; a deviation of zero has the gradient zero."""
+    """Returns means, then deviations, over time; a deviation of 0 has gradient 0."""
     return torch.cat([x.mean(dim=-1), x.std(dim=-1, correction=0)], dim=-1)

@@ -1,4 +1,4 @@
-"""Audio vectors from elsewhere in place of an encoder."""
+"""Encoder that passes on audio embeddings of another model."""
 
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,26 @@ from towers.manifest import digest_of_file
 from towers.models.audio.encoder import AudioEncoder, Ears, Made, SoundStatistics
 
 KEY = "audio_encoder.path"
-"""What the caller knows the file by."""
+"""Configuration key of the file, for messages."""
 
 
 class FrozenAudioEncoder(AudioEncoder):
-    """Hands on vectors that were made elsewhere (CLAP, MERT), as they are.
+    """Passes on audio embeddings that another model (CLAP, MERT) has made, unchanged.
 
-    They are the records of its sounds, one frame long, so everybody else treats them as sounds that are encoded: they
-    come into the table of audio vectors at the start, and as nothing here is trained, no step encodes any anew. The
-    store needs no spectrograms, and a content without a vector has no sound, whether or not it has a spectrogram. The
-    content tower normalises the vectors and has a layer of its own to read them.
+    The embeddings are this encoder's records, with one frame each, so that other code treats them like encoded sounds:
+    they fill the table of audio vectors at the start, and are never recomputed, as nothing is trained. The store needs
+    no spectrograms. A content without an embedding has no sound, even if it has a spectrogram. The content tower
+    normalises the embeddings and projects them by a layer of its own.
 
-    The file's digest is part of a run's signature, and of its weights: a run goes on, is evaluated and exported with
-    the file that it was trained on alone.
+    The file's digest is part of a run's signature and of its weights, so a run is resumed, evaluated and exported only
+    with the file on which it was trained.
 
     Args:
-        statistics: not used; every encoder is built with those of the catalogue.
-        path: of a Parquet file with the columns `content_id` and `vector`.
+        statistics: statistics of the catalogue, not used.
+        path: path of a Parquet file with the columns `content_id` and `vector`.
 
     Raises:
-        UserError: the file is not there or will not do.
+        UserError: the file is missing or invalid.
     """
 
     learns = False
@@ -51,10 +51,10 @@ class FrozenAudioEncoder(AudioEncoder):
 
     @classmethod
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
-        """The file's digest.
+        """Returns the file's digest.
 
         Raises:
-            UserError: it cannot be read.
+            UserError: the file cannot be read.
         """
         path = Path(settings["path"])
         try:
@@ -63,10 +63,10 @@ class FrozenAudioEncoder(AudioEncoder):
             raise UserError(f"{KEY}={path}: cannot be read ({error.strerror}); give a Parquet file") from error
 
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> Sounds:
-        """The file's vectors of the contents that there are.
+        """Returns the file's embeddings of the store's contents.
 
         Raises:
-            UserError: there is no vector of any.
+            UserError: the file has no embedding of any of them.
         """
         known = [self._file.row_of.get(content_id, -1) for content_id in content_ids.tolist()]
         places = np.array(known, dtype=np.int64)
@@ -82,25 +82,25 @@ class FrozenAudioEncoder(AudioEncoder):
         return Sounds(
             records=self._file.vectors[places[has_vector], :, None],
             rows=rows,
-            notes=(f"{note}; {unknown:,} vectors of contents that the store does not have are left out",)
+            notes=(f"{note}; {unknown:,} vectors of contents that the store does not have are ignored",)
             if unknown
             else (note,),
         )
 
     def heard_through(self, ears: Ears[Made]) -> Made:
-        """As one that reads vectors."""
+        """Returns what `ears` makes for an encoder of audio embeddings."""
         return ears.of_vectors(self)
 
     def forward(self, records: Float[Tensor, "sounds dim frames"]) -> Float[Tensor, "sounds dim"]:
-        """The first frame of the records, which is like all others."""
+        """Returns the first frame of the records; all frames are equal."""
         return records[:, :, 0]
 
 
 def _refuse_another_file(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before weights are loaded: they go with the vectors that they were trained on.
+    """Checks, before weights are loaded, that they were trained on the same file.
 
     Raises:
-        UserError: those were others.
+        UserError: the file has changed since.
     """
     assert isinstance(encoder, FrozenAudioEncoder)
     trained_on = state.get(f"{prefix}_digest")

@@ -1,4 +1,4 @@
-"""Several audio encoders side by side: what each of them hears of a content, in one vector."""
+"""Joint audio encoder, which concatenates the vectors of several encoders."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,25 +12,25 @@ from torch.nn.functional import layer_norm
 from towers.features.sounds import Records, Sounds
 from towers.models.audio.encoder import AudioEncoder, Ears, Made, SoundStatistics
 
-SPECTROGRAMS, VECTORS = "log-mel spectrograms", "vectors made elsewhere"
+SPECTROGRAMS, VECTORS = "log-mel spectrograms", "audio embeddings"
 
 
 class JoinedAudioEncoder(AudioEncoder):
-    """The vectors of several encoders one after the other, such as a trained encoder's and those of a pretrained one.
+    """Concatenates the vectors of several encoders, such as a trained and a pretrained one.
 
-    A content has a sound if any of the encoders hears one; where another hears none, its part of the vector is zero.
-    The parts are alike in size: one that is not standardised over the catalogue is normalised sound by sound.
+    A content has a sound if it has a record for any of the encoders; for the others, its part of the vector is zero.
+    All parts have a similar scale: one that is not standardised over the catalogue is normalised for each sound.
 
-    A record is that of a spectrogram with the numbers of the vector as further bands, the same in all frames, so it is
-    cropped as a spectrogram is. Bands of what a content lacks are NaN.
+    A record is a spectrogram with the numbers of the embedding as further bands, the same in all frames, so that it is
+    cropped like a spectrogram. Bands that a content lacks are NaN.
 
     Args:
-        statistics: of the catalogue.
-        encoders: by a name of their own, each takes `statistics`; any number that read spectrograms, one at most that
-            reads vectors which were made elsewhere.
+        statistics: statistics of the catalogue.
+        encoders: constructors of the encoders by name, each of which takes `statistics`; any number may read
+            spectrograms, and at most one audio embeddings.
 
     Raises:
-        ValueError: none of them hears anything, two read vectors, or one joins others itself.
+        ValueError: no encoder reads anything, two read embeddings, or one is itself a joint encoder.
     """
 
     is_standardised = True
@@ -42,7 +42,9 @@ class JoinedAudioEncoder(AudioEncoder):
         self._parts = nn.ModuleDict({name: encoder for name, encoder in made.items() if reads[name]})
         self._reads = [reads[name] for name in self._parts]
         if not self._parts:
-            raise ValueError("encoders: none of them hears anything; audio_encoder=none does without sound")
+            raise ValueError(
+                "encoders: none of them reads any sound; for a model without sound take audio_encoder=none"
+            )
         readers = [name for name in self._parts if reads[name] == VECTORS]
         if len(readers) > 1:
             raise ValueError(
@@ -55,21 +57,21 @@ class JoinedAudioEncoder(AudioEncoder):
 
     @property
     def parts(self) -> list[AudioEncoder]:
-        """Encoders that hear something, in the order of their vectors."""
+        """Encoders that read something, in the order of their vectors."""
         return [part for part in self._parts.values() if isinstance(part, AudioEncoder)]
 
     @classmethod
     def fingerprints(cls, **settings: Any) -> tuple[str, ...]:
-        """Those of all parts; raises as these do."""
+        """Returns the digests of all parts; raises the same errors as these."""
         return tuple(file for each in _classes(settings) for file in each[0].fingerprints(**each[1]))
 
     @classmethod
     def would_learn(cls, **settings: Any) -> bool:
-        """Whether one of the parts would."""
+        """Returns whether any of the parts has parameters."""
         return any(kind.would_learn(**own) for kind, own in _classes(settings))
 
     def hears(self, content_ids: np.ndarray, spectrograms: Sounds | None) -> Sounds | None:
-        """Records of the contents of which any part hears something; null where there are none."""
+        """Returns records of the contents that have one for any part; null if there are none."""
         heard = {
             kind: part.hears(content_ids, spectrograms) for part, kind in zip(self.parts, self._reads, strict=True)
         }
@@ -85,11 +87,11 @@ class JoinedAudioEncoder(AudioEncoder):
         )
 
     def heard_through(self, ears: Ears[Made]) -> Made:
-        """Asks `ears` for what fits an encoder that joins several."""
+        """Returns what `ears` makes for a joint encoder."""
         return ears.of_several(self, self.parts)
 
     def forward(self, records: Float[Tensor, "sounds features frames"]) -> Float[Tensor, "sounds dim"]:
-        """Encodes the records of all parts and puts the vectors side by side; of as many frames as the parts take."""
+        """Encodes the records of all parts and concatenates the vectors; takes as many frames as the parts do."""
         blocks = dict(zip(self._widths, records.split(list(self._widths.values()), dim=1), strict=True))
         lacks = {kind: block[:, 0, 0].isnan() for kind, block in blocks.items()}
         vectors = [
@@ -101,7 +103,7 @@ class JoinedAudioEncoder(AudioEncoder):
     def together(
         self, vectors: Sequence[Float[Tensor, "sounds _"]], are_there: Sequence[Bool[Tensor, " sounds"]]
     ) -> Float[Tensor, "sounds dim"]:
-        """The vectors of all parts in one, those that are not there as zeros."""
+        """Concatenates the vectors of all parts, with zeros for missing ones."""
         alike = [
             vector if part.is_standardised else layer_norm(vector, [part.dim])
             for vector, part in zip(vectors, self.parts, strict=True)
@@ -109,17 +111,17 @@ class JoinedAudioEncoder(AudioEncoder):
         return torch.cat([vector * there[:, None] for vector, there in zip(alike, are_there, strict=True)], dim=1)
 
     def record_of(self, records: Sequence[Shaped[np.ndarray, "_ _"] | None]) -> Float[np.ndarray, "features frames"]:
-        """The record of a content of which each part has one of its own; null where it hears nothing."""
+        """Returns the joint record of a content from the records of each part, which are null if missing."""
         own = dict(zip(self._reads, records, strict=True))
         frames = max(record.shape[1] for record in own.values() if record is not None)
         return join([(width, own[kind]) for kind, width in self._widths.items()], frames)
 
 
 class _Kinds:
-    """What an encoder reads; empty: nothing.
+    """Visitor that returns the type of input that an encoder reads; empty if it reads nothing.
 
     Args:
-        name: of the encoder among those that are joined.
+        name: name of the encoder among the joint ones.
     """
 
     def __init__(self, name: str):
@@ -135,14 +137,14 @@ class _Kinds:
         return ""
 
     def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> str:
-        raise ValueError(f"encoders.{self._name}: joins encoders itself; name these here")
+        raise ValueError(f"encoders.{self._name}: is itself a joint encoder; list its encoders here instead")
 
 
 class _JoinedRecords:
-    """Joins the records of a content when they are read, so that none stands in memory twice.
+    """Array-like of joint records, which are joined when they are read, so that none is in memory twice.
 
     Args:
-        blocks: features of each kind of record, and these by content row; null where the data has none.
+        blocks: number of features and records of each type; records are null if the data has none.
         contents: `[sounds]`, content rows.
     """
 
@@ -181,8 +183,8 @@ class _JoinedRecords:
 def join(
     records: Sequence[tuple[int, Shaped[np.ndarray, "_ _"] | None]], num_frames: int
 ) -> Float[np.ndarray, "features frames"]:
-    """A record of several, each given with its number of features: one of one frame is repeated, NaN where there is
-    none."""
+    """Joins records, each given with its number of features, into one; a record of one frame is repeated, and a missing
+    one is NaN."""
     blocks = [
         np.full((width, num_frames), np.nan, np.float32) if record is None
         else np.broadcast_to(record, (width, num_frames))
@@ -196,5 +198,5 @@ def _cut(records: Records, row: int, frames: slice) -> Shaped[np.ndarray, "_ _"]
 
 
 def _classes(settings: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
-    """Class and settings of each part, as the configuration gives them: partial objects."""
+    """Returns class and settings of each part from the partial objects of the configuration."""
     return [(each.func, each.keywords) for each in settings["encoders"].values()]

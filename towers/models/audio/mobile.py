@@ -22,24 +22,24 @@ class MobileAudioEncoder(SpectrogramEncoder):
     """Inverted residual blocks over mel bands and time, pooled by mean and deviation over time.
 
     Blocks are MobileNetV2's (Sandler et al. 2018, arXiv 1801.04381, section 3.3) with MobileNetV3's hard swish (Howard
-    et al. 2019, arXiv 1905.02244, section 5.2); a network of this kind on spectrograms is EfficientAT's (Schmid et al.
-    2023, arXiv 2211.04772). Three things differ: normalisation is over the channels of one sound (GroupNorm), so that
-    a sound alone gives what it gives in any batch; bands are kept apart when time is pooled, since a pitch is not a
-    place; and a linear path reads the mean and deviation of every mel band, as in `ConvAudioEncoder`.
+    et al. 2019, arXiv 1905.02244, section 5.2); EfficientAT applies such a network to spectrograms (Schmid et al. 2023,
+    arXiv 2211.04772). There are three differences: normalisation is over the channels of one sound (GroupNorm), so that
+    its result does not depend on the batch; only time is pooled and bands stay separate, because pitch is not
+    translation-invariant; and a linear path reads the mean and deviation of every mel band, as in `ConvAudioEncoder`.
 
     Args:
-        statistics: of the catalogue.
-        dim: of the vector.
-        channels: of the stages. The stem before the first stage halves time and frequency, and so does every stage
-            but the first.
-        depths: blocks of each stage.
-        expansions: channels within a block of each stage, in multiples of those that come in.
-        kernel_size: of the depthwise convolutions, odd.
-        dropout: before the last layer.
-        augmentation: of the log-mel in training; null: none.
+        statistics: statistics of the catalogue.
+        dim: dimension of the vector.
+        channels: number of channels of each stage. The stem before the first stage halves time and frequency, and so
+            does every stage but the first.
+        depths: number of blocks of each stage.
+        expansions: channels within a block of each stage, in multiples of its input channels.
+        kernel_size: size of the depthwise convolutions, odd.
+        dropout: dropout probability before the last layer.
+        augmentation: augmentation of the log-mel in training; null: none.
 
     Raises:
-        ValueError: as many depths or expansions as channels not given, one below 1, an even kernel.
+        ValueError: channels, depths and expansions differ in number, one is below 1, or the kernel size is even.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class MobileAudioEncoder(SpectrogramEncoder):
         require_counts(dim=dim)
         stages = {"channels": channels, "depths": depths, "expansions": expansions}
         if not channels or len({len(numbers) for numbers in stages.values()}) > 1:
-            raise ValueError(f"{stages}: must be as many numbers each, and at least one")
+            raise ValueError(f"{stages}: must be of equal length, and not empty")
         if min(*channels, *depths, *expansions) < 1 or kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"{stages} must be at least 1, kernel_size {kernel_size} odd")
         self.dim = dim
@@ -73,28 +73,28 @@ class MobileAudioEncoder(SpectrogramEncoder):
         self._blocks = nn.Sequential(*blocks)
         self._network_out = network_out(2 * channels[-1] * bands, dim, dropout)
         self._statistics_out = StatisticsPath(statistics, dim)
-        # Maps with the channels together: a quarter less time on a CPU, the same numbers.
-        # Torch's types know of no call of `to` with a memory format alone.
+        # The channels-last layout takes a quarter less time on a CPU, with the same results.
+        # Torch's annotations lack the call of `to` with only a memory format.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
-        """Not normalised; any number of frames."""
+        """Returns vectors that are not normalised; takes any number of frames."""
         normalised = self.normalised(spectrograms)
         features = self._blocks(hardswish(self._stem(normalised[:, None]))).flatten(1, 2)
         return self._network_out(mean_and_std(features)) + self._statistics_out(normalised)
 
 
 class InvertedResidual(nn.Module):
-    """Few channels to many, a depthwise convolution on these, and back to few without an activation.
+    """Inverted residual block: expansion to more channels, a depthwise convolution, and a linear projection to fewer.
 
-    Where nothing is halved and as many channels go out as come in, what comes in is added.
+    The input is added to the output if the stride is 1 and the numbers of channels are equal.
 
     Args:
-        before: channels that come in.
-        width: channels that go out.
-        stride: 2 halves time and frequency.
-        expansion: channels within, in multiples of `before`; 1 leaves the first convolution out.
-        kernel_size: of the depthwise convolution, odd.
+        before: number of input channels.
+        width: number of output channels.
+        stride: stride of the depthwise convolution; 2 halves time and frequency.
+        expansion: inner channels, in multiples of `before`; 1 omits the first convolution.
+        kernel_size: size of the depthwise convolution, odd.
     """
 
     def __init__(self, before: int, width: int, stride: int, expansion: int, kernel_size: int):
@@ -114,11 +114,11 @@ class InvertedResidual(nn.Module):
         self._project = nn.Sequential(nn.Conv2d(within, width, 1, bias=False), _norm(width))
 
     def forward(self, x: Float[Tensor, "sounds before bands frames"]) -> Float[Tensor, "sounds width b f"]:
-        """Maps of the sound after the block."""
+        """Returns the feature maps after the block."""
         added = self._project(self._depthwise(self._expand(x)))
         return x + added if self._is_residual else added
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    """Over all channels of one sound; BatchNorm would let its neighbours in."""
+    """Builds a norm over all channels of one sound; BatchNorm would depend on the rest of the batch."""
     return nn.GroupNorm(1, channels)

@@ -19,31 +19,31 @@ LONGEST_WAVE = 10_000.0
 
 
 class PatchAudioEncoder(SpectrogramEncoder):
-    """Every patch of mel bands x frames is a token; all attend to all, and their mean is the sound.
+    """Transformer over patches of mel bands x frames, with full attention and mean pooling.
 
-    The transformer is ViT's (Dosovitskiy et al. 2021, arXiv 2010.11929) on spectrograms as in AST (Gong et al. 2021,
-    arXiv 2104.01778), small, with patches that do not overlap, a mean instead of a class token, and the blocks of the
-    user tower, whose attention here looks both ways. A patch knows its range of bands by a trained vector and its time
-    by sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5), so any length can be encoded. What is
-    longer than `window_frames` is cut into windows of that length, spread evenly, and their vectors are averaged: no
-    token meets a place that training has not shown it, and the cost grows with the length and not with its square.
-    A linear path reads the mean and deviation of every mel band, as in `ConvAudioEncoder`.
+    It is a small ViT (Dosovitskiy et al. 2021, arXiv 2010.11929) on spectrograms as in AST (Gong et al. 2021, arXiv
+    2104.01778), with patches that do not overlap, mean pooling instead of a class token, and the blocks of the user
+    tower, here with bidirectional attention. A patch has a trained vector for its range of bands and sinusoids for its
+    time (Vaswani et al. 2017, arXiv 1706.03762, section 3.5), so any length can be encoded. Sound longer than
+    `window_frames` is cut into windows of that length, spread evenly, and their vectors are averaged: so all positions
+    are known from training, and the cost is linear in the length, not quadratic. A linear path reads the mean and
+    deviation of every mel band, as in `ConvAudioEncoder`.
 
     Args:
-        statistics: of the catalogue.
-        dim: of the vector.
-        width: of the transformer, even.
-        num_layers: transformer blocks.
-        num_heads: attention heads; divides `width`.
+        statistics: statistics of the catalogue.
+        dim: dimension of the vector.
+        width: width of the transformer, even.
+        num_layers: number of transformer blocks.
+        num_heads: number of attention heads; divides `width`.
         patch_bands: mel bands of a patch.
         patch_frames: frames of a patch.
-        window_frames: frames that are encoded at once; training's crops should be as long.
-        dropout: of patches, of what the blocks add, and before the last layer.
-        block: takes `dim`, `num_heads` and `dropout`.
-        augmentation: of the log-mel in training; null: none.
+        window_frames: number of frames encoded at once; crops in training should be as long.
+        dropout: dropout probability of patches, of the outputs within blocks, and before the last layer.
+        block: constructor of a block, which takes `dim`, `num_heads` and `dropout`.
+        augmentation: augmentation of the log-mel in training; null: none.
 
     Raises:
-        ValueError: no layer, an odd width, a patch or a window of nothing.
+        ValueError: there is no layer, the width is odd, or a patch or window is empty.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         self._statistics_out = StatisticsPath(statistics, dim)
 
     def forward(self, spectrograms: Float[Tensor, "sounds n_mels frames"]) -> Float[Tensor, "sounds dim"]:
-        """Not normalised; any number of frames."""
+        """Returns vectors that are not normalised; takes any number of frames."""
         normalised = self.normalised(spectrograms)
         windows = self.windows(normalised)
         pooled = self._transform(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
@@ -89,7 +89,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
     def windows(
         self, normalised: Float[Tensor, "sounds n_mels frames"]
     ) -> Float[Tensor, "sounds windows n_mels window_frames"]:
-        """The whole sound where it is short enough; else as few windows as cover it, the first and last at its ends."""
+        """Cuts sound into as few windows as cover it, the first and last at its ends; short sound is one window."""
         frames, width = normalised.shape[2], self._window_frames
         if frames <= width:
             return normalised[:, None]
@@ -98,7 +98,7 @@ class PatchAudioEncoder(SpectrogramEncoder):
         return torch.stack([normalised[:, :, start : start + width] for start in starts], dim=1)
 
     def _transform(self, x: Float[Tensor, "windows n_mels frames"]) -> Float[Tensor, "windows width"]:
-        """The mean over patches. What the last ones lack of bands or frames is the catalogue's mean."""
+        """Returns the mean over patches; incomplete patches are padded with the catalogue's mean."""
         bands, frames = self._patch
         x = pad(x, (0, -x.shape[2] % frames, 0, -x.shape[1] % bands))
         patches = self._embed(x[:, None])
@@ -112,13 +112,13 @@ class PatchAudioEncoder(SpectrogramEncoder):
 def _attend_both_ways(
     query_key_value: Float[Tensor, "windows tokens 3 heads head_dim"],
 ) -> Float[Tensor, "windows tokens heads head_dim"]:
-    """Every token to all tokens of its window, by torch's fused kernels."""
+    """Computes full attention within each window, by torch's fused kernels."""
     query, key, value = query_key_value.transpose(1, 3).unbind(2)
     return scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
 def _sinusoids(places: int, width: int, device: torch.device) -> Float[Tensor, "width places"]:
-    """Sines, then cosines, of wavelengths from 2 pi places to about `LONGEST_WAVE` times as long."""
+    """Returns sines, then cosines, with wavelengths from 2 pi positions to about `LONGEST_WAVE` times that."""
     steps = torch.arange(0, width, 2, device=device, dtype=torch.float32)
     rates = torch.exp(steps * (-math.log(LONGEST_WAVE) / width))
     angles = rates[:, None] * torch.arange(places, device=device)

@@ -1,4 +1,4 @@
-"""What an agent reads of a listener and each of their candidates: numbers that a service can count from its own log."""
+"""Features that an agent reads of a listener and each candidate: numbers that a service can count from its own log."""
 
 from collections.abc import Mapping
 from typing import Final, Protocol, runtime_checkable
@@ -10,27 +10,26 @@ FEATURES: Final = (
     "chance", "long_term", "relevance", "nearest_recent", "last_relevance", "satiation", "familiarity",
     "is_known", "artist_familiarity", "new_artist", "tried_artist", "region_share", "popularity", "newness", "recent",
 )  # fmt: skip
-"""What is read of a listener and a candidate, by name:
-chance that it is streamed once it is picked (0 while no model of it is given); that
-chance times what a stream is worth later; cosine to the mean of what was streamed lately, to the nearest of the recent
-plays, and mean cosine to the last three; faded plays of its region; logarithm of one more than its plays; whether it
-was ever played; logarithm of one more than the plays of its artist; whether the artist is unknown; whether the artist
-was met on an earlier day and played at most `TRIED_PLAYS` times; share of the recent plays in its region; standardised
-logarithm of all plays; how new the release is, 1 falling to 1/e in `NEW_DAYS`; whether it is among the recent plays."""
+"""Features of a listener and a candidate, by name: probability that it is streamed once it is picked (0 while no model
+of it is given); that probability times what a stream is worth later; cosine to the mean of what was streamed lately, to
+the nearest of the recent plays, and mean cosine to the last three; faded plays of its region; log(1 + plays) of the
+content; whether it was ever played; log(1 + plays) of its artist; whether the artist is unknown to the listener;
+whether the artist was met on an earlier day and played at most `TRIED_PLAYS` times; share of the recent plays in its
+region; standardised log(1 + plays) of the content by all listeners; how new the release is, 1 falling to 1/e in
+`NEW_DAYS`; whether it is among the recent plays."""
 CONTEXT: Final = ("always", "early", "skipping", "new_listener")
-"""What is read of a listener, by name:
-1; 1 falling to 1/e in four plays of a session; share of the last plays that were skipped; 1 falling
-to 1/e in 20 plays."""
+"""Features of a listener, by name: constant 1; how early it is in the session, 1 falling to 1/e in four plays; share of
+the last five plays that were skipped; how new the listener is, 1 falling to 1/e in 20 plays."""
 TRIED_PLAYS: Final = 3
 NEW_DAYS: Final = 14.0
 _SKIP_SATIATES: Final = 0.1
 _TRIED_AFTER_DAYS: Final = 0.25
 _LAST: Final = 3
 _BLOCK: Final = 64
-"""Listeners whose candidates are weighed at once, so that their vectors stay in a core's cache."""
+"""Listeners whose candidates are scored at once, so that their vectors stay in a core's cache."""
 
 Seen = Mapping[str, Shaped[np.ndarray, "listeners ..."]]
-"""What is known of listeners: `recent`, `recent_skipped`, `recent_hours` `[listeners, recent]`, the last one first, -1
+"""Arrays that describe listeners: `recent`, `recent_skipped`, `recent_hours` `[listeners, recent]`, latest first, -1
 where there are fewer; `taste` `[listeners, dim]`; `candidates`, -1 in empty places, and `candidate_plays`,
 `candidate_artist_plays`, `candidate_artist_days`, `candidate_age_days` `[listeners, candidates]`; `position` in the
 session and `plays` so far `[listeners]`."""
@@ -38,7 +37,7 @@ session and `plays` so far `[listeners]`."""
 
 @runtime_checkable
 class Contents(Protocol):
-    """What an agent knows of contents, a row each."""
+    """Facts about contents that an agent needs, one row a content."""
 
     @property
     def vectors(self) -> Float[np.ndarray, "contents dim"]:
@@ -47,22 +46,22 @@ class Contents(Protocol):
 
     @property
     def region(self) -> Int[np.ndarray, " contents"]:
-        """The named region each lies in; -1 where it is in none."""
+        """Number of the named region that each content lies in; -1 where it is in none."""
         ...
 
     @property
     def region_names(self) -> tuple[str, ...]:
-        """A name for each region."""
+        """Names of the regions, by number."""
         ...
 
     @property
     def artist(self) -> Int[np.ndarray, " contents"]:
-        """Code of the first artist; -1 where it is not known."""
+        """Code of each content's first artist; -1 where it is not known."""
         ...
 
     @property
     def plays(self) -> Float[np.ndarray, " contents"]:
-        """How often each was played."""
+        """Number of plays of each content, by all listeners."""
         ...
 
 
@@ -70,9 +69,9 @@ class FeatureReader:
     """Reads the features of listeners and candidates.
 
     Args:
-        contents: what there is.
-        recovery_hours: in which satiation falls to 1/e.
-        long_term: `[contents]`, what a stream of each is worth later; null: the same for all, 0.
+        contents: contents that the features are about.
+        recovery_hours: hours in which satiation falls to 1/e.
+        long_term: `[contents]`, what a stream of each content is worth later; null: 0 for all.
     """
 
     def __init__(
@@ -90,8 +89,8 @@ class FeatureReader:
         self._region = np.where(contents.region < 0, len(contents.region_names), contents.region)
 
     def of(self, seen: Seen) -> Float[np.ndarray, "listeners candidates features"]:
-        """The features in the order of `FEATURES`, float32, without `chance` and with `long_term` not yet weighed by
-        it; 0 in empty places."""
+        """Returns the features in the order of `FEATURES`, float32, 0 in empty places. `chance` is left at 0, and
+        `long_term` is not yet multiplied by it."""
         candidates, recent = seen["candidates"], seen["recent"]
         at = np.maximum(candidates, 0)
         found = np.zeros((*candidates.shape, len(FEATURES)), np.float32)
@@ -116,7 +115,8 @@ class FeatureReader:
     def _cosines(
         self, candidates: Int[np.ndarray, "listeners candidates"], seen: Seen
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cosine to the taste, to the nearest of the recent plays, and mean cosine to the last ones."""
+        """Returns the cosine to the taste, the largest cosine to a recent play, and the mean cosine to the last
+        plays."""
         relevance, nearest, last = (np.zeros(candidates.shape, np.float32) for _ in range(3))
         for begin in range(0, len(candidates), _BLOCK):
             some = slice(begin, begin + _BLOCK)
@@ -132,7 +132,7 @@ class FeatureReader:
         return relevance, nearest, last
 
     def _of_regions(self, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
-        """Faded plays of each region, and its share of the recent plays, `[listeners, regions and one]`, float32."""
+        """Returns each region's faded plays and its share of the recent plays, `[listeners, regions + 1]`, float32."""
         recent = seen["recent"]
         listeners, regions = len(recent), len(self.contents.region_names) + 1
         code = (np.arange(listeners)[:, None] * regions + self._region[np.maximum(recent, 0)]).ravel()
@@ -146,7 +146,7 @@ class FeatureReader:
 
 
 def context_of(seen: Seen) -> Float[np.ndarray, "listeners context"]:
-    """What is known of the listeners themselves, in the order of `CONTEXT`, float32."""
+    """Returns the features of the listeners themselves, in the order of `CONTEXT`, float32."""
     skipped, is_there = seen["recent_skipped"][:, :5] > 0, seen["recent"][:, :5] >= 0
     columns = (
         np.ones(len(skipped)), np.exp(-seen["position"] / 4.0),

@@ -1,4 +1,4 @@
-"""What an agent reads of a listener, counted from the plays that a service has logged of them."""
+"""An agent's view of a listener, counted from the plays that a service has logged."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
@@ -10,19 +10,19 @@ from towers.contract.durations import DAY_US, HOUR_US
 from towers.policies.agent.features import Contents, Seen
 
 RECENT: Final = 20
-"""Plays that are read one by one."""
+"""Number of latest plays that are read one by one."""
 
 _OLD_DAYS: Final = 1e6
-"""Age of a content whose release is not known."""
+"""Age of a content whose release date is not known."""
 
 
 @runtime_checkable
 class DatedContents(Contents, Protocol):
-    """Contents that say when they came out, as whoever serves needs to know."""
+    """Contents with release dates, which serving needs."""
 
     @property
     def released_us(self) -> Int[np.ndarray, " contents"]:
-        """Microseconds since 1970 of the release; the least number where it is not known."""
+        """Release time, microseconds since 1970; the smallest integer where it is not known."""
         ...
 
 
@@ -32,9 +32,9 @@ class Heard:
 
     Args:
         content: `[plays]`, rows of the agent's contents.
-        start_us: `[plays]`, when each began, microseconds since 1970, UTC.
-        is_skip: `[plays]`, whether it was skipped.
-        position: plays of the session that goes on; 0 where one begins.
+        start_us: `[plays]`, start of each play, microseconds since 1970, UTC.
+        is_skip: `[plays]`, whether the play was skipped.
+        position: number of plays so far in the present session; 0 where a session begins.
     """
 
     content: Int[np.ndarray, " plays"]
@@ -49,16 +49,16 @@ class Heard:
 def seen_of_plays(
     contents: DatedContents, heard: Heard, candidates: Integer[np.ndarray, " candidates"], now_us: int
 ) -> Seen:
-    """What an agent's policy reads of one listener.
+    """Returns what an agent's policy reads of one listener.
 
     Args:
-        contents: of the agent.
-        heard: by the listener, nothing later than `now_us`.
+        contents: the agent's contents.
+        heard: plays of the listener, none later than `now_us`.
         candidates: rows of contents that may be shown, -1 in empty places.
-        now_us: microseconds since 1970, UTC.
+        now_us: the present, microseconds since 1970, UTC.
 
     Returns:
-        As `features.Seen` has it, of one listener.
+        The arrays of `features.Seen` for one listener.
     """
     last = slice(None, -RECENT - 1, -1)
     recent, is_skip = np.full(RECENT, -1, np.int32), np.zeros(RECENT, np.int8)
@@ -84,8 +84,8 @@ def seen_of_plays(
 
 
 def taste_of(contents: Contents, heard: Heard) -> Float[np.ndarray, " dim"]:
-    """The mean of the vectors of the last `RECENT` plays that were not skipped, of length 1; of all of them where all
-    were skipped, 0 where there are none; float32."""
+    """Returns the unit mean of the vectors of the last `RECENT` plays that were not skipped, float32. Where all were
+    skipped it is the mean of all of them, and zeros where there are no plays."""
     recent, is_skip = heard.content[-RECENT:], heard.is_skip[-RECENT:]
     if not len(recent):
         return np.zeros(contents.vectors.shape[1], np.float32)
@@ -95,7 +95,7 @@ def taste_of(contents: Contents, heard: Heard) -> Float[np.ndarray, " dim"]:
 
 
 def _by_artist(contents: Contents, heard: Heard) -> tuple[np.ndarray, np.ndarray]:
-    """Plays of each artist, and when the first one began; the last place is of artists who are not known."""
+    """Returns the number of plays of each artist and when the first began; the last place is for unknown artists."""
     number = int(contents.artist.max(initial=-1)) + 2
     artist = contents.artist[heard.content]
     first_us = np.full(number, np.iinfo(np.int64).max)

@@ -1,7 +1,7 @@
-"""An agent's policy: a score of each candidate that is linear in what is read of it, and slates drawn by the scores.
+"""An agent's policy: a linear score of each candidate, and slates drawn by the scores.
 
-The weights of the features depend on the listener, again in a straight line, so `score = context @ weights @ features`.
-That is small enough to be trained in minutes and served from numpy, and says of each pick exactly why it was chosen.
+The weights of the features depend linearly on the listener: `score = context @ weights @ features`. That is small
+enough to be trained in minutes and served from numpy, and it says exactly why each pick was chosen.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from towers.policies.agent.features import CONTEXT, FEATURES, Contents, FeatureR
 from towers.policies.agent.slates import Penalties, Slot, slots_of
 
 READ: Final = tuple(name for name in FEATURES if name not in ("chance", "long_term"))
-"""Features that chances are made of."""
+"""Features that probabilities of a stream are predicted from."""
 _COLUMNS: Final = tuple(FEATURES.index(name) for name in READ)
 _CHANCE, _LONG_TERM = FEATURES.index("chance"), FEATURES.index("long_term")
 NOWHERE: Final = np.float32(-np.inf)
@@ -26,11 +26,11 @@ NO_PENALTIES: Final = Penalties()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chance:
-    """A calibrated chance: a logistic regression on features and context.
+    """A calibrated probability of a stream: a logistic regression on features and context.
 
     Args:
-        weights: `[READ]`.
-        of_context: `[CONTEXT]`; the first one is the intercept.
+        weights: `[READ]`, coefficients of the features.
+        of_context: `[CONTEXT]`, coefficients of the context; the first one is the intercept.
     """
 
     weights: Float[np.ndarray, " features"]
@@ -41,7 +41,7 @@ class Chance:
         features: Float[np.ndarray, "listeners candidates features"],
         context: Float[np.ndarray, "listeners context"],
     ) -> Float[np.ndarray, "listeners candidates"]:
-        """The chance of each candidate, float32."""
+        """Returns the probability of a stream of each candidate, float32."""
         weights = np.zeros(features.shape[-1], np.float32)
         weights[list(_COLUMNS)] = self.weights
         log_odds = features @ weights + (context @ self.of_context.astype(np.float32))[:, None]
@@ -50,12 +50,12 @@ class Chance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """Slates, and how likely each choice was.
+    """Slates with the probability of each choice.
 
     Args:
         slates: `[listeners, slots]`, rows of contents.
-        propensities: `[listeners, slots]`, chance of each content in its slot, given the slots before, float64; 1 where
-            nothing was drawn.
+        propensities: `[listeners, slots]`, probability of each content in its slot given the earlier slots, float64; 1
+            where nothing was drawn.
     """
 
     slates: Int[np.ndarray, "listeners slots"]
@@ -64,17 +64,17 @@ class Drawn:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentPolicy:
-    """Chooses slates by what a service knows of listeners.
+    """A policy that chooses slates by what a service knows of listeners.
 
     Args:
-        contents: what there is.
+        contents: contents to choose from.
         weights: `[CONTEXT, FEATURES]`, float64.
-        penalties: of contents of an artist or a region that stand in the slate already.
-        chance: of a stream of what is picked; null: the feature is 0.
-        long_term: `[contents]`, what a stream of each is worth later; null: 0.
-        recovery_hours: in which satiation falls to 1/e.
-        temperature: of what is drawn: the larger, the more evenly.
-        slots: contents of a slate.
+        penalties: what a score loses for contents of its artist or region that are in the slate already.
+        chance: model of the probability that a pick is streamed; null: the feature is 0.
+        long_term: `[contents]`, what a stream of each content is worth later; null: 0.
+        recovery_hours: hours in which satiation falls to 1/e.
+        temperature: temperature of the softmax that slates are drawn by; the larger, the more even.
+        slots: number of contents in a slate.
     """
 
     contents: Contents
@@ -88,7 +88,7 @@ class AgentPolicy:
 
     @cached_property
     def reader(self) -> FeatureReader:
-        """Reads the features."""
+        """The reader of the features, built once."""
         return FeatureReader(self.contents, self.recovery_hours, self.long_term)
 
     def with_weights(self, weights: Float[np.ndarray, "context features"]) -> "AgentPolicy":
@@ -98,7 +98,7 @@ class AgentPolicy:
         return made
 
     def features(self, seen: Seen) -> Float[np.ndarray, "listeners candidates features"]:
-        """All features of the candidates, `[listeners, candidates, FEATURES]`, float32."""
+        """Returns all features of the candidates, `[listeners, candidates, FEATURES]`, float32."""
         found = self.reader.of(seen)
         if self.chance is not None:
             found[..., _CHANCE] = self.chance.of(found, context_of(seen))
@@ -108,7 +108,7 @@ class AgentPolicy:
     def scores(
         self, features: Float[np.ndarray, "listeners candidates features"], seen: Seen
     ) -> Float[np.ndarray, "listeners candidates"]:
-        """The score of each candidate, float32; minus infinity where there is none."""
+        """Returns the score of each candidate, float32; minus infinity in empty places."""
         of_listener = context_of(seen) @ self.weights.astype(np.float32)
         return np.where(seen["candidates"] >= 0, np.matmul(features, of_listener[..., None])[..., 0], NOWHERE)
 
@@ -119,7 +119,7 @@ class AgentPolicy:
         rng: np.random.Generator | None = None,
         chosen: Integer[np.ndarray, "listeners slots"] | None = None,
     ) -> list[Slot]:
-        """The slots of a slate for each listener; see `slates.slots_of`."""
+        """Fills the slots of a slate for each listener; see `slates.slots_of`."""
         at = np.maximum(seen["candidates"], 0)
         heat = Penalties(
             artist=self.penalties.artist / self.temperature, region=self.penalties.region / self.temperature
@@ -128,26 +128,26 @@ class AgentPolicy:
         return list(slots_of(scores / self.temperature, artist, region, heat, self.slots, rng, chosen))
 
     def act(self, seen: Seen) -> Int[np.ndarray, "listeners slots"]:
-        """The best slate for each listener, slot by slot; nothing is drawn."""
+        """Returns the best slate for each listener, chosen slot by slot without randomness."""
         return self._rows(seen, self.slot_by_slot(self.scores(self.features(seen), seen), seen))
 
     def draw(self, seen: Seen, rng: np.random.Generator) -> Drawn:
-        """A slate drawn for each listener, with its chances."""
+        """Draws a slate for each listener, with the probability of each choice."""
         slots = self.slot_by_slot(self.scores(self.features(seen), seen), seen, rng)
         return Drawn(slates=self._rows(seen, slots), propensities=_propensities(slots))
 
     def chances(
         self, seen: Seen, slates: Integer[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots"]:
-        """The chance with which `draw` would choose each content of slates in its slot, given the slots before.
+        """Returns the probability with which `draw` would choose each content of given slates, given the earlier slots.
 
         Raises:
-            UserError: a content is none of its listener's candidates.
+            UserError: a content is not among its listener's candidates.
         """
         is_it = (slates[:, :, None] == seen["candidates"][:, None]) & (slates >= 0)[:, :, None]
         if not is_it.any(axis=2).all():
             row = int(slates[~is_it.any(axis=2)][0])
-            raise UserError(f"the content row {row} was shown and is none of its listener's candidates")
+            raise UserError(f"the content row {row} was shown and is not among its listener's candidates")
         slots = self.slot_by_slot(self.scores(self.features(seen), seen), seen, chosen=is_it.argmax(axis=2))
         return _propensities(slots)
 
@@ -161,5 +161,5 @@ def _propensities(slots: list[Slot]) -> Float[np.ndarray, "listeners slots"]:
 
 
 def no_weights() -> Float[np.ndarray, "context features"]:
-    """Weights under which all candidates are alike."""
+    """Returns zero weights, under which all candidates are equal."""
     return np.zeros((len(CONTEXT), len(FEATURES)))

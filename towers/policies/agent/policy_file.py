@@ -1,11 +1,11 @@
-"""An agent's policy on disk: what it weighs, and with it or elsewhere the contents that it chooses from.
+"""An agent's policy on disk, with or without the contents that it chooses from.
 
 ```
-policy.json    format, space, numbers of the policy, ids of the contents, digests of the other files
-policy.npz     weights, those of the chance of a stream, and what a stream of each content is worth later
-contents.npz   of a policy that is served: the contents, so that nothing else is needed; else they are given
+policy.json    format, space, settings of the policy, ids of the contents, digests of the other files
+policy.npz     weights, those of the probability of a stream, and what a stream of each content is worth later
+contents.npz   the contents, in a policy written for serving; without this file the reader is given the contents
 ```
-Nothing is a pickle.
+Nothing is pickled.
 """
 
 import zipfile
@@ -31,7 +31,7 @@ _DAMAGED: Final = "the policy is damaged; write it again"
 
 @dataclass(frozen=True, kw_only=True)
 class KeptContents:
-    """Contents as a policy's file keeps them; see `features.Contents`."""
+    """Contents as stored in a policy's folder; see `features.Contents`."""
 
     vectors: Float[np.ndarray, "contents dim"]
     region: Int[np.ndarray, " contents"]
@@ -43,11 +43,11 @@ class KeptContents:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentFile:
-    """A policy, read.
+    """A policy that was read from its folder.
 
     Args:
-        policy: with its contents.
-        space_id: of their vectors.
+        policy: the policy with its contents.
+        space_id: id of the space that the contents' vectors are in.
         content_ids: raw ids, by row of the contents.
     """
 
@@ -59,14 +59,14 @@ class AgentFile:
 def write_agent(
     folder: Path, policy: AgentPolicy, *, space_id: str, content_ids: Sequence[str], has_contents: bool = False
 ) -> None:
-    """Writes a policy into a folder that is there.
+    """Writes a policy into an existing folder.
 
     Args:
-        folder: of the policy alone.
-        policy: to be written.
-        space_id: of the vectors of its contents.
+        folder: folder of this policy alone.
+        policy: policy to write.
+        space_id: id of the space that the contents' vectors are in.
         content_ids: raw ids, by row of the contents.
-        has_contents: whether the contents are written, too.
+        has_contents: whether to write the contents too.
     """
     arrays: dict[str, Any] = {"weights": policy.weights}
     if policy.chance is not None:
@@ -92,16 +92,16 @@ def read_agent(folder: Path, contents: Contents | None = None, content_ids: Sequ
     """Reads a policy.
 
     Args:
-        folder: that `write_agent` filled.
-        contents: what it chooses from; null: what stands beside it.
-        content_ids: raw ids of `contents`, which must be those that it was written with.
+        folder: folder written by `write_agent`.
+        contents: contents to choose from; null: those stored with the policy.
+        content_ids: raw ids of `contents`, which must equal those that the policy was written with.
 
     Raises:
-        UserError: nothing there, another format, a damaged file, or other contents.
+        UserError: there is no policy, it has another format, a file is damaged, or the contents differ.
     """
     about = read_json(folder / ABOUT)
     if about.get("format") != FORMAT:
-        raise UserError(f"{folder}: a policy of format {about.get('format')}, and this Towers reads format {FORMAT}")
+        raise UserError(f"{folder}: is a policy of format {about.get('format')}; this Towers reads format {FORMAT}")
     if about.get("digest") != digest_of({name: value for name, value in about.items() if name != "digest"}):
         raise UserError(f"{folder / ABOUT}: changed since it was written; {_DAMAGED}")
     if [*about["features"]] != [*FEATURES] or [*about["context"]] != [*CONTEXT]:
@@ -115,7 +115,7 @@ def read_agent(folder: Path, contents: Contents | None = None, content_ids: Sequ
             raise UserError(f"{folder}: has no contents of its own; `towers agent action=export` writes them")
         contents = KeptContents(region_names=tuple(about["region_names"]), **_load(folder / CONTENTS))
     elif content_ids is not None and tuple(content_ids) != ids:
-        raise UserError(f"{folder}: chooses from other contents than these; train an agent on them")
+        raise UserError(f"{folder}: the policy chooses from other contents than these; train an agent on them")
     arrays = _load(folder / ARRAYS)
     chance = None
     if "chance" in arrays:

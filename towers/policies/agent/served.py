@@ -1,5 +1,5 @@
-"""An agent over an export, as a server or a job asks it: candidates, slates with their chances, scores. No torch, and
-nothing of the simulator.
+"""An agent's policy over an export, for a server or a job: candidates, slates with probabilities, scores. It needs
+neither torch nor the simulator.
 
     agent = ServedAgent.open(Path("policies/agent/current"), export)
     drawn = agent.draw(Listener.of(export, user="u1"), np.random.default_rng())
@@ -23,56 +23,56 @@ from towers.policies.listener import Listener
 from towers.retrieval.export import Export
 
 _SHARES: Final = (0.5, 0.75)
-"""Up to where in a listener's candidates the nearest ones reach, and then the popular ones; the rest is new."""
+"""Shares of a listener's candidates at which the nearest contents end, and then the popular ones; the rest are new."""
 _NEW_DAYS: Final = 14
 CANDIDATES: Final = 200
 
 
 class ServedAgent:
-    """An agent's policy over the contents of an export that it knows.
+    """An agent's policy, restricted to the contents of an export that it knows.
 
     Args:
         file: the policy with its contents.
-        export: of the same space.
+        export: an export of the same space.
 
     Raises:
-        UserError: the export is of another space, or the two share fewer contents than a slate has.
+        UserError: the export is of another space, or shares fewer contents with the policy than a slate has.
     """
 
     def __init__(self, file: AgentFile, export: Export):
         if export.space_id != file.space_id:
             raise UserError(
-                f"export={export.folder}: is of space {export.space_id}, and the agent of {file.space_id}; train one "
-                "in this space"
+                f"export={export.folder}: is of space {export.space_id}, but the agent is of {file.space_id}; train "
+                "one in this space"
             )
         contents = file.policy.contents
         assert isinstance(contents, DatedContents)  # what was read, and a simulator's space
         self.export, self.policy, self._contents = export, file.policy, contents
         self.row_of = np.array([export.content_ids.get(one, -1) for one in file.content_ids], np.int64)
-        """Row of the export by row of the agent's contents; -1 where it is not there."""
+        """Row of the export by row of the agent's contents; -1 where the export does not have the content."""
         self.own_row = np.full(len(export.contents), -1)
         self.own_row[self.row_of[self.row_of >= 0]] = np.flatnonzero(self.row_of >= 0)
         if len(self._there) < self.policy.slots:
             raise UserError(
-                f"export={export.folder}: has {len(self._there)} contents that the agent knows and that can be played, "
-                f"and a slate has {self.policy.slots}"
+                f"export={export.folder}: has {len(self._there)} playable contents that the agent knows, but a "
+                f"slate has {self.policy.slots}"
             )
 
     @classmethod
     def open(cls, folder: Path, export: Export) -> "ServedAgent":
-        """Opens what `towers agent action=export` wrote; raises as `read_agent` and the constructor."""
+        """Opens the folder that `towers agent action=export` wrote; raises as `read_agent` and the constructor."""
         return cls(read_agent(folder), export)
 
     def draw(
         self, listener: Listener, rng: np.random.Generator, now_us: int | None = None, candidates: int = CANDIDATES
     ) -> Drawn:
-        """A slate for a listener, with the chance of each choice.
+        """Draws a slate for a listener, with the probability of each choice.
 
         Args:
-            listener: of the export, or somebody new with a history.
-            rng: the only source of chance.
+            listener: a listener of the export, or a new one with a history.
+            rng: the only source of randomness.
             now_us: microseconds since 1970, UTC; null: the end of what the export knows.
-            candidates: that the slate is drawn from.
+            candidates: number of candidates that the slate is drawn from.
 
         Returns:
             A slate of rows of the export, `[1, slots]`.
@@ -83,17 +83,17 @@ class ServedAgent:
     def act(
         self, listener: Listener, now_us: int | None = None, candidates: int = CANDIDATES
     ) -> Int[np.ndarray, " slots"]:
-        """The best slate for a listener, in rows of the export; see `draw`."""
+        """Returns the best slate for a listener, in rows of the export; see `draw`."""
         return self.row_of[self.policy.act(self.seen(listener, now_us, candidates))[0]]
 
     def seen(self, listener: Listener, now_us: int | None = None, candidates: int = CANDIDATES) -> Seen:
-        """What the policy reads of a listener; see `draw`."""
+        """Returns what the policy reads of a listener; see `draw`."""
         now_us = self._now_us(listener) if now_us is None else now_us
         heard = self.heard(listener)
         return seen_of_plays(self._contents, heard, self.candidates(listener, heard, now_us, candidates), now_us)
 
     def heard(self, listener: Listener) -> Heard:
-        """The listener's plays and skips of contents that the agent knows."""
+        """Returns the listener's plays and skips of contents that the agent knows."""
         events = listener.standing.events
         own = np.where(events.content_row >= 0, self.own_row[events.content_row], -1)
         is_play = np.isin(events.action, (schema.PLAY, schema.SKIP)) & (own >= 0)
@@ -103,8 +103,9 @@ class ServedAgent:
         )  # fmt: skip
 
     def candidates(self, listener: Listener, heard: Heard, now_us: int, number: int) -> Int[np.ndarray, " candidates"]:
-        """Rows of the agent's contents that a slate is chosen from: half of them the nearest to what was played lately,
-        a quarter the most played ones, a quarter the latest of two weeks; none that the listener dislikes."""
+        """Returns the rows of the agent's contents that a slate is chosen from: half are the nearest to what was played
+        lately, a quarter the most played, a quarter the latest releases of two weeks. None is disliked by the
+        listener."""
         contents, may_come = self._contents, self._may_come(listener, now_us)
         there = self._there[may_come]
         number = min(number, len(there))
@@ -120,9 +121,9 @@ class ServedAgent:
         return np.sort(there[np.argpartition(score, len(score) - number)[-number:]])
 
     def worth(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """The policy's scores of some contents of the export for a listener, as `journey.plan.Worth` has it.
+        """Returns the policy's scores of contents of the export for a listener, in the form of `journey.plan.Worth`.
 
-        What it does not know gets the least of them, less 1.
+        A content that the policy does not know gets the lowest of the scores (0 if that is lower) less 1.
         """
         own = self.own_row[rows]
         seen = seen_of_plays(self._contents, self.heard(listener), own, self._now_us(listener))
@@ -135,7 +136,7 @@ class ServedAgent:
         return ~disliked & (self._contents.released_us[self._there] <= now_us)
 
     def _query(self, heard: Heard) -> Float[np.ndarray, " dim"]:
-        """What is near to it is a candidate: the taste, or of whom nothing is known the mean of all plays."""
+        """Returns the vector whose neighbours are candidates: the taste, or without plays the mean of all plays."""
         taste = taste_of(self._contents, heard)
         return taste if taste.any() else self._usual
 

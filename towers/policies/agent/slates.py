@@ -1,9 +1,9 @@
-"""Slates drawn slot by slot: Plackett and Luce's model, in which what stands in a slate already counts.
+"""Slates drawn slot by slot by a Plackett-Luce model with penalties for what is in the slate already.
 
 In each slot every candidate that is left is drawn in proportion to the exponential of its score, less a penalty for
-each content of its artist and of its region in the slots before (Plackett 1975, "The analysis of permutations").
-Without penalties that is the plain model. The chance of a whole slate is the product of the chances of its slots,
-exactly.
+each content of its artist and of its region in the earlier slots (Plackett 1975, "The analysis of permutations").
+Without penalties this is the plain model. The probability of a whole slate is exactly the product of the probabilities
+of its slots.
 """
 
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ _LEAST: Final = np.float32(1e-30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Penalties:
-    """What a score loses for each content that stands in the slate already.
+    """Penalties on a score for each content that is in the slate already.
 
     Args:
-        artist: of the same artist.
-        region: of the same region.
+        artist: penalty for each content of the same artist.
+        region: penalty for each content of the same region.
     """
 
     artist: float = 0.0
@@ -32,13 +32,13 @@ class Penalties:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One slot of many listeners' slates.
+    """A slot, for the slates of many listeners.
 
     Args:
-        scores: `[listeners, candidates]`, with penalties, float32; a huge negative number where nothing can be chosen.
-        same_artist: `[listeners, candidates]`, contents of the candidate's artist in the slots before.
-        same_region: of its region.
-        place: `[listeners]`, place of the candidate that is chosen.
+        scores: `[listeners, candidates]`, less penalties, float32; a huge negative number where nothing can be chosen.
+        same_artist: `[listeners, candidates]`, number of contents of the candidate's artist in the earlier slots.
+        same_region: `[listeners, candidates]`, number of contents of the candidate's region in the earlier slots.
+        place: `[listeners]`, place of the chosen candidate.
     """
 
     scores: Float[np.ndarray, "listeners candidates"]
@@ -47,19 +47,19 @@ class Slot:
     place: Int[np.ndarray, " listeners"]
 
     def chances(self) -> Float[np.ndarray, "listeners candidates"]:
-        """The chance of each candidate to be drawn in this slot."""
+        """Returns the probability of each candidate to be drawn in this slot."""
         weight = np.exp(self.scores - self.scores.max(axis=1, keepdims=True))
         return weight / weight.sum(axis=1, keepdims=True)
 
     def propensities(self) -> Float[np.ndarray, " listeners"]:
-        """The chance of the candidate that is chosen, given the slots before; float64."""
+        """Returns the probability of the chosen candidate, given the earlier slots; float64."""
         return np.exp(log_chances(self.scores, self.place))
 
 
 def log_chances(
     scores: Float[np.ndarray, "listeners candidates"], place: Integer[np.ndarray, " listeners"]
 ) -> Float[np.ndarray, " listeners"]:
-    """Logarithm of the softmax of the scores at a place of each row, float64."""
+    """Returns the logarithm of the softmax of the scores at one place of each row, float64."""
     top = scores.max(axis=1)
     total = np.exp(scores - top[:, None]).sum(axis=1, dtype=np.float64)
     return scores[np.arange(len(scores)), place].astype(np.float64) - top - np.log(total)
@@ -77,13 +77,13 @@ def slots_of(
     """Fills slates slot by slot.
 
     Args:
-        scores: of the candidates, over the temperature; minus infinity where there is none.
-        artist: of the candidates; negative where it is not known, which no other one equals.
-        region: of the candidates, in the same way.
-        penalties: for what stands in the slate already.
-        number: of slots, at most as many as there are candidates.
-        rng: draws; null: the best candidate is taken in each slot.
-        chosen: places of the candidates that are taken, slot by slot, whatever they would be else.
+        scores: scores of the candidates, divided by the temperature; minus infinity in empty places.
+        artist: artist codes of the candidates; a negative code is unknown and equals no other.
+        region: region numbers of the candidates; negative in none, which equals no other.
+        penalties: what scores lose for contents in the slate already.
+        number: number of slots, at most the number of candidates.
+        rng: source of the draws; null: the best candidate is taken in each slot.
+        chosen: places of candidates to take slot by slot, instead of choosing.
     """
     rows = np.arange(len(scores))
     left = np.maximum(scores, _NEVER).astype(np.float32)

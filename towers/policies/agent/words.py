@@ -1,6 +1,6 @@
-"""Why the agent picked something, in words: what raised its score above that of the other candidates.
+"""Reasons for an agent's picks, in words: what raised a score above that of the other candidates.
 
-The score is linear, so that what each feature adds is exact: nothing is approximated afterwards.
+The score is linear, so what each feature adds is exact: nothing is approximated afterwards.
 """
 
 from dataclasses import dataclass
@@ -29,21 +29,21 @@ PHRASES: Final[dict[str, tuple[str | None, str | None]]] = {
     "newness": ("just released", "not one of the latest"),
     "recent": ("you played it lately", "not among what you played lately"),
 }
-"""By feature, what is said of a candidate that has more of it than the others, and of one that has less; null:
-nothing."""
+"""Phrases by feature: for a candidate that has more of it than the others, and for one that has less; null: no
+phrase."""
 TOGETHER: Final = (
     ("relevance", "nearest_recent", "last_relevance"), ("familiarity", "is_known", "recent"),
     ("artist_familiarity", "new_artist", "tried_artist"),
 )  # fmt: skip
-"""Features that say the same: they count together, and the one that raises the score most has the word."""
+"""Features that say the same: their shares are added, and the one that raises the score most gives the phrase."""
 BLAND: Final = ("chance",)
-"""What is said only where nothing else is."""
+"""Features whose phrase is used only where there is no other."""
 MOST: Final = 3
-"""Clauses of a reason."""
+"""Largest number of clauses in a reason."""
 LEAST_SHARE: Final = 0.1
-"""A clause is worth saying from this share of all that raises the score on."""
+"""Least share, of all that raises the score, that a clause must have to be used."""
 ARTIST, REGION = "artist_again", "region_again"
-"""Names of the penalties for what stands in the slate already."""
+"""Names of the penalties for contents that are in the slate already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class Reason:
     """Why a candidate was picked.
 
     Args:
-        words: for the listener.
-        shares: by feature, by how much it raises (or lowers) the score above that of a mean candidate; they sum to
-            what the candidate's score is above the mean one's before penalties.
+        words: reason in words, for the listener.
+        shares: by feature, how much it raises (or lowers) the score above that of the mean candidate; their sum is how
+            far the candidate's score is above the mean candidate's, before penalties.
     """
 
     words: str
@@ -65,12 +65,12 @@ def reason_of(
     mean: Float[np.ndarray, " features"],
     weights: Float[np.ndarray, " features"],
 ) -> Reason:
-    """The reason for a pick.
+    """Returns the reason for a pick.
 
     Args:
-        features: of the pick, in the order of `FEATURES`.
-        mean: of the listener's candidates.
-        weights: of the features for this listener.
+        features: features of the pick, in the order of `FEATURES`.
+        mean: mean features of the listener's candidates.
+        weights: weights of the features for this listener.
     """
     above = features - mean
     shares: dict[str, float] = dict(zip(FEATURES, (weights * above).tolist(), strict=True))
@@ -90,13 +90,13 @@ def reason_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """One slot of a slate.
+    """A slot of a slate, with the reason for its content.
 
     Args:
-        content_row: what stands in it.
-        reason: why.
-        score: of the pick above that of a mean candidate, penalties included.
-        propensity: the chance that it would be drawn for this slot, given the slots before.
+        content_row: row of the content in the slot.
+        reason: why it was picked.
+        score: score of the pick less that of the mean candidate, penalties included.
+        propensity: probability that `draw` would choose it for this slot, given the earlier slots.
     """
 
     content_row: int
@@ -106,11 +106,11 @@ class Pick:
 
 
 def picks_of(policy: AgentPolicy, seen: Seen) -> list[list[Pick]]:
-    """The best slate of each listener, with reasons.
+    """Returns the best slate of each listener, with reasons.
 
     Args:
-        policy: chooses.
-        seen: of the listeners.
+        policy: policy that chooses.
+        seen: what is known of the listeners.
     """
     features, context = policy.features(seen), context_of(seen)
     weights = context.astype(float) @ policy.weights

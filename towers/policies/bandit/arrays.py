@@ -1,4 +1,4 @@
-"""Arrays of a policy's state, checked as they are taken."""
+"""Arrays of a policy's state, checked when they are restored."""
 
 from collections.abc import Mapping
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 def taken(state: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """An array of a state.
+    """Returns an array of a state, checked.
 
     Args:
-        state: that it stands in.
-        name: of the array.
-        shape: that it has to have; null: any length.
+        state: arrays by name.
+        name: name of the array.
+        shape: shape that it must have; null: any length.
 
     Raises:
-        ValueError: it is missing, or has another shape.
+        ValueError: the array is missing, or has another shape.
     """
     if name not in state:
         raise ValueError(f"the policy's state has no {name!r}")
@@ -24,5 +24,5 @@ def taken(state: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, .
     )
     if not fits:
         wanted = ["any" if length is None else length for length in shape]
-        raise ValueError(f"{name!r} of the policy's state is {list(array.shape)}, and must be {wanted}")
+        raise ValueError(f"{name!r} of the policy's state has shape {list(array.shape)}, but must have {wanted}")
     return array

@@ -1,10 +1,10 @@
-"""Which cards are no longer what was learned of them, told from a batch of outcomes.
+"""Detection of cards whose rewards no longer match what was learned of them, from a batch of outcomes.
 
-For each card two explanations of its batch are compared: what was learned of it, and what is thought of a card that
-nobody has seen. The ratio of how likely the batch is under each (a Bayes factor, by Laplace's approximation) against
-the odds beforehand says how likely the card has changed. How often cards change is estimated with it, from all cards of
-the batch: where most of those that were shown have changed, so probably have those that were not (a hazard rate by
-empirical Bayes, for the change points of Adams and MacKay 2007, one batch at a time).
+For each card two explanations of its batch are compared: what was learned of it, and the prior of a new card. The Bayes
+factor of the two (by Laplace's approximation), against the prior odds, says how likely the card has changed. The rate
+of changes is estimated along with it, from all cards of the batch: where most cards that were shown have changed, so
+probably have those that were not (a hazard rate by empirical Bayes, for the change points of Adams and MacKay 2007, one
+batch at a time).
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ from scipy.special import expit
 from towers.policies.bandit.card_posteriors import Batch, Evidence, learned, posterior
 
 SURPRISE = 4.0
-"""Standard deviations by which a card's rewards must be off before any explanation is looked for."""
+"""Standard deviations by which a card's rewards must be off before the explanations are compared."""
 STEPS = 20
 PSEUDO_CARDS = 20.0
-"""How many cards the chance of a change beforehand counts as."""
-MOST = 700.0  # a logit's exponential is a number up to here
+"""Number of cards that the prior rate of changes counts as."""
+MOST = 700.0  # the exponential of a logit is finite up to here
 
 
 def kept_shares(
@@ -28,14 +28,14 @@ def kept_shares(
     prior_precision: Float[np.ndarray, "k k"],
     change_chance: float,
 ) -> Float[np.ndarray, " cards"]:
-    """The share of its evidence that each card keeps: how likely it has not changed.
+    """Returns the share of its evidence that each card keeps: the probability that it has not changed.
 
     Args:
-        evidence: before the batch.
-        batch: of outcomes.
-        prior_means: of a card that nobody has seen.
-        prior_precision: of such a card.
-        change_chance: that a card changes between two batches, before anything is known of this one; 0: none does.
+        evidence: evidence before the batch.
+        batch: outcomes.
+        prior_means: prior means of the weights of each card.
+        prior_precision: prior precision of the weights.
+        change_chance: prior probability that a card changes between two batches; 0: no card does.
     """
     cards = len(evidence.shift)
     if not change_chance or not len(batch.cards) or not _is_surprising(evidence, batch, prior_means, prior_precision):
@@ -63,13 +63,13 @@ def _is_surprising(
     prior_means: Float[np.ndarray, "cards k"],
     prior_precision: Float[np.ndarray, "k k"],
 ) -> bool:
-    """Whether the rewards of any card are far from what was learned of it: if not, nothing needs to be compared."""
+    """Returns whether any card's rewards are far from what was learned of it; if not, no comparison is needed."""
     means, precision = posterior(evidence, prior_means, prior_precision)
     chances = expit((batch.features * means[batch.cards]).sum(axis=1) + batch.offsets)
     cards, k = means.shape
     information = chances * (1 - chances)
     off = np.bincount(batch.cards, batch.rewards - chances, cards)
-    # The sum of rewards varies by itself, and because the weights are not known.
+    # The sum of rewards varies by chance, and because the weights are uncertain.
     slopes = np.stack([np.bincount(batch.cards, information * batch.features[:, at], cards) for at in range(k)], axis=1)
     unknown = (slopes * np.linalg.solve(precision, slopes[..., None])[..., 0]).sum(axis=1)
     spread = np.sqrt(np.bincount(batch.cards, information, cards) + unknown)
@@ -82,7 +82,7 @@ def _log_evidence(
     prior_means: Float[np.ndarray, "cards k"],
     prior_precision: Float[np.ndarray, "k k"],
 ) -> Float[np.ndarray, " cards"]:
-    """The logarithm of how likely each card's batch is, weights integrated out."""
+    """Returns the log marginal likelihood of each card's batch, with the weights integrated out."""
     start, precision = posterior(before, prior_means, prior_precision)
     after = learned(before, batch, prior_means, prior_precision)
     mode, whole = posterior(after, prior_means, prior_precision)

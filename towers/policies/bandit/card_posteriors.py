@@ -1,10 +1,10 @@
-"""Logistic regressions of many cards at once, each card's drawn towards what cards have in common.
+"""Logistic regressions of many cards at once, each shrunk towards what cards have in common.
 
-The chance of a reward is `sigmoid(x . w + offset)`, with weights `w ~ N(mean, covariance)` of the card. What a card's
-outcomes say of its weights is kept as a Gaussian in information form, apart from the prior: batches add to it (by
+The probability of a reward is `sigmoid(x . w + offset)`, with weights `w ~ N(mean, covariance)` of the card. The
+likelihood of a card's outcomes is kept as a Gaussian in information form, apart from the prior: batches add to it (by
 Laplace's approximation at the mode: Spiegelhalter and Lauritzen 1990; for bandits Chapelle and Li 2011), it fades by
-multiplication, and the prior can be estimated anew from all cards at any time (empirical Bayes by EM: Dempster, Laird
-and Rubin 1977), which changes what is thought of every card, and of one that nobody has seen yet.
+multiplication, and the prior can be re-estimated from all cards at any time (empirical Bayes by EM: Dempster, Laird and
+Rubin 1977), which changes the posterior of every card, and of one that has no outcomes yet.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What outcomes say of weights, without a prior: natural parameters of Gaussians.
+    """Likelihoods of the cards' weights without a prior: natural parameters of Gaussians.
 
     Args:
-        precision: `[cards, k, k]`.
+        precision: `[cards, k, k]`, precision matrices.
         shift: `[cards, k]`, precision times mean.
     """
 
@@ -32,21 +32,21 @@ class Evidence:
 
     @classmethod
     def none(cls, cards: int, k: int) -> "Evidence":
-        """Makes it for cards that nobody has seen yet."""
+        """Returns the evidence of cards without outcomes."""
         return cls(precision=np.zeros((cards, k, k)), shift=np.zeros((cards, k)))
 
     def faded(self, keep: Float[np.ndarray, " cards"]) -> "Evidence":
-        """A share of each card's is left."""
+        """Returns the evidence with each card's multiplied by a share to keep."""
         return Evidence(precision=keep[:, None, None] * self.precision, shift=keep[:, None] * self.shift)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Outcomes, in the order of their cards.
+    """Outcomes, sorted by card.
 
     Args:
-        cards: `[rows]`, the card's number in the evidence, ascending.
-        features: `[rows, k]`.
+        cards: `[rows]`, number of the card in the evidence, ascending.
+        features: `[rows, k]`, features of the listener.
         offsets: `[rows]`, added to the logit.
         rewards: `[rows]`, 0 to 1.
     """
@@ -60,7 +60,7 @@ class Batch:
 def posterior(
     evidence: Evidence, prior_means: Float[np.ndarray, "cards k"], prior_precision: Float[np.ndarray, "k k"]
 ) -> tuple[Float[np.ndarray, "cards k"], Float[np.ndarray, "cards k k"]]:
-    """Means and precisions of the weights."""
+    """Returns the posterior means and precisions of the weights."""
     precision = evidence.precision + prior_precision
     shift = evidence.shift + prior_means @ prior_precision
     return np.linalg.solve(precision, shift[..., None])[..., 0], precision
@@ -72,7 +72,7 @@ def learned(
     prior_means: Float[np.ndarray, "cards k"],
     prior_precision: Float[np.ndarray, "k k"],
 ) -> Evidence:
-    """The evidence with a batch's added, at the mode of the posterior."""
+    """Returns the evidence with that of a batch added, by Laplace's approximation at the mode of the posterior."""
     seen, starts = np.unique(batch.cards, return_index=True)
     if not len(seen):
         return evidence
@@ -89,13 +89,13 @@ def learned(
             curvature[at] = roots[first:last].T @ roots[first:last]
         slopes = slopes + (precision @ (start - mode)[..., None])[..., 0]
         step = np.linalg.solve(precision + curvature, slopes[..., None])[..., 0]
-        # The step is damped by how far it moves any logit, with which Newton's method for logistic regression descends
-        # from anywhere (Sun and Tran-Dinh 2019, "Generalized self-concordant functions", for v = 2).
+        # The step is damped by how far it moves any logit; with that, Newton's method for logistic regression descends
+        # from any start (Sun and Tran-Dinh 2019, "Generalized self-concordant functions", for v = 2).
         moved = np.maximum.reduceat(np.abs((batch.features * step[place]).sum(axis=1)), starts)
         mode = mode + step * (np.log1p(moved) / np.maximum(moved, 1e-12))[:, None]
         if moved.max() < TOLERANCE:
             break
-    # The Gaussian with the mode as its mean and the curvature there; the prior's and the earlier part is subtracted.
+    # The Gaussian with the mode as its mean and the curvature there, less the prior's part.
     whole, shift = evidence.precision.copy(), evidence.shift.copy()
     whole[seen] += curvature
     mean_of_all = ((precision + curvature) @ mode[..., None])[..., 0]
@@ -110,14 +110,14 @@ def prior_covariance(
     guess: Float[np.ndarray, "k k"],
     guess_cards: float,
 ) -> tuple[Float[np.ndarray, "cards k"], Float[np.ndarray, "k k"]]:
-    """A step of EM: the posterior means under the present prior, and how far weights lie from the prior means.
+    """Does a step of EM: returns the posterior means under the present prior, and a new covariance of the prior.
 
     Args:
-        evidence: of the cards that have any.
-        prior_means: of these cards.
-        covariance: the present one.
-        guess: what it is thought to be beforehand.
-        guess_cards: how many cards the guess counts as.
+        evidence: evidence of the cards that have any.
+        prior_means: prior means of these cards.
+        covariance: present covariance of the prior.
+        guess: guess of the covariance before any outcome.
+        guess_cards: number of cards that the guess counts as.
     """
     means, precision = posterior(evidence, prior_means, np.linalg.inv(covariance))
     apart = means - prior_means
@@ -128,13 +128,13 @@ def prior_covariance(
 def less_known(
     roots: Float[np.ndarray, "cards k k"], covariance: Float[np.ndarray, "k k"]
 ) -> Float[np.ndarray, " cards"]:
-    """How much less is known of each card than of the typical one: 0 where as much or more is, 1 where nothing is.
+    """Returns how much less is known of each card than of the median one: 0 for as much or more, 1 for nothing.
 
-    What is known of a card is measured by the determinant of its posterior's precision, beside that of the prior.
+    The knowledge of a card is the determinant of its posterior precision, relative to that of the prior.
 
     Args:
-        roots: Cholesky factors of the precisions of the posteriors.
-        covariance: of the prior.
+        roots: Cholesky factors of the posterior precisions.
+        covariance: covariance of the prior.
     """
     if not len(roots):
         return np.zeros(0)

@@ -1,4 +1,4 @@
-"""How a policy's rankings become slates: in each slot anew or once for a slate, for listeners in parts."""
+"""Slates from a policy's rankings: drawn anew in each slot or once for a slate, for listeners in parts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,30 +14,30 @@ from towers.policies.bandit.drawing import Draws, chances_of, places_of, ranking
 from towers.policies.bandit.whole_slates import whole_chances_of, whole_slates_of
 
 SCORES_AT_ONCE = 8_000_000
-"""Scores of members, listeners and cards that are held at once: 32 MB."""
+"""Number of scores (members times listeners times cards) that are held at once: 32 MB."""
 
 Rank = Callable[[Context, Candidates], Int[np.ndarray, "members listeners depth"]]
 SlatesOf = Callable[..., Slate]
-"""`drawing.slate_of`, or another of its signature."""
+"""`drawing.slate_of`, or a function of the same signature."""
 ChancesOf = Callable[..., Float[np.ndarray, "listeners slots cards"]]
-"""`drawing.chances_of`, or another of its signature."""
+"""`drawing.chances_of`, or a function of the same signature."""
 Scores = Callable[[Context, Candidates], Float[np.ndarray, "members listeners cards"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """What every policy that explores draws its slates by.
+    """Settings by which every policy that explores draws its slates.
 
     Args:
-        slots: cards in a slate.
-        members: equally likely rankings; a policy whose scores are not drawn has one.
-        floor: chance of any card, in [0, 1].
-        per_slate: whether a member, or the floor, decides for a whole slate (`whole_slates`), as published, and not in
-            each slot anew (`drawing`).
+        slots: number of cards in a slate.
+        members: number of equally likely rankings; 1 for a policy whose scores are not drawn.
+        floor: probability of taking any card at random, in [0, 1].
+        per_slate: whether a member, or the floor, decides for a whole slate (`whole_slates`), as published, instead of
+            anew in each slot (`drawing`).
         shelf: name of the shelf in its slates.
 
     Raises:
-        ValueError: `slots` or `members` below 1, or a floor outside its bounds.
+        ValueError: `slots` or `members` is below 1, or `floor` is out of range.
     """
 
     slots: int = 12
@@ -52,20 +52,20 @@ class Drawing:
             raise ValueError(f"floor must be between 0 and 1, got {self.floor}")
 
     def settings(self) -> dict[str, Any]:
-        """Returns the keywords, as a policy's own settings have them."""
+        """Returns the keyword arguments, in the form of a policy's settings."""
         return asdict(self)
 
     def select(
         self, rank: Rank, context: Context, candidates: Candidates, generator: np.random.Generator, *, at_once: int
     ) -> Slate:
-        """Draws a slate for each listener, the same in parts of any size.
+        """Draws a slate for each listener; the size of the parts does not change the result.
 
         Args:
-            rank: each member's ranking for each listener, as `drawing.slate_of` takes them.
+            rank: function that returns each member's ranking for each listener, in the form of `drawing.slate_of`.
             context: the listeners.
             candidates: the cards.
-            generator: the random numbers are drawn from it.
-            at_once: listeners in a part.
+            generator: source of the random numbers.
+            at_once: number of listeners in a part.
         """
         draws = Draws.of(generator, len(context), self.slots)
         draw = self._ways()[0]
@@ -90,14 +90,14 @@ class Drawing:
         *,
         at_once: int,
     ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance with which `select` takes each card for each slot, given what is shown in the slots before.
+        """Returns the probability with which `select` takes each card for each slot, given the earlier slots as shown.
 
         Args:
-            rank: as `select` takes it.
+            rank: as in `select`.
             context: the listeners.
             candidates: the cards.
             shown: rows of the cards that were shown.
-            at_once: listeners in a part.
+            at_once: number of listeners in a part.
         """
         places = places_of(candidates.content_rows, shown)
         chances = self._ways()[1]
@@ -107,7 +107,7 @@ class Drawing:
         return found
 
     def _ways(self) -> tuple[SlatesOf, ChancesOf]:
-        """How slates are drawn from rankings, and how likely each card then is."""
+        """Returns the functions that draw slates from rankings and that return the probabilities of the cards."""
         return (whole_slates_of, whole_chances_of) if self.per_slate else (slate_of, chances_of)
 
 
@@ -123,12 +123,12 @@ def chosen(
     """Draws a slate for each listener by scores.
 
     Args:
-        drawing: how.
-        scores: of a context and the candidates that it may be shown, once for each member; higher is better.
+        drawing: settings of the draw.
+        scores: function of a context and its candidates that returns scores, one for each member; higher is better.
         context: the listeners.
         candidates: the cards.
-        generator: the random numbers are drawn from it.
-        per_card: numbers that `scores` holds for a listener and a card; null: one for each member.
+        generator: source of the random numbers.
+        per_card: numbers that `scores` holds for each listener and card; null: one for each member.
     """
     at_once = _at_once(per_card or drawing.members, candidates)
     return drawing.select(_by(scores, drawing.slots), context, candidates, generator, at_once=at_once)
@@ -143,32 +143,32 @@ def chances_by(
     *,
     per_card: int | None = None,
 ) -> Float[np.ndarray, "listeners slots cards"]:
-    """The chance with which `chosen` takes each card for each slot, given what is shown in the slots before.
+    """Returns the probability with which `chosen` takes each card for each slot, given the earlier slots as shown.
 
     Args:
-        drawing: how.
-        scores: as `chosen` takes it.
+        drawing: settings of the draw.
+        scores: as in `chosen`.
         context: the listeners.
         candidates: the cards.
         shown: rows of the cards that were shown.
-        per_card: as `chosen` takes it.
+        per_card: as in `chosen`.
     """
     at_once = _at_once(per_card or drawing.members, candidates)
     return drawing.chances(_by(scores, shown.shape[1]), context, candidates, shown, at_once=at_once)
 
 
 def _by(scores: Scores, slots: int) -> Rank:
-    """The ranking by scores."""
+    """Returns a function that ranks by scores."""
     return lambda context, candidates: rankings_of(scores(context, candidates), slots, candidates.is_allowed)
 
 
 def _at_once(per_card: int, candidates: Candidates) -> int:
-    """Listeners whose scores are held at once."""
+    """Returns the number of listeners whose scores are held at once."""
     return max(1, SCORES_AT_ONCE // (per_card * max(1, len(candidates))))
 
 
 def _parts(context: Context, candidates: Candidates, at_once: int) -> Iterator[tuple[slice, Context, Candidates]]:
-    """Listeners in parts, with what is known of them; a few of them, or none, are one part."""
+    """Yields the listeners in parts, with their contexts and candidates; up to `at_once` listeners are one part."""
     if len(context) <= at_once:
         yield slice(None), context, candidates
         return

@@ -1,4 +1,4 @@
-"""How often each card was seen and rewarded in each segment: all that segment-wise policies keep."""
+"""Counts of how often each card was seen and rewarded in each segment: the whole state of segment-wise policies."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,12 @@ from jaxtyping import Float, Int
 from towers.contract.policy import Outcomes
 
 NOT_KNOWN = -1
-"""Segment of a listener of whom none is known."""
+"""Segment of a listener whose segment is not known."""
 ARRAYS = ("content_rows", "seen", "rewarded")
 
 
 class Counts:
-    """Counts of cards, by segment. It grows with the segments and cards that outcomes name."""
+    """Counts of cards, by segment. They grow with the segments and cards in the outcomes."""
 
     def __init__(self) -> None:
         self.content_rows: Int[np.ndarray, " cards"] = np.zeros(0, np.int64)
@@ -23,19 +23,19 @@ class Counts:
 
     @property
     def total(self) -> float:
-        """Cards that were seen, of all segments."""
+        """Number of cards that were seen, over all segments."""
         return float(self._seen.sum())
 
     def fade(self, keep: float) -> None:
-        """Leaves a share of every count."""
+        """Multiplies every count by a share to keep."""
         self._seen, self._rewarded = self._seen * keep, self._rewarded * keep
 
     def add(self, outcomes: Outcomes, segments: Int[np.ndarray, " rows"]) -> None:
-        """Counts outcomes that were seen.
+        """Counts the outcomes that were seen.
 
         Args:
-            outcomes: what came of slots; the unseen say nothing.
-            segments: of each row; `NOT_KNOWN` where none is.
+            outcomes: results of slots; unseen ones are ignored.
+            segments: segment of each row; `NOT_KNOWN` where it has none.
         """
         rows, is_seen = outcomes.content_rows[outcomes.is_seen], outcomes.is_seen
         if not len(rows):
@@ -52,7 +52,7 @@ class Counts:
     def of(
         self, segment: int, content_rows: Int[np.ndarray, " cards"]
     ) -> tuple[Float[np.ndarray, " cards"], Float[np.ndarray, " cards"]]:
-        """How often cards were seen and rewarded in a segment, 0 where never; `NOT_KNOWN`: in all segments together."""
+        """Returns how often cards were seen and rewarded in a segment; `NOT_KNOWN`: in all segments together."""
         if segment + 1 >= len(self._seen) or not len(self.content_rows):
             return np.zeros(len(content_rows)), np.zeros(len(content_rows))
         place = np.minimum(np.searchsorted(self.content_rows, content_rows), len(self.content_rows) - 1)
@@ -62,11 +62,11 @@ class Counts:
         return np.where(is_known, seen[place], 0.0), np.where(is_known, rewarded[place], 0.0)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Its arrays; later counts make new ones."""
+        """Returns its arrays; later counts do not change them."""
         return {"content_rows": self.content_rows, "seen": self._seen, "rewarded": self._rewarded}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: an array is missing, or has another shape.
@@ -81,7 +81,7 @@ class Counts:
         self.content_rows, self._seen, self._rewarded = rows, seen, rewarded
 
     def _grow(self, content_rows: Int[np.ndarray, " cards"], segments: int) -> None:
-        """Makes room; what is counted stays."""
+        """Makes room for cards and segments; existing counts stay."""
         place = np.searchsorted(content_rows, self.content_rows)
         for name in ("_seen", "_rewarded"):
             before = getattr(self, name)

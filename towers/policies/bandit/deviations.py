@@ -1,4 +1,4 @@
-"""What each segment of listeners thinks of each card beyond what the card is worth to all: numbers drawn towards 0."""
+"""Deviations of each segment's logit of a card from the card's common logit, shrunk towards 0."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ LEAST_VARIANCE = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviations:
-    """Gaussians of the logits' deviations, in information form without their prior, and the prior's variance.
+    """Gaussians of the deviations in information form without their prior, and the prior's variance.
 
     Args:
-        precision: `[cards, segments]`.
+        precision: `[cards, segments]`, precisions.
         shift: `[cards, segments]`, precision times mean.
-        variance: of deviations around 0, estimated from all of them.
+        variance: prior variance of deviations around 0, estimated from all of them.
     """
 
     precision: Float[np.ndarray, "cards segments"]
@@ -24,22 +24,22 @@ class Deviations:
 
     @classmethod
     def none(cls, cards: int, segments: int, variance: float) -> "Deviations":
-        """Makes it for cards that nobody has seen yet."""
+        """Returns the deviations of cards without outcomes."""
         return cls(precision=np.zeros((cards, segments)), shift=np.zeros((cards, segments)), variance=variance)
 
     def grown(self, order: Int[np.ndarray, " cards"]) -> "Deviations":
-        """With new cards behind the present ones, all in another order."""
+        """Returns a copy with new cards appended and all cards then reordered."""
         more = np.zeros((len(order) - len(self.precision), self.precision.shape[1]))
         precision, shift = np.concatenate([self.precision, more]), np.concatenate([self.shift, more])
         return Deviations(precision=precision[order], shift=shift[order], variance=self.variance)
 
     def faded(self, keep: Float[np.ndarray, " cards"]) -> "Deviations":
-        """A share of each card's evidence is left."""
+        """Returns a copy with each card's evidence multiplied by a share to keep."""
         precision, shift = keep[:, None] * self.precision, keep[:, None] * self.shift
         return Deviations(precision=precision, shift=shift, variance=self.variance)
 
     def means(self, cards: Int[np.ndarray, " rows"], segments: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """What is thought of a card by a segment; 0 where the segment is below 0."""
+        """Returns the mean deviation of a card in a segment; 0 where the segment is below 0."""
         is_known = segments >= 0
         means = np.zeros(len(cards))
         at = (cards[is_known], segments[is_known])
@@ -47,7 +47,7 @@ class Deviations:
         return means
 
     def draws(self, segment: int, noise: Float[np.ndarray, "members cards"]) -> Float[np.ndarray, "members cards"]:
-        """Of one segment, from standard normal noise."""
+        """Draws deviations in one segment from the posterior, by standard normal noise."""
         precision = self.precision[:, segment] + 1 / self.variance
         return self.shift[:, segment] / precision + noise / np.sqrt(precision)
 
@@ -58,13 +58,13 @@ class Deviations:
         chances: Float[np.ndarray, " rows"],
         rewards: Float[np.ndarray, " rows"],
     ) -> "Deviations":
-        """With a batch's evidence, by a step of Newton's from the present means, and the variance estimated anew.
+        """Returns a copy with a batch's evidence added, by a Newton step from the present means, and a new variance.
 
         Args:
-            cards: the card's number in the arrays.
-            segments: of the listeners; rows below 0 say nothing.
-            chances: of a reward, with the present means in them.
-            rewards: 0 to 1.
+            cards: number of the card in the arrays.
+            segments: segments of the listeners; rows below 0 are ignored.
+            chances: probability of a reward, with the present means included.
+            rewards: rewards, 0 to 1.
         """
         information = chances * (1 - chances)
         slopes = rewards - chances + information * self.means(cards, segments)

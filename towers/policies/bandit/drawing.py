@@ -1,10 +1,10 @@
-"""How a slate is drawn: from equally likely rankings and a uniform floor, so that the chance of each choice is exact.
+"""Slates drawn from equally likely rankings and a uniform floor, so that the probability of each choice is exact.
 
 A policy that explores is a mixture of *members*, each of which ranks the cards in its own way: one for a greedy policy,
 a number of draws from the posterior for Thompson sampling. For each slot a member is drawn, and its best card that is
-not shown yet is taken; with a chance of `floor` any card is taken instead. The chance of a card for a slot, given the
-slots before, is therefore `(1 - floor) * share of members whose best card left it is + floor / cards left`, without an
-estimate.
+not shown yet is taken; with probability `floor` a card is taken uniformly at random instead. Given the earlier slots,
+the probability of a card for a slot is therefore exactly `(1 - floor) * share of members whose best card left it is +
+floor / cards left`.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ from jaxtyping import Bool, Float, Int
 from towers.contract.slate import NOTHING, Slate
 
 GROUPS_PER_SLOT = 4
-"""Groups whose best cards bound the ranking from below: more cost more to sort, fewer let more cards through."""
+"""Groups for each slot whose best cards bound the ranking from below: more cost sorting, fewer let more cards
+through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """The random numbers of a slate, drawn before anything is chosen, so that listeners can be worked on in parts.
+    """Random numbers of a slate, drawn before anything is chosen, so that listeners can be processed in parts.
 
     Args:
-        coins: `[listeners, slots]`, below the floor: any card is taken.
+        coins: `[listeners, slots]`; below the floor any card is taken.
         members: `[listeners, slots]`, which member is asked, as a share of them.
-        cards: `[listeners, slots]`, which card is taken where any is, as a share of those left.
+        cards: `[listeners, slots]`, which card is taken where any may be, as a share of those left.
     """
 
     coins: Float[np.ndarray, "listeners slots"]
@@ -34,12 +35,12 @@ class Draws:
 
     @classmethod
     def of(cls, generator: np.random.Generator, listeners: int, slots: int) -> "Draws":
-        """Draws them; a listener's do not depend on how many follow."""
+        """Draws the numbers; a listener's do not depend on how many listeners follow."""
         drawn = generator.random((listeners, 3, slots))
         return cls(coins=drawn[:, 0], members=drawn[:, 1], cards=drawn[:, 2])
 
     def for_(self, chosen: slice) -> "Draws":
-        """Those of some listeners."""
+        """Returns the numbers of some listeners."""
         return Draws(coins=self.coins[chosen], members=self.members[chosen], cards=self.cards[chosen])
 
 
@@ -48,15 +49,15 @@ def rankings_of(
     slots: int,
     is_allowed: Bool[np.ndarray, "listeners cards"] | None,
 ) -> Int[np.ndarray, "members listeners slots"]:
-    """Ranks the cards of each member and listener, best first; equal ones by their place.
+    """Ranks the cards of each member and listener, best first; ties by place.
 
     Args:
         scores: higher is better.
-        slots: how many are ranked.
-        is_allowed: the others are not ranked; null: all are.
+        slots: number of cards to rank.
+        is_allowed: which cards may be ranked; null: all.
 
     Returns:
-        Places of the cards, `NOTHING` behind the last one that is allowed.
+        Places of the cards, then `NOTHING` after the last allowed one.
     """
     known = scores if is_allowed is None else np.where(is_allowed, scores, -np.inf)
     cards = known.shape[-1]
@@ -77,7 +78,8 @@ def rankings_of(
 
 
 def _bounds(rows: Float[np.ndarray, "rows cards"], depth: int) -> Float[np.ndarray, "rows 1"]:
-    """A score that at least `depth` cards of each row reach: the depth-th best of the best ones of groups of cards."""
+    """Returns a score that at least `depth` cards of each row reach: the depth-th best of the maxima of groups of
+    cards."""
     groups = GROUPS_PER_SLOT * depth
     per_group = rows.shape[1] // groups
     if per_group < 2:
@@ -99,11 +101,11 @@ def slate_of(
     Args:
         rankings: places of cards, best first, for each equally likely member: as many as there are slots, or all that
             are allowed and then `NOTHING`.
-        draws: the random numbers; their number of slots is that of the slate.
-        floor: chance of any card, in [0, 1].
-        content_rows: of the cards.
-        is_allowed: which card may be shown to whom; null: all to all.
-        shelf: of the slate.
+        draws: the random numbers, as many as the slate has slots.
+        floor: probability of taking any card at random, in [0, 1].
+        content_rows: rows of the cards.
+        is_allowed: which card may be shown to which listener; null: all to all.
+        shelf: name of the shelf.
     """
     listeners, slots = draws.coins.shape
     if listeners == 1 and is_allowed is None:
@@ -117,7 +119,7 @@ def slate_of(
     places = np.full((listeners, slots), NOTHING)
     taken = np.zeros((listeners, 0), dtype=np.int64)
     chances = np.ones((listeners, slots))
-    # Behind each ranking, and behind the cards, stands NOTHING, which is never shown: so every head finds an end.
+    # Behind each ranking, and behind the cards, stands NOTHING, which is never shown: so every head stops.
     ended = np.concatenate([rankings, np.full((*rankings.shape[:2], 1), NOTHING)], axis=2)
     heads, picks = np.zeros(rankings.shape[:2], dtype=np.int64), ended[..., 0].copy()
     is_shown = np.zeros((listeners, len(content_rows) + 1), dtype=bool)
@@ -147,19 +149,19 @@ def chances_of(
     cards: int,
     is_allowed: Bool[np.ndarray, "listeners cards"] | None,
 ) -> Float[np.ndarray, "listeners slots cards"]:
-    """The chance with which `slate_of` takes each card for each slot, given any cards in the slots before: what judging
-    a policy by another one's log rests on.
+    """Returns the probability with which `slate_of` takes each card for each slot, given any cards in the earlier
+    slots. Off-policy evaluation rests on it.
 
     Args:
-        rankings: as `slate_of` takes them, at least as deep as there are slots, or with all that are allowed.
-        shown: places of the cards that were shown, whoever chose them; `NOTHING` for a slot that was empty or showed
-            what is no candidate.
-        floor: chance of any card.
-        cards: how many there are.
-        is_allowed: which card may be shown to whom; null: all to all.
+        rankings: as in `slate_of`, at least as deep as there are slots, or with all that are allowed.
+        shown: places of the cards that were shown, by any policy; `NOTHING` for a slot that was empty or showed a card
+            that is no candidate.
+        floor: probability of taking any card at random.
+        cards: number of cards.
+        is_allowed: which card may be shown to which listener; null: all to all.
 
     Returns:
-        Chances that sum to 1 in each slot for which a card is left, and 0 in the others.
+        Probabilities that sum to 1 in each slot for which a card is left, and are 0 in the others.
     """
     listeners, slots = shown.shape
     everybody = np.arange(listeners)
@@ -185,7 +187,8 @@ def chances_of(
 def places_of(
     content_rows: Int[np.ndarray, " cards"], shown: Int[np.ndarray, "listeners slots"]
 ) -> Int[np.ndarray, "listeners slots"]:
-    """Where the cards of slates stand among candidates; `NOTHING` of an empty slot and of what is no candidate."""
+    """Returns the places of slates' cards among the candidates; `NOTHING` for an empty slot or a card that is no
+    candidate."""
     if not len(content_rows):
         return np.full(shown.shape, NOTHING)
     order = np.argsort(content_rows)
@@ -196,8 +199,8 @@ def places_of(
 def _drawn_for_one(
     rankings: list[list[int]], draws: Draws, floor: float, cards: int
 ) -> tuple[Int[np.ndarray, "1 slots"], Float[np.ndarray, "1 slots"]]:
-    """The loop of `slate_of` for one listener to whom all cards may be shown, in plain numbers: several times as quick
-    as arrays of length 1, and equal bit for bit."""
+    """Runs the loop of `slate_of` for one listener to whom all cards may be shown, in plain numbers: several times
+    faster than with arrays of length 1, and equal bit for bit."""
     coins, asked, numbers = draws.coins[0].tolist(), draws.members[0].tolist(), draws.cards[0].tolist()
     members = len(rankings)
     heads, picks = [0] * members, [ranking[0] if ranking else NOTHING for ranking in rankings]
@@ -221,7 +224,7 @@ def _drawn_for_one(
 
 
 def _next(ranking: list[int], head: int, shown: list[int]) -> tuple[int, int]:
-    """The first of a ranking from `head` on that is not shown, and where it stands; `NOTHING` where all are."""
+    """Returns the first of a ranking from `head` on that is not shown, and its place; `NOTHING` where all are."""
     while head < len(ranking) and ranking[head] in shown:
         head += 1
     return (ranking[head] if head < len(ranking) else NOTHING), head
@@ -234,7 +237,7 @@ def _advance(
     is_gone: Bool[np.ndarray, "members listeners"],
     is_shown: Bool[np.ndarray, "listeners cards"],
 ) -> None:
-    """Moves the heads whose card is gone to the next of their ranking that is not shown, in place."""
+    """Moves the heads whose card is gone to the next card of their ranking that is not shown, in place."""
     member, listener = np.nonzero(is_gone)
     while len(member):
         heads[member, listener] += 1
@@ -247,7 +250,7 @@ def _advance(
 def _shifted(
     number: Int[np.ndarray, " listeners"], taken: Int[np.ndarray, "listeners before"]
 ) -> Int[np.ndarray, " listeners"]:
-    """The number-th of the numbers from 0 that are not among those taken."""
+    """Returns the number-th of the numbers from 0 that are not taken."""
     for earlier in np.sort(taken, axis=1).T:
         number = number + (number >= earlier)
     return number

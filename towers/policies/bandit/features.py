@@ -1,4 +1,4 @@
-"""What a linear model reads of a listener, a card and a time, and how it scores all cards in one matrix product."""
+"""Features of a listener, a card and a time for linear models, with scores of all cards as one matrix product."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,30 +11,30 @@ from towers.contract.schema import KINDS
 
 WEEK_DAYS = 7
 EPOCH_WEEKDAY = 3
-"""1 January 1970 was a Thursday, the third day after a Monday."""
+"""Weekday of 1 January 1970, counted from Monday as 0: a Thursday."""
 CYCLES = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 VALUE_OF_ANOTHER_WIDTH = "vectors have {found} columns, and the policy was made for {dim}"
 
 
 class Features:
-    """Features of pairs of a listener and a card; what a linear model gives them is one matrix product over the cards.
+    """Features of pairs of a listener and a card; a linear model's scores are one matrix product over the cards.
 
-    In order: the product of both vectors, element by element, which weighs each direction of the space by what it is
-    worth; their inner product; the kind of the card; time of day and day of the week, as a point on a circle each, for
-    every kind; what is known of the pair, by name; and 1.
+    In order: the element-wise product of both vectors, which lets the model weigh each direction of the space; their
+    inner product; the kind of the card, one-hot; time of day and day of the week, each as a point on a circle, for
+    every kind; the named features of the pair; and 1.
 
-    A model without the products knows the space's own order of cards alone, and how much it counts.
+    Without the products a model knows of the vectors only their inner product, which it can weigh as a whole.
 
     Args:
-        dim: of the vectors of listeners and cards.
-        projection: `[dim, k]`, what the vectors are multiplied by before their product: random or principal axes, so
-            that there is less to learn; null: they are taken as they are.
-        has_products: whether the product of both vectors is a feature at all.
-        has_times: whether time of day and day of the week are.
-        pairs: names of `Candidates.pairs` that are read, each around 0 to 1 in size.
+        dim: dimension of the vectors of listeners and cards.
+        projection: `[dim, k]`, matrix that the vectors are multiplied by before their product, such as random or
+            principal axes, so that there is less to learn; null: the vectors as they are.
+        has_products: whether the element-wise product of both vectors is a feature.
+        has_times: whether time of day and day of the week are features.
+        pairs: names of the `Candidates.pairs` that are read, each roughly between 0 and 1.
 
     Raises:
-        ValueError: a projection for vectors of another width.
+        ValueError: `projection` is for vectors of another dimension.
     """
 
     def __init__(
@@ -66,26 +66,26 @@ class Features:
         return len(self.names)
 
     def settings(self) -> dict[str, object]:
-        """The keywords, as JSON has them."""
+        """Returns the keyword arguments as JSON values."""
         axes = None if self._axes is None else self._axes.tolist()
         return {"dim": self.dim, "projection": axes, "has_products": self._has_products,
                 "has_times": self._has_times, "pairs": list(self.pairs)}  # fmt: skip
 
     def rows(self, outcomes: Outcomes) -> Float[np.ndarray, "rows features"]:
-        """Of what was shown.
+        """Returns the features of what was shown, a row for each outcome.
 
         Raises:
-            ValueError: vectors of another width, or a pair that is missing.
+            ValueError: the vectors have another dimension, or a pair is missing.
         """
         context = outcomes.context
         pairs = self._named(outcomes.pairs)
         return self._of(context.user_vectors, outcomes.vectors, outcomes.kinds, context.times_us, pairs)
 
     def of_all(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "listeners cards features"]:
-        """Of every listener and card: what `scores` multiplies without making it.
+        """Returns the features of every listener and card; `scores` gives the same products without building them.
 
         Raises:
-            ValueError: vectors of another width, or a pair that is missing.
+            ValueError: the vectors have another dimension, or a pair is missing.
         """
         pairs = self._named(candidates.pairs)
         return self._of(
@@ -95,12 +95,12 @@ class Features:
     def scores(
         self, thetas: Float[np.ndarray, "members features"], context: Context, candidates: Candidates
     ) -> Float[np.ndarray, "members listeners cards"]:
-        """What linear models give every card, in the precision of `thetas`.
+        """Returns the scores that linear models give every card, in the precision of `thetas`.
 
-        The cards' part of the product is kept from call to call while `candidates` has the same arrays.
+        The cards' part of the product is cached while `candidates` has the same arrays.
 
         Raises:
-            ValueError: vectors of another width, or a pair that is missing.
+            ValueError: the vectors have another dimension, or a pair is missing.
         """
         users, at = context.user_vectors.astype(thetas.dtype, copy=False), self._directions
         if users.shape[1] != self.dim:
@@ -128,7 +128,7 @@ class Features:
         return scores
 
     def _cards(self, candidates: Candidates, dtype: np.dtype) -> Float[np.ndarray, "width cards"]:
-        """The cards' part: their vectors, their kinds, and their projected vectors, one below the other."""
+        """Returns the cards' part: their vectors, their kinds, and their projected vectors, stacked by rows."""
         kept = self._prepared
         if (
             kept is not None
@@ -146,13 +146,13 @@ class Features:
         return cards
 
     def _checked(self, vectors: Float[np.ndarray, "... width"]) -> Float[np.ndarray, "... dim"]:
-        """Vectors of the width that the features were made for; no card, no width."""
+        """Returns vectors of the expected dimension; raises `ValueError` for others, unless there are none."""
         if vectors.shape[-1] != self.dim and vectors.size:
             raise ValueError(VALUE_OF_ANOTHER_WIDTH.format(found=vectors.shape[-1], dim=self.dim))
         return vectors if vectors.shape[-1] == self.dim else np.zeros((*vectors.shape[:-1], self.dim))
 
     def _named(self, pairs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The pairs that are read, in their order."""
+        """Returns the pairs that are read, in their order."""
         missing = [name for name in self.pairs if name not in pairs]
         if missing:
             raise ValueError(f"the policy reads the pair {missing[0]!r}, and there is {sorted(pairs) or 'none'}")
@@ -166,7 +166,7 @@ class Features:
         times_us: Int[np.ndarray, "..."],
         pairs: list[np.ndarray],
     ) -> Float[np.ndarray, "... features"]:
-        """Features of listeners and cards that are broadcast against one another."""
+        """Returns features of listeners and cards that are broadcast against one another."""
         users, vectors = self._checked(users), self._checked(vectors)
         shape = np.broadcast_shapes(users.shape[:-1], vectors.shape[:-1])
         one_hot = np.eye(len(KINDS))[kinds]
@@ -184,7 +184,7 @@ class Features:
 
 
 def cycles(times_us: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... 4"]:
-    """Time of day and day of the week, UTC, each as sine and cosine."""
+    """Returns time of day and day of the week, UTC, each as sine and cosine."""
     days = times_us / DAY_US
     angles = 2 * np.pi * np.stack([days % 1, (days + EPOCH_WEEKDAY) % WEEK_DAYS / WEEK_DAYS], axis=-1)
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(*angles.shape[:-1], len(CYCLES))

@@ -1,19 +1,19 @@
-"""Thompson sampling with a posterior for each card, drawn towards what cards have in common.
+"""Thompson sampling with a posterior for each card, shrunk towards what cards have in common.
 
-The logit of a reward is the card's intercept, plus its response to the listener's vector, plus what the listener's
-segment thinks of the card beyond that, plus what the slot adds. Intercept and response are one Gaussian for each card
-(`card_posteriors`), with a prior that all cards estimate together: a card that has only just come is thought to be as
-cards of its kind are, and earns its place by the spread of what they get. A segment's deviation is a number for each
-card and segment, drawn towards 0 as far as deviations are found to be small (`deviations`).
+The logit of a reward is the card's intercept, plus its response to the listener's vector, plus the deviation of the
+listener's segment, plus an offset of the slot. Intercept and response are one Gaussian for each card
+(`card_posteriors`), with a prior estimated from all cards together: a new card starts as the average card of its kind,
+and is tried as widely as cards of its kind differ. A segment's deviation is a number for each card and segment, shrunk
+towards 0 as far as deviations are found to be small (`deviations`).
 
 Slots behind the first few are looked at by listeners who go on to stream something there, so what was seen in them was
-streamed more often than the card deserves. An offset for each slot takes that up (`slot_offsets`): where a slot counts
-as seen only when it was streamed, it grows until a reward there says nothing.
+streamed more often than the card deserves. An offset for each slot corrects for that (`slot_offsets`): where a slot
+counts as seen only when it was streamed, it grows until a reward there carries no information.
 
-Listeners who come before the next update share the members, so what is tried in a batch is decided by what each slate
-is drawn from: one member for a whole slate tries more of what belongs together than one in each slot (`member_slates`).
-The defaults of `breadth`, `members`, `per_slate` and `taste_spread` were chosen on carousel worlds 11 and 12, never on
-world 0, of which figures are told: docs/log.md has the tries.
+Listeners who come before the next update share the members, so what is tried in a batch depends on how slates are
+drawn: one member for a whole slate tries more cards that belong together than one in each slot (`member_slates`). The
+defaults of `breadth`, `members`, `per_slate` and `taste_spread` were chosen on carousel worlds 11 and 12, never on
+world 0, whose figures are reported: docs/log.md has the tries.
 """
 
 from collections.abc import Mapping
@@ -35,42 +35,42 @@ from towers.policies.bandit.member_slates import MemberDrawing
 from towers.policies.bandit.slot_offsets import slot_offsets
 
 PRIOR_STEPS = 3
-"""Of EM after each update."""
+"""Steps of EM after each update."""
 KIND_CARDS = 5.0
-"""A kind with so many cards has half of its own mean, and half of that of all cards."""
+"""Number of cards at which a kind's mean is half its own and half that of all cards."""
 _CARD, _SEGMENT, _NEW = 0, 1, 2
-"""What draws are for, so that no two share their random numbers."""
+"""Purposes of random draws, so that no two share their random numbers."""
 
 
 class HierarchicalThompson:
     """Thompson sampling over cards that share a prior; members are draws of the posterior, anew after each update.
 
     Args:
-        dim: of listeners' vectors, which cards respond to; 0: they are not read.
-        segments: of listeners, which deviate; 0: they are not read. A listener in none has no deviation.
-        reads_cards: whether a card's own vector, of the same width, is where its response is looked for: the prior mean
-            of the response is the vector, each direction times a factor that all cards estimate together.
-        slots: of a slate.
-        members: draws of the posterior; more are nearer to a draw for every request.
-        floor: chance of any card.
-        per_slate: whether a member decides for a whole slate (`member_slates`) and not in each slot anew (`drawing`);
-            the floor decides in each slot.
-        breadth: factor on the standard deviations of the draws; below 1 less is tried. Cards of which less is known
-            than of the typical one are drawn wider, up to 1.
-        prior_reward: of a card, before anything is known of any.
-        card_spread: standard deviation of intercepts of cards, in logits, before it is estimated.
-        taste_spread: the same of a card's response to a listener of typical length.
+        dim: dimension of listeners' vectors, which cards respond to; 0: vectors are not read.
+        segments: number of segments of listeners; 0: segments are not read. A listener in none has no deviation.
+        reads_cards: whether the prior mean of a card's response is its own vector (of dimension `dim`), each direction
+            times a factor that is estimated from all cards together.
+        slots: number of slots of a slate.
+        members: number of draws of the posterior; more are nearer to a draw for every request.
+        floor: probability of taking any card at random.
+        per_slate: whether a member decides for a whole slate (`member_slates`) instead of anew in each slot
+            (`drawing`); the floor decides in each slot.
+        breadth: factor on the standard deviations of the draws; below 1 less is explored. Cards of which less is known
+            than of the median one are drawn wider, up to 1.
+        prior_reward: probability of a reward before any outcome.
+        card_spread: standard deviation of the cards' intercepts, in logits, before it is estimated.
+        taste_spread: the same of a card's response to a listener whose vector has typical length.
         segment_spread: the same of a segment's deviation.
-        prior_cards: how many cards these guesses count as.
-        cold_quantile: where the intercept of a card that nobody has seen is placed among those of its kind.
-        always_seen: slots from the first on that every listener looks at.
-        has_slot_offsets: whether slots behind them have offsets.
-        keep: share of what was learned that an update leaves.
-        change_chance: that a card turns into another between two updates, before a batch says more (`card_changes`);
-            what was learned of it is forgotten as far as the batch says it has. 0: no card does.
-        seed: of the draws.
-        shelf: of the slates.
-        policy_id: in the log.
+        prior_cards: number of cards that these guesses count as.
+        cold_quantile: quantile of the prior, among cards of its kind, at which the intercept of a new card is placed.
+        always_seen: number of first slots that every listener looks at.
+        has_slot_offsets: whether the slots behind them have offsets.
+        keep: share of the evidence that is kept at each update.
+        change_chance: prior probability that a card changes between two updates (`card_changes`); its evidence is
+            forgotten as far as a batch shows that it has. 0: no card changes.
+        seed: seed of the draws.
+        shelf: name of the shelf in its slates.
+        policy_id: name in the log.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class HierarchicalThompson:
         self._change_chance = change_chance
         self._cold, self._prior_cards = float(ndtri(cold_quantile)), prior_cards
         self._guess = np.diag([card_spread**2] + [taste_spread**2 / max(dim, 1)] * dim)
-        # What is learned; every update makes new arrays.
+        # Learned state; every update makes new arrays.
         self._rows = np.zeros(0, dtype=np.int64)
         self._kinds = np.zeros(0, dtype=np.int64)
         self._width = dim if reads_cards else 0
@@ -132,14 +132,14 @@ class HierarchicalThompson:
         self._draw()
 
     def settings(self) -> dict[str, Any]:
-        """The keywords, as JSON has them."""
+        """Returns the keyword arguments as JSON values."""
         return dict(self._settings)
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener.
+        """Draws one slate for each listener.
 
         Raises:
-            ValueError: vectors of another width.
+            ValueError: the vectors have another dimension.
         """
         self._prepare(candidates)
         return chosen(self._drawing, self._scores, context, candidates, generator)
@@ -147,7 +147,7 @@ class HierarchicalThompson:
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        """Returns the probability of each candidate for each slot, given the earlier slots as shown."""
         self._prepare(candidates)
         return chances_by(self._drawing, self._scores, context, candidates, shown)
 
@@ -155,7 +155,7 @@ class HierarchicalThompson:
         """Learns from the slots that were seen.
 
         Raises:
-            ValueError: vectors of another width.
+            ValueError: the vectors have another dimension.
         """
         seen = outcomes.of(outcomes.is_seen)
         if not len(seen):
@@ -171,10 +171,10 @@ class HierarchicalThompson:
         self._draw()
 
     def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
-        """The chance of a reward of each row, of a slot that is seen, by the means of all that its logit is made of.
+        """Returns the probability of a reward of each row, given that its slot is seen, by posterior means.
 
         Raises:
-            ValueError: vectors of another width.
+            ValueError: the vectors have another dimension.
         """
         place, is_known = self._places(outcomes.content_rows)
         weights = self._prior_means(outcomes.kinds, self._own(outcomes.vectors))
@@ -193,7 +193,7 @@ class HierarchicalThompson:
         return expit((self._features(self._of_width(outcomes.context.user_vectors)) * weights).sum(axis=1) + offsets)
 
     def state(self) -> dict[str, np.ndarray]:
-        """What it has learned; draws are made from it again."""
+        """Returns what it has learned; draws are derived from it."""
         return {
             "content_rows": self._rows, "kinds": self._kinds, "vectors": self._vectors,
             "precision": self._evidence.precision, "shift": self._evidence.shift,
@@ -205,7 +205,7 @@ class HierarchicalThompson:
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: an array is missing, or has another shape.
@@ -231,7 +231,7 @@ class HierarchicalThompson:
         self._draw()
 
     def _of_width(self, vectors: Float[np.ndarray, "rows width"]) -> Float[np.ndarray, "rows dim"]:
-        """The vectors, as wide as the policy was made for."""
+        """Returns the vectors, checked to have the policy's dimension; no columns where vectors are not read."""
         if self._dim == 0:
             return np.zeros((len(vectors), 0))
         if vectors.shape[1] != self._dim:
@@ -239,17 +239,17 @@ class HierarchicalThompson:
         return vectors
 
     def _own(self, vectors: Float[np.ndarray, "cards width"]) -> Float[np.ndarray, "cards own"]:
-        """Of the cards, as far as they are read."""
+        """Returns the cards' vectors, as far as they are read."""
         return self._of_width(vectors) if self._reads_cards and len(vectors) else np.zeros((len(vectors), self._width))
 
     def _features(self, users: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows k"]:
-        """1, and the vectors in units in which the typical one is as long as it has directions."""
+        """Returns a column of ones and the vectors, scaled so that a typical one has length `sqrt(dim)`."""
         return np.column_stack([np.ones(len(users)), users * (np.sqrt(self._dim) / self._length)])
 
     def _prior_means(
         self, kinds: Int[np.ndarray, " cards"], vectors: Float[np.ndarray, "cards own"]
     ) -> Float[np.ndarray, "cards k"]:
-        """Of cards of these kinds with these vectors."""
+        """Returns the prior means of cards of these kinds with these vectors."""
         means = np.tile(self._mean, (len(kinds), 1))
         means[:, 0] += self._by_kind[kinds]
         if self._reads_cards:
@@ -262,7 +262,7 @@ class HierarchicalThompson:
         kinds: Int[np.ndarray, " rows"],
         vectors: Float[np.ndarray, "rows own"],
     ) -> None:
-        """Takes in cards that were not known."""
+        """Adds new cards to the state."""
         found, first = np.unique(rows, return_index=True)
         is_new = ~np.isin(found, self._rows)
         if not is_new.any():
@@ -281,7 +281,7 @@ class HierarchicalThompson:
         self._deviations = self._deviations.grown(order)
 
     def _learn(self, cards: Int[np.ndarray, " rows"], users: Float[np.ndarray, "rows dim"], seen: Outcomes) -> None:
-        """Fades what is known, and adds a batch, in the order of its cards."""
+        """Fades the evidence and adds that of a batch, whose rows are in the order of cards."""
         features, rewards = self._features(users), seen.rewards
         segments = np.where(seen.context.segments < self._segments, seen.context.segments, -1)
         slots = np.minimum(seen.slots, self.slots - 1)
@@ -309,7 +309,7 @@ class HierarchicalThompson:
         self._learn_prior()
 
     def _learn_prior(self) -> None:
-        """Estimates what cards have in common from all that are known."""
+        """Estimates the prior from all known cards."""
         for _ in range(PRIOR_STEPS):
             means = self._prior_means(self._kinds, self._vectors)
             found, self._covariance = prior_covariance(
@@ -327,7 +327,7 @@ class HierarchicalThompson:
             self._by_kind = sums / (np.bincount(self._kinds, minlength=len(KINDS)) + KIND_CARDS)
 
     def _noise(self, purpose: int, number: int, *shape: int) -> Float32[np.ndarray, "..."]:
-        """Standard normal numbers that belong to the state: the same whoever asks, and however often."""
+        """Returns standard normal numbers determined by the state: the same at every call."""
         seeds = [self._seed, int(self._updates), purpose, number]
         return np.random.default_rng(seeds).standard_normal(shape, dtype=np.float32)
 
@@ -338,7 +338,7 @@ class HierarchicalThompson:
             self._evidence, self._prior_means(self._kinds, self._vectors), np.linalg.inv(self._covariance)
         )
         root = np.linalg.cholesky(precision)
-        # A new card is drawn wider among known ones, so that it is tried as often as it may win.
+        # A new card is drawn wider among known ones, so that it is tried as often as it may be the best.
         breadths = self._breadth + (1 - self._breadth) * less_known(root, self._covariance)
         noise = self._noise(_CARD, 0, len(means), k, self._members) * breadths[:, None, None]
         apart = np.linalg.solve(root.transpose(0, 2, 1), noise)
@@ -348,7 +348,7 @@ class HierarchicalThompson:
         self._of_segment: dict[int, np.ndarray] = {}
 
     def _prepare(self, candidates: Candidates) -> None:
-        """Gathers the draws of the candidates; kept while the same cards are asked for."""
+        """Gathers the draws of the candidates; they are cached while the same cards are asked for."""
         before = self._prepared_for
         if before is not None and all(
             getattr(before, name) is getattr(candidates, name) for name in ("content_rows", "vectors", "kinds")
@@ -364,19 +364,19 @@ class HierarchicalThompson:
         root = np.linalg.cholesky(self._covariance)
         for at, mean in zip(new.tolist(), means, strict=True):
             noise = self._noise(_NEW, int(candidates.content_rows[at]), 1 + self._dim, self._members)
-            # Where any card is known, a new one is drawn in full width; before that, all are as those known will be.
+            # Where any card is known, a new one is drawn in full width; before that, as wide as known cards will be.
             weights[at] = mean[:, None] + (1.0 if len(self._rows) else self._breadth) * (root @ noise)
         self._prepared_for, self._of_segment = candidates, {}
         self._card_weights = np.ascontiguousarray(weights.transpose(2, 1, 0))
 
     def _places(self, rows: Int[np.ndarray, " cards"]) -> tuple[Int[np.ndarray, " cards"], Bool[np.ndarray, " cards"]]:
-        """Where cards stand among those known, and whether they do."""
+        """Returns the places of cards among the known ones, and whether each is known."""
         place = np.searchsorted(self._rows, rows)
         is_known = np.isin(rows, self._rows)
         return np.where(is_known, place, 0), is_known
 
     def _scores(self, context: Context, candidates: Candidates) -> Float32[np.ndarray, "members listeners cards"]:
-        """Logits of the prepared cards."""
+        """Returns the logits of the prepared cards."""
         features = self._features(self._of_width(context.user_vectors)).astype(np.float32)
         scores = np.matmul(features, self._card_weights)
         if self._segments and len(self._rows):
@@ -387,7 +387,7 @@ class HierarchicalThompson:
         return scores
 
     def _deviating(self, segment: int, candidates: Candidates) -> Float32[np.ndarray, "members cards"]:
-        """Draws of what a segment thinks of the prepared cards."""
+        """Returns draws of a segment's deviations for the prepared cards."""
         if segment not in self._of_segment:
             place, is_known = self._places(candidates.content_rows)
             noise = self._breadth * self._noise(_SEGMENT, segment, self._members, len(self._rows))

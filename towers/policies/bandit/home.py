@@ -1,4 +1,4 @@
-"""A home page: shelves one below the other, each drawn by the policy among the cards that no shelf above it shows."""
+"""A home page: shelves one below the other, each drawn by the policy from the cards that no earlier shelf shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ class Shelf:
     """A row of the page.
 
     Args:
-        name: in the log.
-        title: for people.
-        slots: cards on it, at most.
-        kinds: of its cards, some of `schema.KINDS`; none: of all.
+        name: name in the log.
+        title: title for listeners.
+        slots: largest number of cards on it.
+        kinds: kinds of its cards, out of `schema.KINDS`; empty: all kinds.
 
     Raises:
-        ValueError: no slots, or an unknown kind.
+        ValueError: `slots` is below 1, or a kind is unknown.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Shelf:
             raise ValueError(f"shelf {self.name!r}: slots={self.slots}: must be at least 1")
         unknown = [kind for kind in self.kinds if kind not in schema.KINDS]
         if unknown:
-            raise ValueError(f"shelf {self.name!r}: no kind {unknown[0]!r}; there are {', '.join(schema.KINDS)}")
+            raise ValueError(f"shelf {self.name!r}: unknown kind {unknown[0]!r}; kinds are {', '.join(schema.KINDS)}")
 
 
 class Shelves:
     """The shelves of a page, uppermost first.
 
     Args:
-        shelves: at least one, with different names.
+        shelves: at least one, with distinct names.
 
     Raises:
-        ValueError: none, or a name that stands twice.
+        ValueError: there are no shelves, or two have the same name.
     """
 
     def __init__(self, shelves: Sequence[Shelf]):
@@ -62,10 +62,10 @@ class Filled:
     """A shelf as it is shown to one listener.
 
     Args:
-        shelf: which it is.
+        shelf: the shelf.
         first_slot: number on the page of its first slot.
-        places: `[shown]`, of the cards among `HomeCards`, in their order.
-        propensities: `[shown]`, as `Slate` has them.
+        places: `[shown]`, places of the shown cards among `HomeCards`, in their order.
+        propensities: `[shown]`, as in `Slate`.
         could: `[cards]`, which cards the policy chose from.
     """
 
@@ -86,25 +86,25 @@ def draw_page(
 ) -> list[Filled]:
     """Draws a page for one listener.
 
-    A shelf shows the first of the slate's cards where it has fewer slots than the policy; their chances are those of
-    the whole slate, as each is told given the slots before it.
+    A shelf with fewer slots than the policy shows the first cards of its slate; their probabilities stay those of the
+    whole slate, as each is conditional on the earlier slots only.
 
     Args:
-        policy: chooses, with at least as many slots as any shelf.
-        cards: of an export.
-        context: of one listener.
-        candidates: all cards as they stand to the listener, as `HomeCards.of_listener` gives them.
-        shelves: uppermost first.
-        generator: the only source of chance.
+        policy: policy that chooses, with at least as many slots as any shelf.
+        cards: cards of an export.
+        context: context of one listener.
+        candidates: all cards with their features for the listener, as returned by `HomeCards.of_listener`.
+        shelves: the shelves, uppermost first.
+        generator: the only source of randomness.
 
     Returns:
-        The shelves in their order; one for which no card is left is empty.
+        The shelves in their order; a shelf for which no card is left is empty.
     """
     is_free = np.ones(len(candidates), bool) if candidates.is_allowed is None else candidates.is_allowed[0].copy()
     slot, filled = 0, []
     for shelf in shelves:
         could = is_free & kinds_allowed(candidates.kinds, shelf.kinds)
-        # The same cards for all shelves, so that a policy keeps what it has made of them.
+        # The same cards for all shelves, so that a policy's cache of them stays valid.
         slate = policy.select(context, replace(candidates, is_allowed=could[None]), generator)
         is_shown = slate.content_rows[0, : shelf.slots] != NOTHING
         numbers = slate.content_rows[0, : shelf.slots][is_shown]
@@ -126,19 +126,19 @@ def impressions_of(
     policy_id: str,
     space_id: str,
 ) -> tuple[list[Impression], list[bytes]]:
-    """What a log keeps of a page: a row for each card, without its candidates, and these as bits.
+    """Returns the log rows of a page, one for each card, and the candidates of each row as packed bits.
 
     Args:
         filled: the shelves.
-        card_ids: of `HomeCards`, in their order.
-        request_id: of the page.
-        user_id: whose page it is.
+        card_ids: ids of `HomeCards`, in their order.
+        request_id: id of the page.
+        user_id: id of the listener.
         now_us: microseconds since 1970, UTC.
-        policy_id: who chose.
-        space_id: of the vectors that it chose by.
+        policy_id: policy that chose.
+        space_id: id of the space of the vectors that it chose by.
 
     Returns:
-        The rows, and for each which of the cards the policy chose from, packed (`numpy.packbits`).
+        The rows, and for each row which of the cards the policy chose from, packed (`numpy.packbits`).
     """
     rows, could = [], []
     for shelf in filled:

@@ -1,4 +1,4 @@
-"""The cards of a home page: contents of an export that may be shown, and what is known of each for a listener."""
+"""Cards of a home page: contents of an export that may be shown, with features of each for a listener."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,16 +18,17 @@ from towers.retrieval.export import Export
 from towers.retrieval.query import Standing
 
 KINDS = ("playlist", "episode", "artist")
-"""Kinds of cards."""
+"""Kinds of content that are cards."""
 MOST = 1_000
-"""Cards that a home page chooses from, at most."""
+"""Largest number of cards that a home page chooses from."""
 PAIRS = ("familiarity", "recency", "satiation")
-"""What is known of a listener and a card: `log(1 + times)` that they chose something of the card's contents; 1 / (1 +
-age in days) of the last time, 0 where there was none; and how tired of the card they are (`satiation.py`)."""
+"""Features of a listener and a card: `log(1 + times)` that they chose something of the card's contents; 1 / (1 + age in
+days) of the last time, 0 where there was none; and how tired of the card they are (`satiation.py`)."""
 
 
 def content_cards(export: Export) -> Ragged:
-    """By content row, the rows of everything that it is a part of: itself, its artists, and the playlists it is in."""
+    """Returns, by content row, the rows of every card it belongs to: itself, its artists, and the playlists it is
+    in."""
     rows = np.arange(len(export.contents), dtype=np.int64)
     artists, playlists = export.artist_rows, export.playlists
     members = playlists.members
@@ -42,14 +43,15 @@ def content_cards(export: Export) -> Ragged:
 
 
 def most_played_cards(export: Export, kinds: Sequence[str] = KINDS, most: int = MOST) -> Int[np.ndarray, " cards"]:
-    """Rows of the cards, those whose contents were chosen most of late first.
+    """Returns the rows of the cards, those whose contents were chosen most often lately first.
 
-    Each kind gets its even share of the places, and what one does not need goes to the most played of the others.
+    Each kind gets an equal share of the places; places that a kind cannot fill go to the most played cards of the
+    others.
 
     Args:
-        export: opened.
-        kinds: of cards.
-        most: so many cards at most.
+        export: opened export.
+        kinds: kinds of cards.
+        most: largest number of cards.
     """
     parts = content_cards(export)
     plays = np.bincount(
@@ -67,10 +69,10 @@ def most_played_cards(export: Export, kinds: Sequence[str] = KINDS, most: int = 
 
 
 def cards_of_file(export: Export, path: Path) -> Int[np.ndarray, " cards"]:
-    """Rows of the cards whose ids stand in a file, an id on each line.
+    """Reads the cards of a file with one content id on each line.
 
     Raises:
-        UserError: no such file, an id that the export does not have or that stands twice, or no id at all.
+        UserError: the file cannot be read, has no ids, an id twice, or an id that the export does not have.
     """
     try:
         lines = path.read_text().splitlines()
@@ -82,26 +84,26 @@ def cards_of_file(export: Export, path: Path) -> Int[np.ndarray, " cards"]:
             continue
         row = export.content_ids.get(line.strip(), -1)
         if row < 0:
-            raise UserError(f"{path}, line {number}: {line.strip()!r} is no content of version {export.version}")
+            raise UserError(f"{path}, line {number}: {line.strip()!r} is not a content of version {export.version}")
         if row in rows:
-            raise UserError(f"{path}, line {number}: {line.strip()!r} stands in line {rows[row]} already")
+            raise UserError(f"{path}, line {number}: {line.strip()!r} is already in line {rows[row]}")
         rows[row] = number
     if not rows:
-        raise UserError(f"{path}: no ids; write one on each line")
+        raise UserError(f"{path}: contains no ids; write one on each line")
     return np.array([*rows], np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HomeCards:
-    """Cards of an export, numbered so that a policy knows a card in every version of it.
+    """Cards of an export, numbered so that a policy recognises a card in every version.
 
-    Rows of an export may change when contents leave; a policy's state therefore knows cards by their place in a list of
-    ids that only grows, and `Candidates.content_rows` are these numbers.
+    Rows of an export may change when contents are removed; a policy's state therefore numbers cards by their place in a
+    list of ids that only grows, and `Candidates.content_rows` are these numbers.
 
     Args:
-        export: opened.
-        rows: `[cards]`, of the export.
-        known_ids: ids by number, of the policy's file; cards that are not among them are numbered behind.
+        export: opened export.
+        rows: `[cards]`, rows of the export.
+        known_ids: ids by number, from the policy's file; other cards are numbered after them.
     """
 
     export: Export
@@ -110,28 +112,28 @@ class HomeCards:
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """`[cards]`, raw ids."""
+        """`[cards]`, raw content ids."""
         return tuple(self.export.content_ids[row] for row in self.rows.tolist())
 
     @cached_property
     def card_ids(self) -> tuple[str, ...]:
-        """Ids by number: the known ones, then those of the new cards."""
+        """Content ids by number: the known ones, then those of the new cards."""
         known = {*self.known_ids}
         return (*self.known_ids, *(one for one in self.ids if one not in known))
 
     @cached_property
     def number_of(self) -> Mapping[str, int]:
-        """Number of each id."""
+        """Number of each content id."""
         return {one: number for number, one in enumerate(self.card_ids)}
 
     @cached_property
     def numbers(self) -> Int[np.ndarray, " cards"]:
-        """`[cards]`, what a policy knows each by."""
+        """`[cards]`, number by which a policy knows each card."""
         return np.array([self.number_of[one] for one in self.ids], np.int64)
 
     @cached_property
     def place_of_number(self) -> Int[np.ndarray, " numbers"]:
-        """Place among these cards of each number; -1 where it is none of them."""
+        """Place among these cards of each number; -1 where the number is of another card."""
         places = np.full(len(self.card_ids), -1)
         places[self.numbers] = np.arange(len(self.rows))
         return places
@@ -148,7 +150,7 @@ class HomeCards:
 
     @cached_property
     def _cards_of_content(self) -> Ragged:
-        """By content row, places of the cards that it is a part of."""
+        """By content row, places of the cards that it belongs to."""
         place = np.full(len(self.export.contents), -1)
         place[self.rows] = np.arange(len(self.rows))
         of_content = content_cards(self.export)
@@ -156,18 +158,19 @@ class HomeCards:
         return Ragged(of_content.offsets, places).where(places >= 0)
 
     def warm(self) -> None:
-        """Makes what is made once, so that no listener waits for it."""
+        """Computes the cached properties, so that no request waits for them."""
         _ = self.numbers, self.place_of_number, self.vectors, self.kinds, self._cards_of_content
 
     def of_listener(
         self, user_row: int, now_us: int, satiation: Float[np.ndarray, " cards"]
     ) -> tuple[Context, Candidates]:
-        """A listener of the export now, and all cards as they stand to them; what they disliked is not allowed.
+        """Returns the context of a listener of the export, and all cards with their features; disliked cards are not
+        allowed.
 
         Args:
-            user_row: of the export.
+            user_row: row of the listener in the export.
             now_us: microseconds since 1970, UTC.
-            satiation: how tired they are of each card, 0 where it was not shown of late.
+            satiation: how tired they are of each card, 0 where it was not shown lately.
         """
         events = self.export.events(user_row)
         disliked = np.isin(self.rows, Standing.of(events, self.export.until_us).disliked)
@@ -190,17 +193,17 @@ class HomeCards:
     def familiar_at(
         self, user_row: int, time_us: int
     ) -> tuple[Float[np.ndarray, " cards"], Float[np.ndarray, " cards"]]:
-        """`familiarity` and `recency` of each card after what a listener of the export did before a time."""
+        """Returns `familiarity` and `recency` of each card by a listener's events before a time."""
         events = self.export.events(user_row)
         before = events.timestamp_us < time_us
         told = Events(**{name: getattr(events, name)[before] for name in EVENT_COLUMNS})
         return self.familiar(told, time_us)
 
     def familiar(self, events: Events, now_us: int) -> tuple[Float[np.ndarray, " cards"], Float[np.ndarray, " cards"]]:
-        """`familiarity` and `recency` of each card after a listener's events, see `PAIRS`.
+        """Returns `familiarity` and `recency` of each card by a listener's events; see `PAIRS`.
 
         Args:
-            events: in time order, all before `now_us`.
+            events: events in time order, all before `now_us`.
             now_us: microseconds since 1970, UTC; without a clock in the data an event's age is its place from the end.
         """
         is_chosen = events.is_positive & (events.content_row >= 0)
@@ -215,16 +218,16 @@ class HomeCards:
 
 
 def chosen_cards(export: Export, path: Path | None, most: int = MOST, known_ids: tuple[str, ...] = ()) -> HomeCards:
-    """The cards of a home page: those of a file, or the most played ones.
+    """Returns the cards of a home page: those listed in a file, or the most played ones.
 
     Args:
-        export: opened.
-        path: of a file with ids; null: there is none.
-        most: so many cards at most, where there is none.
-        known_ids: ids by number, of a policy's file.
+        export: opened export.
+        path: file of content ids; null: the most played cards.
+        most: largest number of cards, without a file.
+        known_ids: content ids by number, from a policy's file.
 
     Raises:
-        UserError: as `cards_of_file`, or the export has no card.
+        UserError: as `cards_of_file`, or the export has no cards.
     """
     rows = most_played_cards(export, most=most) if path is None else cards_of_file(export, path)
     if not len(rows):
@@ -233,5 +236,5 @@ def chosen_cards(export: Export, path: Path | None, most: int = MOST, known_ids:
 
 
 def kinds_allowed(kinds: Integer[np.ndarray, " cards"], names: Sequence[str]) -> Bool[np.ndarray, " cards"]:
-    """Which cards are of these kinds; all where none are named."""
+    """Returns which cards are of the named kinds; all where none are named."""
     return np.isin(kinds, [schema.KIND_CODES[name] for name in names]) if names else np.ones(len(kinds), bool)

@@ -1,4 +1,4 @@
-"""A shelf of a home page as a table that people read."""
+"""A table of a home page's shelf, to be printed."""
 
 from rich.table import Table
 from rich.text import Text
@@ -9,11 +9,11 @@ from towers.retrieval.show import title_card
 
 
 def shelf_table(cards: HomeCards, filled: Filled) -> Table:
-    """Slot, propensity, title, artists, kind and id of every card on a shelf.
+    """Returns a table with slot, propensity, title, artists, kind and id of every card on a shelf.
 
     Args:
-        cards: of an export.
-        filled: the shelf as it is shown.
+        cards: cards of an export.
+        filled: the shelf as shown.
     """
     table = Table(title=Text(f"{filled.shelf.title} (of {int(filled.could.sum()):,} cards)"), title_justify="left")
     for column in ("slot", "propensity"):

@@ -1,9 +1,9 @@
-"""Outcomes of impressions from the event log, where the impressions' own rows do not say.
+"""Outcomes of impressions found in the event log, where the impressions themselves have none.
 
 A card was listened to when its listener played its content (of an artist or a playlist: any member) after it was shown,
 within the session that it was shown in. The session of an impression is that of the listener's first event after it:
-the one that the data names, or where it names none, all events with less than a gap between one and the next. An event
-counts for one impression alone, the last one before it of a card that it fits.
+the one that the data names, or else all events with less than a gap between one and the next. An event counts for one
+impression only, the last one before it whose card it fits.
 """
 
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from towers.contract.impressions import OUTCOMES
 from towers.features.ragged import Ragged
 
 WHOLE = 0.98
-"""A play that covered so much of its content played to its end."""
+"""Least played fraction of a content that counts as played to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """Events of listeners, each one's in time order, listener after listener.
+    """Events of listeners, grouped by listener and in time order for each.
 
     Args:
-        user: `[events]`, any numbers that stand for listeners, each one's events together.
+        user: `[events]`, number of the listener; each listener's events are contiguous.
         content_row: `[events]`, -1 where an event names no content.
         action: `[events]`, index into `schema.ACTIONS`.
         timestamp_us: `[events]`, microseconds since 1970, UTC.
         played_ms: `[events]`, -1 where it is not known.
         played_fraction: `[events]`, 0 to 1, -1 where it is not known.
-        session: `[events]`, a number of the session that a listener's events share; -1 where the data names none.
+        session: `[events]`, number of the session within the listener's events; -1 where the data names none.
     """
 
     user: Integer[np.ndarray, " events"]
@@ -47,12 +47,12 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Impressions in rows and numbers of the same data as `Told`.
+    """Impressions, with the rows and numbers of the same data as `Told`.
 
     Args:
-        user: `[rows]`, the listener; -1 where the events know none of this id.
-        content_row: `[rows]`, the card; -1 where the data has no such content.
-        timestamp_us: `[rows]`, when it was shown.
+        user: `[rows]`, number of the listener; -1 where the events have no such id.
+        content_row: `[rows]`, row of the card; -1 where the data has no such content.
+        timestamp_us: `[rows]`, when it was shown, microseconds since 1970, UTC.
     """
 
     user: Integer[np.ndarray, " rows"]
@@ -62,12 +62,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the events say of impressions.
+    """Outcomes of impressions, found in the events.
 
     Args:
-        is_met: `[rows]`, whether any event counts for it.
-        played_ms: `[rows]`, of the play or skip that went on longest; -1 where it is not known, 0 without one.
-        skipped: `[rows]`, whether that one was a skip.
+        is_met: `[rows]`, whether any event counts for the impression.
+        played_ms: `[rows]`, time of the longest play or skip; -1 where it is not known, 0 without any.
+        skipped: `[rows]`, whether the longest one was a skip.
         finished: `[rows]`, whether a play went on to the end of its content.
         saved: `[rows]`, whether there was a save.
     """
@@ -80,7 +80,7 @@ class Found:
 
 
 def sessions_of(told: Told, gap_us: int) -> Int[np.ndarray, " events"]:
-    """A number for each session: where the data names it, by its name, else by gaps of more than `gap_us`."""
+    """Numbers the sessions: by the data's name of them, else by gaps of more than `gap_us`."""
     if not len(told.user):
         return np.zeros(0, np.int64)
     is_new_user = np.diff(told.user, prepend=told.user[0] - 1) != 0
@@ -88,7 +88,7 @@ def sessions_of(told: Told, gap_us: int) -> Int[np.ndarray, " events"]:
     is_other = np.diff(told.session, prepend=told.session[0]) != 0
     is_named = told.session >= 0
     by_gap = np.cumsum(is_new_user | is_other | (is_gap & ~is_named))
-    # A named session may be taken up again after events without a name: it keeps its first number.
+    # A named session may resume after events without a name: it keeps its first number.
     pairs = np.stack([np.cumsum(is_new_user), told.session], axis=1)[is_named]
     _, first, inverse = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
     numbers = by_gap.astype(np.int64)
@@ -102,9 +102,9 @@ def joined(shown: Shown, told: Told, members: Ragged, gap_us: int = 30 * MINUTE_
     Args:
         shown: impressions, in any order.
         told: events.
-        members: by content row the contents of an artist or a playlist; empty lists for others.
-        gap_us: longest time between an impression and the first event after it, and between events of a session that
-            the data does not name.
+        members: by content row, the contents of an artist or a playlist; empty lists for other contents.
+        gap_us: longest time, in microseconds, between an impression and the first event after it, and between events of
+            a session that the data does not name.
     """
     pairs = _pairs(shown, told, members, gap_us)
     row, event = pairs[:, 0], pairs[:, 1]
@@ -121,7 +121,7 @@ def joined(shown: Shown, told: Told, members: Ragged, gap_us: int = 30 * MINUTE_
     played_ms[has_play] = told.played_ms[at]
     skipped[has_play] = told.action[at] == schema.SKIP
     fraction = told.played_fraction[event]
-    # A play of which nothing is known counts as played in full, as it does for histories.
+    # A play whose length is unknown counts as played in full, as it does for histories.
     is_to_end = (fraction >= WHOLE) | ((fraction < 0) & (told.played_ms[event] < 0))
     is_whole = (action == schema.PLAY) & is_to_end
     return Found(
@@ -134,10 +134,10 @@ def joined(shown: Shown, told: Told, members: Ragged, gap_us: int = 30 * MINUTE_
 
 
 def filled(impressions: pa.Table, found: Found) -> pa.Table:
-    """Impressions whose rows without any outcome have what was found; rows that say something are left as they are.
+    """Fills in found outcomes in the rows of impressions that have none; rows with any outcome stay as they are.
 
-    `clicked` stays null: events do not tell a click. A row of which no event counts gets `played_ms` 0 and false in the
-    others: nothing was done with it.
+    `clicked` stays null: events do not record clicks. A row for which no event counts gets `played_ms` 0 and false
+    elsewhere: nothing was done with it.
     """
     is_silent = np.ones(len(impressions), bool)
     for name in OUTCOMES:
@@ -155,12 +155,13 @@ def filled(impressions: pa.Table, found: Found) -> pa.Table:
 
 
 def _pairs(shown: Shown, told: Told, members: Ragged, gap_us: int) -> Int[np.ndarray, "pairs two"]:
-    """Impressions and the events that count for them."""
+    """Returns pairs of an impression and an event that counts for it."""
     numbers = sessions_of(told, gap_us)
     first = _first_after(shown, told)
     here = np.flatnonzero(first >= 0)
     here = here[told.timestamp_us[first[here]] - shown.timestamp_us[here] <= gap_us]
-    # All events of the session from the first one after the impression on, of the same listener.
+    # All events of the same listener from the first one after the impression on; those of other sessions are dropped
+    # below.
     bounds = np.searchsorted(told.user, [0, 0]) if not len(told.user) else _ends(told.user)
     end = bounds[first[here]] if len(told.user) else np.zeros(0, np.int64)
     lengths = end - first[here]
@@ -171,7 +172,7 @@ def _pairs(shown: Shown, told: Told, members: Ragged, gap_us: int) -> Int[np.nda
     row, event = row[fits], event[fits]
     fits = _is_of(shown.content_row[row], told.content_row[event], members)
     row, event = row[fits], event[fits]
-    # The last impression before an event has it; of several at once the one that stands first.
+    # An event belongs to the last impression before it; of simultaneous ones to the first row.
     order = np.lexsort((row, -shown.timestamp_us[row], event))
     row, event = row[order], event[order]
     is_first = np.diff(event, prepend=-1) != 0
@@ -179,14 +180,14 @@ def _pairs(shown: Shown, told: Told, members: Ragged, gap_us: int) -> Int[np.nda
 
 
 def _ends(user: Integer[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
-    """Of each event one past the last event of its listener."""
+    """Returns, for each event, one past the last event of its listener."""
     starts = np.flatnonzero(np.diff(user, prepend=user[0] - 1))
     ends = np.append(starts[1:], len(user))
     return np.repeat(ends, ends - starts)
 
 
 def _first_after(shown: Shown, told: Told) -> Int[np.ndarray, " rows"]:
-    """Place of the listener's first event at or after each impression; -1 where there is none."""
+    """Returns the place of the listener's first event at or after each impression; -1 where there is none."""
     starts = np.flatnonzero(np.diff(told.user, prepend=-2)) if len(told.user) else np.zeros(0, np.int64)
     ends = np.append(starts[1:], len(told.user))
     found = np.full(len(shown.user), -1)
@@ -205,7 +206,7 @@ def _first_after(shown: Shown, told: Told) -> Int[np.ndarray, " rows"]:
 def _is_of(
     card: Integer[np.ndarray, " pairs"], content: Integer[np.ndarray, " pairs"], members: Ragged
 ) -> Bool[np.ndarray, " pairs"]:
-    """Whether each content is the card itself or one of its members."""
+    """Returns whether each content is the card itself or one of its members."""
     is_it = (card == content) & (card >= 0)
     known = np.flatnonzero((card >= 0) & (content >= 0) & ~is_it)
     if not len(known) or not len(members.values):

@@ -1,13 +1,13 @@
-"""A mix of kinds first, then cards of each kind: any policy, with slots shared out among kinds by the situation.
+"""A policy that first shares slots out among kinds, then lets any other policy choose cards of each kind.
 
-What a kind is worth to a listener at a time of day and a day of the week is learned by a Bayesian linear model for each
-kind, and slots are given to kinds in proportion to it, in the manner of Feijer et al. 2025, "Calibrated Recommendations
-with Contextual Bandits" (arXiv 2509.05460): what a listener wants in the morning is not what the past three months
-look like on the whole. Within a kind the wrapped policy chooses among its cards as if there were no others.
+The expected reward of a kind for a listener, a time of day and a day of the week is learned by a Bayesian linear model
+for each kind, and slots are shared in proportion to it, in the manner of Feijer et al. 2025, "Calibrated
+Recommendations with Contextual Bandits" (arXiv 2509.05460): what a listener wants in the morning differs from the
+average of the past three months. Within a kind the wrapped policy chooses among its cards as if there were no others.
 
-For each slot a kind is drawn, by how far it is behind its share of the slots so far, and any kind that has cards left
-with a small chance. The chance of a card in a slot is the chance of its kind times the chance that the wrapped policy
-gave it among cards of that kind, given those before: a product of two exact ones.
+For each slot a kind is drawn in proportion to how far it is behind its share of the slots so far, or with a small
+probability any kind that has cards left. The probability of a card in a slot is that of its kind times the one that the
+wrapped policy gives it among cards of that kind, given the earlier ones: a product of two exact probabilities.
 """
 
 from collections.abc import Mapping
@@ -25,23 +25,24 @@ from towers.policies.bandit.features import CYCLES, cycles
 from towers.policies.bandit.policy_file import WritablePolicy, described
 
 LEAST_WORTH = 1e-4
-"""Of a kind, however bad it is thought to be."""
+"""Least expected reward of a kind, however low its estimate."""
 POLICY = "policy."
-"""Before the names of the wrapped policy's arrays in the state."""
+"""Prefix of the names of the wrapped policy's arrays in the state."""
 
 
 class KindsFirst:
-    """Shares slots out among kinds, and asks another policy for the cards of each.
+    """A policy that shares slots out among kinds and asks another policy for the cards of each.
 
     Args:
-        policy: chooses among cards of a kind; its slots are as many as this one's.
-        dim: of the listeners' vectors, as far as a kind's worth depends on them; 0: they are not read.
-        sharpness: power of a kind's worth that its share of the slots is in proportion to; 0: all kinds get the same.
-        kind_floor: chance of any kind that has cards left, for a slot.
-        prior_reward: of a card of a kind of which nothing is known.
-        prior_outcomes: how many outcomes the prior counts as.
-        keep: share of what was learned of kinds that an update leaves.
-        policy_id: in the log.
+        policy: policy that chooses among cards of a kind; this policy has as many slots.
+        dim: dimension of the listeners' vectors, which a kind's reward may depend on; 0: vectors are not read.
+        sharpness: exponent; a kind's share of the slots is in proportion to this power of its expected reward. 0: all
+            kinds get the same share.
+        kind_floor: probability of any kind that has cards left, for a slot.
+        prior_reward: expected reward of a card of a kind without outcomes.
+        prior_outcomes: number of outcomes that the prior counts as.
+        keep: share of the kinds' evidence that is kept at each update.
+        policy_id: name in the log.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class KindsFirst:
         self._rewards = np.zeros((len(KINDS), width))
 
     def settings(self) -> dict[str, Any]:
-        """The keywords, as JSON has them, but for the wrapped policy: its own settings and class."""
+        """Returns the keyword arguments as JSON values; the wrapped policy as its class and settings."""
         return {"policy": described(self._policy), "dim": self._dim, **self._numbers, "policy_id": self.policy_id}
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener."""
+        """Draws one slate for each listener."""
         listeners = len(context)
         kinds = np.unique(candidates.kinds)
         drawn = generator.random((listeners, self.slots))
@@ -87,7 +88,7 @@ class KindsFirst:
             is_open = used < room
             of_kinds = _next_kind(shares, used, is_open, slot, self._numbers["kind_floor"])
             kind = (drawn[:, slot] >= np.cumsum(of_kinds, axis=0)).sum(axis=0)
-            # Rounding may leave a sum just below 1: then it is the last kind that has a chance.
+            # By rounding a sum may be just below 1: then it is the last kind with a probability above 0.
             last = len(kinds) - 1 - np.argmax(of_kinds[::-1] > 0, axis=0)
             kind = np.minimum(kind, last)
             has_any = is_open.any(axis=0)
@@ -101,7 +102,7 @@ class KindsFirst:
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        """Returns the probability of each candidate for each slot, given the earlier slots as shown."""
         kinds = np.unique(candidates.kinds)
         places = places_of(candidates.content_rows, shown)
         of_place = np.append(candidates.kinds, NOTHING)[places]
@@ -109,7 +110,7 @@ class KindsFirst:
         own, room, within = [], [], []
         for kind in kinds.tolist():
             cards = _of_kind(candidates, kind)
-            # What was shown of this kind, one after the other: what the wrapped policy would see of it.
+            # Cards of this kind that were shown, in order: the slate as the wrapped policy would see it.
             order = np.argsort(of_place != kind, axis=1, kind="stable")
             of_kind = np.where(
                 np.take_along_axis(of_place, order, axis=1) == kind, np.take_along_axis(shown, order, axis=1), NOTHING
@@ -131,7 +132,7 @@ class KindsFirst:
         return found
 
     def update(self, outcomes: Outcomes) -> None:
-        """Teaches the kinds by the slots that were seen, and the wrapped policy."""
+        """Learns from the slots that were seen: the kinds, and the wrapped policy."""
         seen = outcomes.of(outcomes.is_seen)
         if not len(seen):
             return
@@ -145,12 +146,12 @@ class KindsFirst:
         self._policy.update(outcomes)
 
     def state(self) -> dict[str, np.ndarray]:
-        """What was learned of kinds, and the wrapped policy's state."""
+        """Returns what was learned about kinds, and the wrapped policy's state."""
         inner = {POLICY + name: array for name, array in self._policy.state().items()}
         return {"kind_products": self._products, "kind_rewards": self._rewards, **inner}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: an array is missing, or has another shape.
@@ -165,14 +166,14 @@ class KindsFirst:
         self._products, self._rewards = products, rewards
 
     def _features(self, context: Context) -> Float[np.ndarray, "listeners width"]:
-        """1, the time, and the listener."""
+        """Returns 1, the time, and the vector of each listener."""
         users = context.user_vectors[:, : self._dim]
         if users.shape[1] != self._dim:
             raise ValueError(f"vectors have {users.shape[1]} columns, and the policy was made for {self._dim}")
         return np.column_stack([np.ones(len(context)), cycles(context.times_us), users])
 
     def _shares(self, context: Context) -> Float[np.ndarray, "listeners kinds"]:
-        """What share of the slots each kind is worth."""
+        """Returns the share of the slots that each kind should get."""
         strength, prior = self._numbers["prior_outcomes"], self._numbers["prior_reward"]
         width = self._products.shape[1]
         wanted = self._rewards + strength * np.eye(width)[0] * prior
@@ -182,7 +183,7 @@ class KindsFirst:
 
 
 def _of_kind(candidates: Candidates, kind: int) -> Candidates:
-    """The cards of a kind."""
+    """Returns the cards of a kind."""
     own = candidates.kinds == kind
     allowed = candidates.is_allowed
     return Candidates(
@@ -201,14 +202,14 @@ def _next_kind(
     slot: int,
     floor: float,
 ) -> Float[np.ndarray, "kinds listeners"]:
-    """The chance of each kind for a slot: in proportion to how far it is behind its share; any open kind by the floor.
+    """Returns the probability of each kind for a slot: in proportion to how far it is behind its share, with a floor.
 
     Args:
-        shares: of all slots.
-        used: slots that each kind has so far.
-        is_open: whether it has cards left.
-        slot: the slot, from 0.
-        floor: chance of any.
+        shares: shares of all slots that kinds should get.
+        used: number of slots that each kind has so far.
+        is_open: whether the kind has cards left.
+        slot: number of the slot, from 0.
+        floor: probability of taking any open kind at random.
     """
     own = np.where(is_open, shares, 0)
     own = own / np.maximum(own.sum(axis=0), 1e-12)

@@ -1,13 +1,13 @@
 """Linear models of the reward, shared by all cards: Thompson sampling and LinUCB.
 
-What a card earns is `features(listener, card) . theta`, with one theta for all cards, so that a card that has only just
-come is scored by what others taught. The posterior of theta is Gaussian, from sums over outcomes (Bayesian linear
-regression; for bandits Agrawal and Goyal 2013, Li et al. 2010, the shared part of their hybrid model).
+The expected reward of a card is `features(listener, card) . theta`, with one theta for all cards, so that a new card is
+scored by what other cards taught. The posterior of theta is Gaussian, computed from sums over outcomes (Bayesian linear
+regression; for bandits Agrawal and Goyal 2013, and the shared part of the hybrid model of Li et al. 2010).
 
-Neural-linear (Riquelme, Tucker and Snoek 2018) is such a model over what a network's last layer says of an action in a
-context. The towers end in an inner product, so their vectors' product, element by element, is that layer:
-`LinearThompson` over `Features` of a space's vectors is neural-linear. Without `has_products` it reads the inner
-product, kinds, times and pairs alone, and is the plain linear model.
+Neural-linear (Riquelme, Tucker and Snoek 2018) is such a model on the last layer of a network. The towers end in an
+inner product, so the element-wise product of their vectors is that layer: `LinearThompson` over `Features` of a space's
+vectors is neural-linear. Without `has_products` it reads only the inner product, kinds, times and pairs, and is the
+plain linear model.
 """
 
 from abc import ABC, abstractmethod
@@ -24,19 +24,19 @@ from towers.policies.bandit.choosing import Drawing, chances_by, chosen
 from towers.policies.bandit.features import Features
 
 NOISE_STEPS = 3
-"""Rounds of fitting the noise to the model and the model to the noise."""
+"""Rounds of alternately fitting the noise and the model."""
 LEAST_NOISE = 1e-3
 
 
 class Head:
-    """The posterior of theta: Gaussian, from sums over outcomes that fade.
+    """The Gaussian posterior of theta, from sums over outcomes that fade.
 
     Args:
-        features: number of them; the last is always 1.
-        prior_reward: of a card of which nothing is known; a low one is pessimistic.
-        prior_spread: standard deviation of each weight beforehand.
+        features: number of features; the last one is always 1.
+        prior_reward: expected reward of a card without outcomes; a low one is pessimistic.
+        prior_spread: prior standard deviation of each weight.
         noise: standard deviation of a reward around the model; null: it is fitted.
-        keep: share of the sums that an update leaves of the earlier ones.
+        keep: share of the earlier sums that is kept at each update.
     """
 
     def __init__(self, features: int, *, prior_reward: float, prior_spread: float, noise: float | None, keep: float):
@@ -49,16 +49,16 @@ class Head:
         self.products = np.zeros((features, features))
         self.rewards = np.zeros(features)
         self.sums = np.zeros(2)
-        """Of outcomes, and of their squared rewards."""
+        """Number of outcomes, and the sum of their squared rewards."""
 
     def learn(self, rows: Float[np.ndarray, "rows features"], rewards: Float[np.ndarray, " rows"]) -> None:
-        """Adds a batch; the sums are new arrays."""
+        """Adds a batch; the sums are new arrays afterwards."""
         self.products = self._keep * self.products + rows.T @ rows
         self.rewards = self._keep * self.rewards + rows.T @ rewards
         self.sums = self._keep * self.sums + np.array([len(rewards), rewards @ rewards])
 
     def posterior(self) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, "features features"]]:
-        """Mean and precision."""
+        """Returns mean and precision."""
         mean, precision = self._under(self._variance)
         for _ in range(NOISE_STEPS if self._is_fitted and self.sums[0] > len(mean) else 0):
             left = self.sums[1] - 2 * mean @ self.rewards + mean @ self.products @ mean
@@ -66,16 +66,16 @@ class Head:
         return mean, precision
 
     def _under(self, variance: float) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, "features features"]]:
-        """The posterior for a variance of the noise."""
+        """Returns the posterior for a given variance of the noise."""
         precision = self._precision + self.products / variance
         return np.linalg.solve(precision, self._precision @ self._prior + self.rewards / variance), precision
 
     def state(self) -> dict[str, np.ndarray]:
-        """The sums, by name."""
+        """Returns the sums, by name."""
         return {"products": self.products, "rewards": self.rewards, "sums": self.sums}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes the sums.
+        """Restores the sums.
 
         Raises:
             ValueError: one is missing, or has another shape.
@@ -85,13 +85,13 @@ class Head:
 
 
 class LinearPolicy(ABC):
-    """What the policies below have in common: features, a posterior, and slates drawn by scores.
+    """Base of the policies below: features, a posterior, and slates drawn by scores.
 
     Args:
-        features: what the model reads, or the keywords of `Features`.
-        drawing: how slates are drawn.
-        prior: keywords of `Head`, but for the number of features.
-        policy_id: in the log.
+        features: features that the model reads, or the keyword arguments of `Features`.
+        drawing: settings by which slates are drawn.
+        prior: keyword arguments of `Head`, except the number of features.
+        policy_id: name in the log.
     """
 
     def __init__(
@@ -107,22 +107,22 @@ class LinearPolicy(ABC):
         self._head = Head(len(self._features), **prior)  # pyright: ignore[reportArgumentType]
 
     def settings(self) -> dict[str, Any]:
-        """The keywords that both have, as JSON has them."""
+        """Returns the keyword arguments that both policies have, as JSON values."""
         told = {"features": self._features.settings(), **self._drawing.settings(), **self._prior}
         return {**told, "policy_id": self.policy_id}
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener.
+        """Draws one slate for each listener.
 
         Raises:
-            ValueError: vectors of another width, or a pair that is missing.
+            ValueError: the vectors have another dimension, or a pair is missing.
         """
         return chosen(self._drawing, self._scores, context, candidates, generator, per_card=self._per_card())
 
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance of each candidate for each slot, given what is shown in the slots before."""
+        """Returns the probability of each candidate for each slot, given the earlier slots as shown."""
         return chances_by(self._drawing, self._scores, context, candidates, shown, per_card=self._per_card())
 
     def update(self, outcomes: Outcomes) -> None:
@@ -133,15 +133,15 @@ class LinearPolicy(ABC):
             self._learned()
 
     def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
-        """The reward of each row by the mean of theta, cut to [0, 1]; in whichever slot."""
+        """Returns the reward of each row by the mean of theta, clipped to [0, 1]; it does not depend on the slot."""
         return (self._features.rows(outcomes) @ self._head.posterior()[0]).clip(0, 1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The sums."""
+        """Returns the sums."""
         return self._head.state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: an array is missing, or has another shape.
@@ -150,34 +150,34 @@ class LinearPolicy(ABC):
 
     @abstractmethod
     def _learned(self) -> None:
-        """Makes from the posterior what is scored by, after an update."""
+        """Updates what is used for scoring, after the posterior has changed."""
 
     @abstractmethod
     def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
-        """What each member thinks of each card; higher is better."""
+        """Returns each member's score of each card; higher is better."""
 
     def _per_card(self) -> int:
-        """Numbers that are held at once for a listener and a card."""
+        """Returns how many numbers are held at once for a listener and a card."""
         return self._drawing.members
 
 
 class LinearThompson(LinearPolicy):
-    """Linear Thompson sampling: members are draws of theta, made anew after each update from a seed in the state.
+    """Linear Thompson sampling: members are draws of theta, renewed after each update from a seed in the state.
 
     Args:
-        features: what the model reads, or the keywords of `Features`.
-        slots: of a slate.
-        members: draws of the posterior; more are nearer to a draw for every request.
-        floor: chance of any card.
-        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
-        breadth: factor on the standard deviations of the draws; below 1 less is tried.
-        prior_reward: of a card of which nothing is known.
-        prior_spread: standard deviation of each weight beforehand.
+        features: features that the model reads, or the keyword arguments of `Features`.
+        slots: number of slots of a slate.
+        members: number of draws of the posterior; more are nearer to a draw for every request.
+        floor: probability of taking any card at random.
+        per_slate: whether a member, or the floor, decides for a whole slate instead of anew in each slot.
+        breadth: factor on the standard deviations of the draws; below 1 less is explored.
+        prior_reward: expected reward of a card without outcomes.
+        prior_spread: prior standard deviation of each weight.
         noise: standard deviation of a reward around the model; null: it is fitted.
-        keep: share of what was learned that an update leaves.
-        seed: of the draws.
-        shelf: of the slates.
-        policy_id: in the log.
+        keep: share of the evidence that is kept at each update.
+        seed: seed of the draws.
+        shelf: name of the shelf in its slates.
+        policy_id: name in the log.
     """
 
     def __init__(
@@ -208,15 +208,15 @@ class LinearThompson(LinearPolicy):
         self._thetas = self._drawn()
 
     def settings(self) -> dict[str, Any]:
-        """The keywords, as JSON has them."""
+        """Returns the keyword arguments as JSON values."""
         return {**super().settings(), "breadth": self._breadth, "seed": self._seed}
 
     def state(self) -> dict[str, np.ndarray]:
-        """The sums, how many updates there were, and the draws."""
+        """Returns the sums, the number of updates, and the draws."""
         return {**super().state(), "updates": self._updates, "thetas": self._thetas}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: an array is missing, or has another shape.
@@ -226,16 +226,16 @@ class LinearThompson(LinearPolicy):
         self._updates, self._thetas = updates, thetas
 
     def _learned(self) -> None:
-        """Draws anew."""
+        """Draws the members anew."""
         self._updates = self._updates + 1
         self._thetas = self._drawn()
 
     def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "members listeners cards"]:
-        """What each draw expects."""
+        """Returns the reward that each draw expects."""
         return self._features.scores(self._thetas, context, candidates)
 
     def _drawn(self) -> Float[np.ndarray, "members features"]:
-        """Draws of the posterior, the same for the same seed and number of updates; in single precision, for speed."""
+        """Returns draws of the posterior, determined by the seed and the number of updates; float32, for speed."""
         mean, precision = self._head.posterior()
         generator = np.random.default_rng([self._seed, int(self._updates)])
         noise = generator.standard_normal((len(mean), self._drawing.members))
@@ -244,23 +244,23 @@ class LinearThompson(LinearPolicy):
 
 
 class LinUCB(LinearPolicy):
-    """Ranks cards by the upper end of an interval of their reward; nothing is drawn but the floor.
+    """Ranks cards by an upper confidence bound of their reward; only the floor is random.
 
     A card's score is `x . mean + width * sqrt(x' precision^-1 x)`, with its features x (Li et al. 2010, "A
     Contextual-Bandit Approach to Personalized News Article Recommendation", with parameters shared by all cards).
 
     Args:
-        features: what the model reads, or the keywords of `Features`.
-        slots: of a slate.
-        width: standard deviations above the mean; their alpha.
-        floor: chance of any card.
-        per_slate: whether a member, or the floor, decides for a whole slate and not in each slot anew.
-        prior_reward: of a card of which nothing is known.
-        prior_spread: standard deviation of each weight beforehand.
+        features: features that the model reads, or the keyword arguments of `Features`.
+        slots: number of slots of a slate.
+        width: standard deviations above the mean; the alpha of Li et al.
+        floor: probability of taking any card at random.
+        per_slate: whether a member, or the floor, decides for a whole slate instead of anew in each slot.
+        prior_reward: expected reward of a card without outcomes.
+        prior_spread: prior standard deviation of each weight.
         noise: standard deviation of a reward around the model; null: it is fitted.
-        keep: share of what was learned that an update leaves.
-        shelf: of the slates.
-        policy_id: in the log.
+        keep: share of the evidence that is kept at each update.
+        shelf: name of the shelf in its slates.
+        policy_id: name in the log.
     """
 
     def __init__(
@@ -288,12 +288,12 @@ class LinUCB(LinearPolicy):
         self._learned()
 
     def settings(self) -> dict[str, Any]:
-        """The keywords, as JSON has them; it has one member."""
+        """Returns the keyword arguments as JSON values, without `members`, which is always 1."""
         shared = {name: value for name, value in super().settings().items() if name != "members"}
         return {**shared, "width": self._width}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes what `state` gave.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: an array is missing, or has another shape.
@@ -302,15 +302,15 @@ class LinUCB(LinearPolicy):
         self._learned()
 
     def _learned(self) -> None:
-        """Keeps the mean, and what features are multiplied by for a vector as long as their standard deviation."""
+        """Keeps the mean, and a matrix that maps features to a vector whose length is their standard deviation."""
         self._mean, precision = self._head.posterior()
         self._root = np.linalg.inv(np.linalg.cholesky(precision)).T
 
     def _per_card(self) -> int:
-        """All features are made, so as many listeners are taken at once as if each feature were a member."""
+        """Returns the number of features: all are built, so as many listeners fit as if each feature were a member."""
         return len(self._features)
 
     def _scores(self, context: Context, candidates: Candidates) -> Float[np.ndarray, "1 listeners cards"]:
-        """The upper ends."""
+        """Returns the upper confidence bounds."""
         rows = self._features.of_all(context, candidates)
         return (rows @ self._mean + self._width * np.linalg.norm(rows @ self._root, axis=-1))[None]

@@ -1,4 +1,4 @@
-"""Outcomes that a policy learns from, made of logged impressions and an export."""
+"""Outcomes that a policy learns from, built from logged impressions and an export."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from towers.policies.bandit.satiation import satiation_of
 from towers.retrieval.ids import Ids
 
 Attention = Callable[[Float[np.ndarray, "slates slots"]], Bool[np.ndarray, "slates slots"]]
-"""Says which slots of slates were looked at, from 1 where a slot was listened to and 0 where not."""
+"""Function that says which slots of slates were looked at, given 1 for each slot that was streamed and 0 for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What a policy is told, and what of the log it is not told.
+    """Outcomes that a policy learns from, and what of the log was left out.
 
     Args:
-        outcomes: in time order.
-        rows: `[outcomes]`, rows of the impressions that they are of.
-        left_out: by reason, how many rows are not among them.
+        outcomes: the outcomes, in time order.
+        rows: `[outcomes]`, row of each one's impression.
+        left_out: number of rows that were left out, by reason.
     """
 
     outcomes: Outcomes
@@ -35,15 +35,14 @@ class Learned:
 def outcomes_of(
     cards: HomeCards, impressions: pa.Table, reward: Reward, attention: Attention, after_us: int | None = None
 ) -> Learned:
-    """Outcomes in the vectors and numbers of a policy.
+    """Builds outcomes with the vectors and numbers of a policy.
 
     Args:
-        cards: of an export; contents that it has and that are no cards today count, too.
-        impressions: of `IMPRESSION_SCHEMA`, in time order, with outcomes.
-        reward: what the outcomes are worth.
-        attention: which slots of a shelf were looked at.
-        after_us: earlier rows, and those of this time, say how tired listeners are and nothing else; null: there are
-            none.
+        cards: cards of an export; other contents of the export that the policy numbers count too.
+        impressions: table of `IMPRESSION_SCHEMA`, in time order, with outcomes.
+        reward: reward by which outcomes are valued.
+        attention: model of which slots of a shelf were looked at.
+        after_us: rows up to this time only count towards how tired listeners are; null: all rows are learned from.
     """
     export = cards.export
     user = _rows(export.user_ids, impressions["user_id"])
@@ -90,12 +89,13 @@ def outcomes_of(
 
 
 def _rows(known: Ids, ids: pa.ChunkedArray) -> Int[np.ndarray, " rows"]:
-    """Row of each id in an export; -1 where it has none of it."""
+    """Returns the row of each id in an export; -1 where the export does not have it."""
     return known.rows(ids.fill_null("")).astype(np.int64)
 
 
 def slates_of(impressions: pa.Table) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
-    """The slate of each row, a shelf of a request, as a number from 0; and its slot there, from the shelf's first."""
+    """Returns the slate of each row (a shelf of a request, numbered from 0) and its slot, counted from the shelf's
+    first."""
     slot = impressions["slot"].fill_null(0).to_numpy()
     shelf = impressions["shelf"].fill_null("").to_pylist()
     number_of: dict[tuple[str, str], int] = {}
@@ -112,7 +112,7 @@ def _is_seen(
     is_stream: Bool[np.ndarray, " rows"],
     attention: Attention,
 ) -> Bool[np.ndarray, " rows"]:
-    """Whether each row was looked at."""
+    """Returns whether each row was looked at."""
     streams = np.zeros((int(slate.max(initial=-1)) + 1, int(slot.max(initial=-1)) + 1))
     streams[slate, slot] = is_stream
     return attention(streams)[slate, slot]
@@ -124,7 +124,8 @@ def _familiar(
     number: Integer[np.ndarray, " rows"],
     times_us: Int[np.ndarray, " rows"],
 ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-    """What each listener's events before each row said of its card; 0 of a content that is no card today."""
+    """Returns familiarity and recency of each row's card by the listener's events before it; 0 for contents that are no
+    cards today."""
     found = np.zeros((len(user), 2))
     places = cards.place_of_number[number]
     order = np.lexsort((times_us, user))

@@ -1,12 +1,12 @@
-"""How a slate is drawn by one member, with a floor in each slot.
+"""Slates drawn by one member each, with a floor in each slot.
 
-Thompson sampling explores best where a listener's whole slate is one draw of the posterior. A floor that decides for
-whole slates, as `whole_slates` has it, then gives some listeners nothing but random cards. Here it decides in each slot
-anew, as in `drawing`: a random card stands among others that were chosen, which costs far less, since a slate loses one
-card in twelve and not all of them, and any card keeps its floor in each slot, whatever stands before.
+Thompson sampling explores best where a listener's whole slate is one draw of the posterior. With a floor that decides
+for whole slates (`whole_slates`), some listeners get only random cards. Here the floor decides anew in each slot, as in
+`drawing`: a random card stands among chosen ones, which costs far less, since a slate loses one card in twelve and not
+all of them, and any card keeps its floor in each slot, given any earlier slots.
 
-Chances are exact: the cards in the slots before say by Bayes' rule which members may have drawn the slate, and the
-chance of a card is `(1 - floor) * weight of the members whose best card left it is + floor / cards left`.
+Probabilities are exact: the cards in the earlier slots say by Bayes' rule which members may have drawn the slate, and
+the probability of a card is `(1 - floor) * weight of the members whose best card left it is + floor / cards left`.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from towers.policies.bandit.choosing import ChancesOf, Drawing, SlatesOf
 from towers.policies.bandit.drawing import Draws
 
 MOST = 1e200
-"""Sum of members' weights from which on it is made 1 again."""
+"""Sum of members' weights above which they are normalised again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberDrawing(Drawing):
-    """A `Drawing` whose member, but not its floor, is drawn once for a slate."""
+    """A `Drawing` whose member is drawn once for a slate, and whose floor is drawn in each slot."""
 
     def _ways(self) -> tuple[SlatesOf, ChancesOf]:
         return member_slates_of, member_chances_of
@@ -38,7 +38,7 @@ def member_slates_of(
     is_allowed: Bool[np.ndarray, "listeners cards"] | None,
     shelf: str,
 ) -> Slate:
-    """Draws slates as `drawing.slate_of` does, but a listener's member once for all slots."""
+    """Draws slates like `drawing.slate_of`, but draws a listener's member once for all slots."""
     listeners, slots = draws.coins.shape
     if listeners == 1 and is_allowed is None:
         shown, for_one = _drawn_for_one(rankings[:, 0].tolist(), draws, floor, len(content_rows))
@@ -71,8 +71,8 @@ def member_chances_of(
     cards: int,
     is_allowed: Bool[np.ndarray, "listeners cards"] | None,
 ) -> Float[np.ndarray, "listeners slots cards"]:
-    """The chance with which `member_slates_of` takes each card for each slot, as `drawing.chances_of`; where it never
-    shows what stands in the slots before, every member is equally likely again."""
+    """Returns the probability with which `member_slates_of` takes each card for each slot, like `drawing.chances_of`.
+    Where the earlier slots cannot have been drawn by it, every member is equally likely again."""
     listeners, slots = shown.shape
     everybody = np.arange(listeners)
     is_free = _free(listeners, cards, is_allowed)
@@ -94,11 +94,11 @@ def member_chances_of(
 def _drawn_for_one(
     rankings: list[list[int]], draws: Draws, floor: float, cards: int
 ) -> tuple[Int[np.ndarray, "1 slots"], Float[np.ndarray, "1 slots"]]:
-    """The loop of `member_slates_of` for one listener to whom all cards may be shown, in plain numbers: several times
-    as quick as arrays of length 1."""
+    """Runs the loop of `member_slates_of` for one listener to whom all cards may be shown, in plain numbers: several
+    times faster than with arrays of length 1."""
     coins, numbers = draws.coins[0].tolist(), draws.cards[0].tolist()
     own = int(draws.members[0, 0] * len(rankings))
-    # Weights of members in no unit, so that those whose best card was not shown stay what they are.
+    # Unnormalised weights of members, so that those of members whose best card was not shown need no update.
     weights, heads, total = [1.0] * len(rankings), [0] * len(rankings), float(len(rankings))
     picks = [ranking[0] if ranking else NOTHING for ranking in rankings]
     shown: list[int] = []
@@ -133,11 +133,11 @@ def _drawn_for_one(
 
 
 class _Members:
-    """How likely each member is to have drawn a slate, slot by slot.
+    """Posterior probability of each member to have drawn a slate, updated slot by slot.
 
     Args:
-        rankings: as `drawing.slate_of` takes them.
-        floor: chance of any card.
+        rankings: as in `drawing.slate_of`.
+        floor: probability of taking any card at random.
     """
 
     def __init__(self, rankings: Int[np.ndarray, "members listeners depth"], floor: float):
@@ -148,7 +148,7 @@ class _Members:
         self.weights = np.full(rankings.shape[:2], 1 / len(rankings))
 
     def picks(self) -> Int[np.ndarray, "members listeners"]:
-        """The best card of each member that is not shown yet."""
+        """Returns the best card of each member that is not shown yet."""
         first = self._is_shown.argmin(axis=2)
         return np.take_along_axis(self._ended, first[..., None], axis=2)[..., 0]
 
@@ -158,9 +158,9 @@ class _Members:
         card: Int[np.ndarray, " listeners"],
         left: Int[np.ndarray, " listeners"],
     ) -> Float[np.ndarray, " listeners"]:
-        """The chance of a card, of as many as are left."""
+        """Returns the probability of a card, given how many are left."""
         own = (self.weights * (picks == card)).sum(axis=0)
-        # Sums of weights round, so that a chance of 1 could come out above it.
+        # Sums of weights are rounded, so that a probability of 1 could come out above it.
         return np.minimum((1 - self._floor) * own + self._floor / np.maximum(left, 1), 1.0)
 
     def follow(
@@ -169,7 +169,7 @@ class _Members:
         card: Int[np.ndarray, " listeners"],
         left: Int[np.ndarray, " listeners"],
     ) -> None:
-        """Takes a slot's card for shown; `NOTHING` says nothing."""
+        """Updates the weights by a slot's card, and marks it as shown; `NOTHING` changes nothing."""
         has_card = card != NOTHING
         likely = self.weights * ((1 - self._floor) * (picks == card) + self._floor / np.maximum(left, 1))
         total = likely.sum(axis=0)
@@ -183,7 +183,7 @@ class _Members:
 def _free(
     listeners: int, cards: int, is_allowed: Bool[np.ndarray, "listeners cards"] | None
 ) -> Bool[np.ndarray, "listeners more"]:
-    """Which cards are left to each listener before the first slot; behind them stands NOTHING, which never is."""
+    """Returns which cards are left to each listener before the first slot; the last column, NOTHING, is false."""
     is_free = np.zeros((listeners, cards + 1), dtype=bool)
     is_free[:, :cards] = True if is_allowed is None else is_allowed
     return is_free

@@ -1,17 +1,18 @@
-"""A policy on disk: a folder of versions, each whole, and a link to the one that chooses.
+"""A policy on disk: a folder of versions, each complete, and a link to the current one.
 
 ```
 policies/NAME/000001/policy.json   format, class, settings, space, number of the update, what it learned from, digests
 policies/NAME/000001/state.npz     its arrays
 policies/NAME/000001/cards.json    ids of the cards by the number that the state knows them by
-policies/NAME/served.json          which versions have been current, in that order
+policies/NAME/served.json          versions that have been current, in that order
 policies/NAME/current -> 000001    swapped last
 ```
-A version is written beside the others and renamed when it is whole, so a kill leaves the state of before or the new
-one. Nothing is a pickle. Rolling back points `current` to an earlier version; the next update goes on from there.
+A version is written beside the others and renamed when it is complete, so a kill leaves either the earlier state or the
+new one. Nothing is pickled. Rolling back points `current` to an earlier version; the next update continues from there.
 """
 
 import importlib
+import os
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ from towers.manifest import (
 FORMAT: Final = 1
 CURRENT, ABOUT, STATE, CARDS, SERVED = "current", "policy.json", "state.npz", "cards.json", "served.json"
 ROOM: Final = "towers.policies.bandit."
-"""Where the classes of policies are; a file that names another one is refused."""
+"""Prefix of the classes that a policy file may name; other classes are refused."""
 NEEDED: Final = {
     "policy_id": str, "space_id": str, "update": int, "written": str, "learned_from": dict, "files": dict,
 }  # fmt: skip
@@ -47,25 +48,25 @@ _DAMAGED = "the policy is damaged; copy it again, or point `current` to another 
 
 @runtime_checkable
 class WritablePolicy(Policy, Protocol):
-    """A policy that a file can build again."""
+    """A policy that can be built again from a file."""
 
     def settings(self) -> dict[str, Any]:
-        """Keywords of its constructor as JSON values; a policy within it is a mapping with `_target_`."""
+        """Returns the constructor's keyword arguments as JSON values; a policy in them is a mapping with `_target_`."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyVersion:
-    """One version of a policy, opened.
+    """An opened version of a policy.
 
     Args:
-        folder: of the version.
-        policy: with its state.
-        space_id: of the vectors that it chooses by.
-        update: how many updates are in it, 0 for one that has learned nothing.
-        written: when, in UTC.
-        learned_from: what its last update read, as its writer says.
-        card_ids: content ids by the number that the state knows each card by.
+        folder: folder of the version.
+        policy: the policy with its state.
+        space_id: id of the space of the vectors that it chooses by.
+        update: number of updates it has learned from, 0 for none.
+        written: time at which it was written, UTC.
+        learned_from: what its last update read, as given by its writer.
+        card_ids: content ids by the number that the state gives each card.
     """
 
     folder: Path
@@ -83,12 +84,12 @@ class PolicyVersion:
 
     @property
     def logged_as(self) -> str:
-        """Its `Impression.policy_id`: the policy and the version, as every version chooses in a way of its own."""
+        """The `Impression.policy_id`: the policy and the version, as each version chooses differently."""
         return f"{self.policy.policy_id}@{self.version}"
 
 
 def described(policy: WritablePolicy) -> dict[str, Any]:
-    """Class and settings of a policy, from which `built` makes one like it without its state.
+    """Returns class and settings of a policy, from which `built` makes the same policy without its state.
 
     >>> from towers.policies.bandit.uniform import Uniform
     >>> described(Uniform(slots=3))
@@ -98,14 +99,14 @@ def described(policy: WritablePolicy) -> dict[str, Any]:
 
 
 def built(description: Mapping[str, Any], where: str) -> Any:
-    """What `described` said, built; mappings with `_target_` within it are built first.
+    """Builds what `described` returned; mappings with `_target_` in the keyword arguments are built first.
 
     Args:
-        description: class and keywords.
-        where: for messages.
+        description: class and keyword arguments.
+        where: start of error messages.
 
     Raises:
-        UserError: a class outside of `ROOM`, or keywords that it does not take.
+        UserError: the class is outside `ROOM`, or does not accept the keyword arguments.
     """
     target = description.get("_target_")
     keywords = {name: _inner(value, where) for name, value in description.items() if name != "_target_"}
@@ -129,20 +130,20 @@ def write_policy(
     """Writes a new version of a policy, makes it the current one, and removes the oldest.
 
     Args:
-        folder: of the policy, with all its versions.
-        policy: whose state is written.
-        space_id: of the vectors that it chooses by.
-        update: how many updates are in it.
+        folder: folder of the policy, with all its versions.
+        policy: policy whose state is written.
+        space_id: id of the space of the vectors that it chooses by.
+        update: number of updates it has learned from.
         learned_from: what its last update read, as JSON values.
-        card_ids: content ids by the number that the state knows each card by.
-        keep: so many versions stay, at least 1; the current one always does.
-        becomes_current: whether `current` moves to it.
+        card_ids: content ids by the number that the state gives each card.
+        keep: number of versions to keep, at least 1; the current one is always kept.
+        becomes_current: whether `current` is pointed to the new version.
 
     Returns:
         Folder of the version.
 
     Raises:
-        UserError: another process writes a version of the same policy, or the disk is full.
+        UserError: another process is writing a version of the same policy, or the disk is full.
     """
     if keep < 1:
         raise ValueError(f"keep={keep}: must be at least 1")
@@ -176,7 +177,7 @@ def write_policy(
 
 
 def versions_of(folder: Path) -> list[Path]:
-    """Folders of all whole versions of a policy, oldest first."""
+    """Returns the folders of all complete versions of a policy, oldest first."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir() and (path / ABOUT).exists())
 
 
@@ -184,12 +185,12 @@ def open_policy(folder: Path, space_id: str | None = None) -> PolicyVersion:
     """Opens a version of a policy.
 
     Args:
-        folder: of a policy, whose current version is opened, or of one version.
-        space_id: of the vectors that it is to choose by; null: of any.
+        folder: folder of a policy, whose current version is opened, or of one version.
+        space_id: id of the space of the vectors that it is to choose by; null: any.
 
     Raises:
-        UserError: nothing there, a damaged file, a newer format, another class than a policy of ours, or a policy of
-            another space.
+        UserError: there is no policy, a file is damaged, the format is newer, the class is not one of these policies,
+            or the policy is of another space.
     """
     version = version_folder(folder)
     about = read_json(version / ABOUT)
@@ -197,7 +198,7 @@ def open_policy(folder: Path, space_id: str | None = None) -> PolicyVersion:
     _check(about, version)
     if space_id is not None and about["space_id"] != space_id:
         raise UserError(
-            f"{where}: the policy chooses by space {about['space_id']}, and these vectors are of {space_id}; "
+            f"{where}: the policy chooses by space {about['space_id']}, but these vectors are of {space_id}; "
             "train one in this space"
         )
     policy = built(about["policy"], where)
@@ -220,10 +221,10 @@ def open_policy(folder: Path, space_id: str | None = None) -> PolicyVersion:
 
 
 def version_folder(folder: Path) -> Path:
-    """The folder of the version that is meant: itself, or the one that its `current` points to.
+    """Returns the folder of a version: the given one, or the one that its `current` points to.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no policy.
     """
     for found in (folder, folder / CURRENT):
         if (found / ABOUT).exists():
@@ -232,14 +233,14 @@ def version_folder(folder: Path) -> Path:
 
 
 def serve_version(folder: Path, version: str) -> Path:
-    """Points `current` to a version, which is opened first.
+    """Points `current` to a version, after opening it as a check.
 
     Args:
-        folder: of the policy.
-        version: its name.
+        folder: folder of the policy.
+        version: name of the version.
 
     Returns:
-        Folder of the version that chooses from now on.
+        Folder of the version that is now current.
 
     Raises:
         UserError: there is no such version, or it is damaged.
@@ -254,17 +255,17 @@ def serve_version(folder: Path, version: str) -> Path:
 
 
 def roll_back(folder: Path, version: str | None = None) -> Path:
-    """Points `current` to an earlier version, which is opened first.
+    """Points `current` to an earlier version, after opening it as a check.
 
     Args:
-        folder: of the policy.
-        version: its name; null: the last one before the current one that has served.
+        folder: folder of the policy.
+        version: name of the version; null: the latest before the current one that has served.
 
     Returns:
-        Folder of the version that chooses from now on.
+        Folder of the version that is now current.
 
     Raises:
-        UserError: there is no such version, none before, or it is damaged.
+        UserError: there is no such version, no earlier one, or it is damaged.
     """
     if version is None:
         now, served = version_folder(folder).name, _served(folder)
@@ -276,20 +277,20 @@ def roll_back(folder: Path, version: str | None = None) -> Path:
 
 
 def _lead_to(folder: Path, target: Path) -> None:
-    """Notes that a version serves, then makes it do so."""
+    """Records that a version serves, then points `current` to it."""
     served = [name for name in _served(folder) if name != target.name and (folder / name).is_dir()]
     write_json(folder / SERVED, {"versions": [*served, target.name]})
     point_to(folder / CURRENT, target)
 
 
 def _served(folder: Path) -> list[str]:
-    """Names of the versions that have served, in that order."""
+    """Returns the names of the versions that have served, in that order."""
     path = folder / SERVED
     return list(read_json(path).get("versions", [])) if path.exists() else []
 
 
 def _plain(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The state; raises `ValueError` where an array could be written as a pickle alone."""
+    """Returns the state; raises `ValueError` for an array that could only be written as a pickle."""
     for name, array in state.items():
         if array.dtype.hasobject:
             raise ValueError(f"{name}: an array of objects is no state")
@@ -297,8 +298,12 @@ def _plain(state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
 
 
 def _class_of(target: Any, where: str) -> type:
-    if not isinstance(target, str) or not target.startswith(ROOM):
-        raise UserError(f"{where}: {target!r} is no class of {ROOM}*, so it is not built")
+    own = filter(None, os.environ.get("TOWERS_ALLOW_TARGETS", "").split(","))
+    if not isinstance(target, str) or not target.startswith((ROOM, *own)):
+        raise UserError(
+            f"{where}: {target!r} is no class of {ROOM}*, so it is not built; name its package in the environment "
+            "variable TOWERS_ALLOW_TARGETS to allow it"
+        )
     module, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -316,9 +321,9 @@ def _inner(value: Any, where: str) -> Any:
 
 
 def _check(about: Mapping[str, Any], version: Path) -> None:
-    """Raises `UserError` for a file that is not whole, or of another format."""
+    """Raises `UserError` for a file that is incomplete, changed, or of another format."""
     if about.get("format") != FORMAT:
-        raise UserError(f"{version}: a policy of format {about.get('format')}, and this Towers reads format {FORMAT}")
+        raise UserError(f"{version}: is a policy of format {about.get('format')}; this Towers reads format {FORMAT}")
     told = {name: value for name, value in about.items() if name != "digest"}
     if about.get("digest") != digest_of(told):
         raise UserError(f"{version / ABOUT}: changed since it was written; {_DAMAGED}")
@@ -334,7 +339,7 @@ def _check(about: Mapping[str, Any], version: Path) -> None:
 
 
 def _prune(folder: Path, keep: int) -> None:
-    """Removes the oldest versions beyond `keep`, never the current one."""
+    """Removes the oldest versions beyond `keep`, except the current one."""
     there = versions_of(folder)
     current = (folder / CURRENT).resolve()
     for path in there[: max(len(there) - keep, 0)]:

@@ -1,4 +1,4 @@
-"""What a shown card is worth, from what its listener did: never from a click alone, which is counted beside it."""
+"""Rewards of shown cards, from what listeners did: never from a click alone; clicks are only reported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from towers.retrieval.ids import Ids
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reactions:
-    """What listeners did with what they were shown, a row for each slot; what nobody told did not happen.
+    """What listeners did with what they were shown, a row for each slot; an outcome that is not recorded did not
+    happen.
 
     Args:
         clicked: `[rows]`, whether it was opened.
-        played_ms: `[rows]`, in milliseconds, 0 where nothing was played or the time is not known.
+        played_ms: `[rows]`, milliseconds, 0 where nothing was played or the time is not known.
         skipped: `[rows]`, whether it was skipped.
         finished: `[rows]`, whether it played to its end.
         saved: `[rows]`, whether it was saved.
@@ -37,7 +38,7 @@ class Reactions:
 
     @classmethod
     def of(cls, impressions: pa.Table) -> "Reactions":
-        """Of impressions with the columns of `IMPRESSION_SCHEMA`."""
+        """Reads impressions with the columns of `IMPRESSION_SCHEMA`."""
 
         def flag(name: str) -> np.ndarray:
             return impressions[name].fill_null(False).to_numpy()
@@ -54,41 +55,41 @@ class Reactions:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Reward(Protocol):
-    """Turns what listeners did into what it is worth."""
+    """Reward of what listeners did."""
 
     def of(self, reactions: Reactions) -> Float[np.ndarray, " rows"]:
-        """Worth of each row, from 0 to 1."""
+        """Returns the reward of each row, from 0 to 1."""
         ...
 
     def is_stream(self, reactions: Reactions) -> Bool[np.ndarray, " rows"]:
-        """Whether each row was listened to: what ends a listener's look along a shelf."""
+        """Returns whether each row was listened to, which ends a listener's look along a shelf."""
         ...
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class RewardBy(Protocol):
-    """A reward as it is configured: what it reads of an export is not known yet."""
+    """A reward as configured, before what it reads of an export is known."""
 
     def by(self, export: Export) -> Reward:
-        """The reward, with what the export says of contents.
+        """Returns the reward with what the export knows of contents.
 
         Raises:
-            UserError: the export does not say it.
+            UserError: the export lacks what the reward needs.
         """
         ...
 
 
 class StreamAndSave:
-    """A stream that is long enough and was not skipped, and a save on top of it.
+    """A reward for a stream that is long enough and was not skipped, and for a save on top of it.
 
     Args:
-        min_stream_ms: a play is a stream from so many milliseconds on. One that played to its end, and of whose time
-            nothing is known, is a stream.
-        stream: worth of a stream.
-        save: worth of a save, with a stream or without one.
+        min_stream_ms: a play is a stream from this many milliseconds on. One that played to its end but whose time is
+            not known is a stream.
+        stream: reward of a stream.
+        save: reward of a save, with a stream or without one.
 
     Raises:
-        ValueError: a worth below 0, or together above 1 or 0.
+        ValueError: a reward is below 0, or their sum is 0 or above 1.
     """
 
     def __init__(self, min_stream_ms: int = 30_000, stream: float = 0.8, save: float = 0.2):
@@ -99,35 +100,35 @@ class StreamAndSave:
         self.min_stream_ms, self.stream, self.save = min_stream_ms, stream, save
 
     def by(self, export: Export) -> "StreamAndSave":
-        """Itself: what was shown does not matter."""
+        """Returns itself: the contents do not matter."""
         return self
 
     def is_stream(self, reactions: Reactions) -> Bool[np.ndarray, " rows"]:
-        """Whether each row is a stream."""
+        """Returns whether each row is a stream."""
         is_long = reactions.played_ms >= self.min_stream_ms
         is_whole = reactions.finished & (reactions.played_ms == 0)
         return (is_long | is_whole) & ~reactions.skipped
 
     def of(self, reactions: Reactions) -> Float[np.ndarray, " rows"]:
-        """Worth of each row, from 0 to 1."""
+        """Returns the reward of each row, from 0 to 1."""
         return np.minimum(self.stream * self.is_stream(reactions) + self.save * reactions.saved, 1.0)
 
 
 class LongTermReturn:
-    """Rewards as `StreamAndSave` does, but a stream counts by how often its content's discoverers come back.
+    """Rewards like `StreamAndSave`, but weighs a stream by how often listeners come back after discovering its content.
 
-    What a card is worth is then the chance of a stream times the expected return: a card that many play once is worth
-    less than one that fewer play and stay with. What the export does not know is worth nothing.
+    A card's expected reward is then the probability of a stream times the expected return: a card that many play once
+    is worth less than one that fewer play and stay with. Contents that the export does not know have reward 0.
 
     Args:
-        min_stream_ms: as of `StreamAndSave`.
-        stream: worth of a stream of the content that is worth most; of others as much less as their expected return is.
-        save: worth of a save, with a stream or without one.
-        best_share: share of the contents, those of the greatest expected return, that count as worth most: an outlier
-            does not set the scale.
+        min_stream_ms: as in `StreamAndSave`.
+        stream: reward of a stream of the contents with the greatest expected return; others in proportion to theirs.
+        save: reward of a save, with a stream or without one.
+        best_share: share of the contents, those with the greatest expected return, that count as worth most, so that an
+            outlier does not set the scale.
 
     Raises:
-        ValueError: as `StreamAndSave`, or `best_share` outside 0 to 1.
+        ValueError: as `StreamAndSave`, or `best_share` is outside [0, 1).
     """
 
     def __init__(self, min_stream_ms: int = 30_000, stream: float = 0.8, save: float = 0.2, best_share: float = 0.01):
@@ -136,7 +137,7 @@ class LongTermReturn:
         self._plain, self._best_share = StreamAndSave(min_stream_ms, stream, save), best_share
 
     def by(self, export: Export) -> "StreamByReturn":
-        """The reward with the export's expected returns; raises `UserError` where it has none."""
+        """Returns the reward with the export's expected returns; raises `UserError` where it has none."""
         expected = np.asarray(export.known_long_term().expected, np.float64)
         most = float(np.quantile(expected, 1 - self._best_share))
         worth = np.minimum(expected / most, 1.0) if most > 0 else np.ones(len(expected))
@@ -144,31 +145,31 @@ class LongTermReturn:
 
 
 class StreamByReturn:
-    """What `LongTermReturn` is by an export.
+    """`LongTermReturn` for one export.
 
     Args:
-        plain: which rows are streams, and what streams and saves are worth at most.
-        worth: `[contents]`, of a stream by row of the export, 0 to 1.
-        content_ids: of the export.
+        plain: the reward that tells which rows are streams, and the largest rewards of streams and saves.
+        worth: `[contents]`, factor on a stream's reward by row of the export, 0 to 1.
+        content_ids: content ids of the export.
     """
 
     def __init__(self, plain: StreamAndSave, worth: Float[np.ndarray, " contents"], content_ids: Ids):
         self._plain, self._worth, self._content_ids = plain, worth, content_ids
 
     def is_stream(self, reactions: Reactions) -> Bool[np.ndarray, " rows"]:
-        """Whether each row is a stream."""
+        """Returns whether each row is a stream."""
         return self._plain.is_stream(reactions)
 
     def of(self, reactions: Reactions) -> Float[np.ndarray, " rows"]:
-        """Worth of each row, from 0 to 1."""
+        """Returns the reward of each row, from 0 to 1."""
         rows = self._content_ids.rows(reactions.chosen_id.fill_null(""))
         streams = self.is_stream(reactions) * np.where(rows >= 0, self._worth[rows], 0.0)
         return np.minimum(self._plain.stream * streams + self._plain.save * reactions.saved, 1.0)
 
 
 def summed(reactions: Reactions, reward: Reward) -> Mapping[str, float]:
-    """Means over all rows, to be reported beside one another: `reward`, `streams`, `clicks`, `skips`, `saves`; not a
-    number without rows."""
+    """Returns means over all rows, to be reported side by side: `reward`, `streams`, `clicks`, `skips`, `saves`; NaN
+    without rows."""
     means = {
         "reward": reward.of(reactions),
         "streams": reward.is_stream(reactions),

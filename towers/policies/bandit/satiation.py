@@ -1,7 +1,7 @@
-"""How tired a listener is of a card: how often it was shown of late without being listened to.
+"""Satiation of listeners with cards: how often a card was shown lately without being listened to.
 
-Every time that a card is shown adds one, what was added halves with every day, and a stream sets it to 0. A policy is
-told the logarithm, `log(1 + s)`. Serving keeps `s` as it goes along (`service/home_log.py`); here it is told of a log.
+Every time that a card is shown adds one, sums halve every day, and a stream sets the sum `s` to 0. A policy reads
+`log(1 + s)`. Serving keeps `s` as it goes along (`service/home_log.py`); this module computes it from a log.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int, Integer
 from towers.contract.durations import DAY_US
 
 HALVED_US = DAY_US
-"""After so long what was added is half of it."""
+"""Half-life of the sums."""
 
 
 def faded(value: float, since_us: int) -> float:
-    """What is left of a sum after some time.
+    """Returns what is left of a sum after some time.
 
     >>> faded(2.0, HALVED_US)
     1.0
@@ -23,28 +23,28 @@ def faded(value: float, since_us: int) -> float:
 
 
 class Tired:
-    """How tired listeners are of cards, told of what they are shown in the order of time.
+    """Sums of listeners and cards, updated in the order of time.
 
-    Listeners and cards are any numbers that stand for them.
+    Listeners and cards are identified by any integers.
     """
 
     def __init__(self) -> None:
         self._sums: dict[int, dict[int, tuple[float, int]]] = {}
 
     def of(self, user: int, card: int, time_us: int) -> float:
-        """`s` of a listener and a card."""
+        """Returns `s` of a listener and a card."""
         value, at_us = self._sums.get(user, {}).get(card, (0.0, time_us))
         return faded(value, time_us - at_us)
 
     def of_all(self, user: int, cards: int, time_us: int) -> Float[np.ndarray, " cards"]:
-        """`log(1 + s)` of a listener and the cards from 0 on."""
+        """Returns `log(1 + s)` of a listener and the cards numbered from 0."""
         found = np.zeros(cards)
         for card, (value, at_us) in self._sums.get(user, {}).items():
             found[card] = faded(value, time_us - at_us)
         return np.log1p(found)
 
     def shown(self, user: int, card: int, time_us: int, is_stream: bool) -> None:
-        """Takes in that a card was shown, and whether it was listened to."""
+        """Records that a card was shown, and whether it was listened to."""
         value = 0.0 if is_stream else self.of(user, card, time_us) + 1.0
         self._sums.setdefault(user, {})[card] = (value, time_us)
 
@@ -55,12 +55,12 @@ def satiation_of(
     timestamp_us: Int[np.ndarray, " rows"],
     is_stream: Bool[np.ndarray, " rows"],
 ) -> Float[np.ndarray, " rows"]:
-    """`log(1 + s)` just before each row was shown.
+    """Returns `log(1 + s)` just before each row was shown.
 
     Args:
-        user: any numbers that stand for listeners.
-        card: any numbers that stand for cards.
-        timestamp_us: in time order.
+        user: any integers that identify listeners.
+        card: any integers that identify cards.
+        timestamp_us: microseconds, in time order.
         is_stream: whether the row was listened to.
     """
     tired, found = Tired(), np.zeros(len(user))

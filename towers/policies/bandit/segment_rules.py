@@ -1,6 +1,6 @@
-"""The rules of published segment-wise policies: what each thinks of a card by how often it was seen and rewarded.
+"""Rules of published segment-wise policies: scores of cards from how often they were seen and rewarded.
 
-With `per_slate`, no floor but epsilon's, and segments, `SegmentWise` plays them as Bendada et al. (RecSys 2020) did.
+With `per_slate`, segments, and no floor but epsilon's, `SegmentWise` plays them as Bendada et al. (RecSys 2020) did.
 """
 
 from abc import ABC, abstractmethod
@@ -13,17 +13,17 @@ from scipy.special import rel_entr
 from towers.errors import require_counts
 
 HALVINGS = 30
-"""How often bisection halves the interval in which an upper bound lies: the bound is exact to a billionth."""
+"""Number of bisections of the interval in which an upper bound lies: the bound is exact to a billionth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What is known of a segment's cards.
+    """Counts of a segment's cards.
 
     Args:
         seen: `[cards]`, how often each was seen.
         rewarded: `[cards]`, the sum of its rewards.
-        total: what was seen of all cards in all segments.
+        total: number of cards seen, over all cards and segments.
     """
 
     seen: Float[np.ndarray, " cards"]
@@ -33,24 +33,24 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Rule(ABC):
-    """How cards of a segment are scored by their counts; its fields are its settings."""
+    """A rule that scores the cards of a segment by their counts; its fields are its settings."""
 
     @abstractmethod
     def scores(
         self, counted: Counted, members: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "members cards"]:
-        """What each member thinks of each card of a segment; higher is better.
+        """Returns each member's score of each card of a segment; higher is better.
 
         Args:
             counted: how often each card was seen and rewarded.
-            members: how many there are.
-            generator: the members are drawn from it.
+            members: number of members.
+            generator: source of the members' draws.
         """
         ...
 
     @abstractmethod
     def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
-        """The mean reward that it expects of each card of a segment."""
+        """Returns the mean reward that the rule expects of each card of a segment."""
         ...
 
 
@@ -59,17 +59,17 @@ class BetaDraws(Rule):
     """Thompson sampling: members draw from a Beta posterior of each card (Chapelle and Li 2011; Bendada et al. 2020).
 
     The posterior of a card in a segment is `Beta(alpha + rewards, beta + seen - rewards)`. `alpha=1, beta=1` is the
-    naive prior, under which a card that nobody has seen is thought to be streamed every second time; `beta=99` the
-    pessimistic one. Published, each listener has a draw of its own for his slate; a segment's listeners share the
-    policy's members until its next update, so that the chance of each choice is exact, and with `per_slate` each slate
-    is one of them.
+    naive prior, under which a new card is expected to be streamed every second time; `beta=99` the pessimistic one. As
+    published, each listener has a draw of his own for his slate; here a segment's listeners share the policy's members
+    until its next update, so that the probability of each choice is exact, and with `per_slate` each slate is one of
+    them.
 
     Args:
-        alpha: of the prior; above 0.
-        beta: of the prior; above 0.
+        alpha: first parameter of the prior, above 0.
+        beta: second parameter of the prior, above 0.
 
     Raises:
-        ValueError: one is not above 0.
+        ValueError: a parameter is not above 0.
     """
 
     alpha: float = 1.0
@@ -83,7 +83,7 @@ class BetaDraws(Rule):
     def scores(
         self, counted: Counted, members: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "members cards"]:
-        """Draws from the posteriors."""
+        """Returns draws from the posteriors."""
         failed = np.maximum(counted.seen - counted.rewarded, 0)
         size = (members, len(failed))
         return generator.beta(self.alpha + counted.rewarded, self.beta + failed, size=size)
@@ -95,14 +95,14 @@ class BetaDraws(Rule):
 
 @dataclass(frozen=True, slots=True)
 class BestMean(Rule):
-    """The cards with the best mean reward; the policy's floor makes it epsilon-greedy.
+    """Ranks by mean reward; the policy's floor makes it epsilon-greedy.
 
-    With `by_segment=False` and `unseen=0` it is the most popular cards. Published (Bendada et al. 2020, with a floor of
-    .1 to explore and .01 to exploit) it is `per_slate`: a tenth of the listeners see nothing but random cards. In each
-    slot anew, a tenth of the cards is random as well, which costs less where the other cards of the slate are good.
+    With `by_segment=False` and `unseen=0` it ranks by popularity. As published (Bendada et al. 2020, with a floor of .1
+    to explore and .01 to exploit) it is `per_slate`: a tenth of the listeners see only random cards. Drawn anew in each
+    slot, a tenth of the cards is random as well, which costs less where the other cards of the slate are good.
 
     Args:
-        unseen: what is thought of a card that nobody has seen; published 1, so that each is tried.
+        unseen: mean reward assumed for a card that was never seen; published 1, so that each is tried.
     """
 
     unseen: float = 1.0
@@ -110,7 +110,7 @@ class BestMean(Rule):
     def scores(
         self, counted: Counted, members: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "members cards"]:
-        """Returns mean rewards."""
+        """Returns mean rewards with ties broken at random."""
         return ties_broken(_mean_of(counted.seen, counted.rewarded, self.unseen), members, generator)
 
     def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
@@ -120,15 +120,15 @@ class BestMean(Rule):
 
 @dataclass(frozen=True, slots=True)
 class ExploreFirst(Rule):
-    """Each card until it was seen often enough, those furthest from it first, then those with the best means.
+    """Ranks cards that were not seen often enough first, those that lack most in front, then the others by mean reward.
 
-    With a discount, what is forgotten is explored anew.
+    With a discount, cards whose counts have faded are explored again.
 
     Args:
-        explorations: how often each card has to be seen; published 100 (explores) and 20 (exploits).
+        explorations: number of times that each card has to be seen; published 100 (explores) and 20 (exploits).
 
     Raises:
-        ValueError: `explorations` below 1.
+        ValueError: `explorations` is below 1.
     """
 
     explorations: int = 20
@@ -139,45 +139,45 @@ class ExploreFirst(Rule):
     def scores(
         self, counted: Counted, members: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "members cards"]:
-        """Says how much is missing to each card's explorations, then its mean reward."""
+        """Returns twice the number of missing explorations plus the mean reward, with ties broken at random."""
         missing = np.maximum(self.explorations - counted.seen, 0.0)
-        # Means are at most 1, so one more that is missing weighs more than any mean.
+        # Means are at most 1, so one more missing exploration weighs more than any mean.
         return ties_broken(2 * missing + _mean_of(counted.seen, counted.rewarded, 0.0), members, generator)
 
     def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
-        """Returns mean rewards; 0 for a card that nobody has seen."""
+        """Returns mean rewards; 0 for a card that was never seen."""
         return _mean_of(counted.seen, counted.rewarded, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class UpperBounds(Rule):
-    """KL-UCB for rewards of 0 and 1: the highest means that the outcomes do not speak against (Garivier and Cappé, COLT
+    """KL-UCB for rewards of 0 and 1: the highest means that the outcomes do not contradict (Garivier and Cappé, COLT
     2011, with c = 0).
 
     A card's bound is the largest `q` with `seen * kl(mean, q) <= log(t)`, where `t` counts what was seen of all cards
-    in all segments, as in Bendada et al. (RecSys 2020), and 1 for a card that nobody has seen.
+    in all segments, as in Bendada et al. (RecSys 2020), and 1 for a card that was never seen.
     """
 
     def scores(
         self, counted: Counted, members: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "members cards"]:
-        """Finds the bounds."""
+        """Returns the bounds with ties broken at random."""
         return ties_broken(upper_bounds(counted.seen, counted.rewarded, counted.total), members, generator)
 
     def means(self, counted: Counted) -> Float[np.ndarray, " cards"]:
-        """Returns mean rewards; 1 for a card that nobody has seen, as its bound is."""
+        """Returns mean rewards; 1, like its bound, for a card that was never seen."""
         return _mean_of(counted.seen, counted.rewarded, 1.0)
 
 
 def upper_bounds(
     seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"], total: float
 ) -> Float[np.ndarray, " cards"]:
-    """The bound of each card, by bisection.
+    """Returns the upper bound of each card, by bisection.
 
     Args:
         seen: how often each card was seen.
         rewarded: how often it was rewarded.
-        total: what was seen of all cards.
+        total: number of cards seen, over all cards.
     """
     is_seen = seen > 0
     mean = _mean_of(seen, rewarded, 1.0)
@@ -193,15 +193,15 @@ def upper_bounds(
 def _mean_of(
     seen: Float[np.ndarray, " cards"], rewarded: Float[np.ndarray, " cards"], unseen: float
 ) -> Float[np.ndarray, " cards"]:
-    """The mean reward of each card, and another number where it was never seen."""
+    """Returns the mean reward of each card, and `unseen` where it was never seen."""
     return np.divide(rewarded, seen, out=np.full(len(seen), unseen), where=seen > 0)
 
 
 def ties_broken(
     scores: Float[np.ndarray, " cards"], members: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "members cards"]:
-    """Ranks cards by their scores for each member, with cards of equal score in a random order of the member's own."""
+    """Returns ranks of cards by their scores for each member, with ties in a random order of the member's own."""
     order = np.argsort(generator.random((members, len(scores))), axis=1)
-    # Ranks among different scores, not tiny numbers added to them, so that no two that differ change places.
+    # Ranks among distinct scores, not tiny numbers added to them, so that no two different scores change places.
     rank = np.unique(scores, return_inverse=True)[1]
     return rank + order / max(len(scores), 1)

@@ -1,13 +1,13 @@
-"""What a slot adds to the logit of a reward, beyond the card that stands in it."""
+"""Offsets of slots: what a slot adds to the logit of a reward, beyond the card that is in it."""
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import expit
 
 SPREAD = 3.0
-"""Standard deviation of an offset beforehand."""
+"""Prior standard deviation of an offset."""
 STEPS, TOLERANCE = 30, 1e-3
-"""Of Newton's method, and the step of a logit at which it ends."""
+"""Newton's method: the most steps, and the change of a logit at which it ends."""
 
 
 def slot_offsets(
@@ -17,16 +17,17 @@ def slot_offsets(
     rewards: Float[np.ndarray, " rows"],
     always_seen: int,
 ) -> Float[np.ndarray, " slots"]:
-    """Offsets that make the logits fit the rewards of a batch, slot by slot; those of the first slots are 0.
+    """Returns offsets that make the logits fit the rewards of a batch, slot by slot; those of the first slots are 0.
 
-    What all logits are off by in the first slots, where everybody looks, is the cards' and not the slots'.
+    A common error of the logits in the first slots, where every listener looks, is attributed to the cards, not the
+    slots.
 
     Args:
-        before: offsets of slots that the batch has no row of.
-        logits: of each row, by its card and listener.
-        slots: of each row, below the number of offsets.
-        rewards: 0 to 1.
-        always_seen: slots from the first on that have no offset.
+        before: offsets to keep for slots without a row in the batch.
+        logits: logit of each row, by its card and listener.
+        slots: slot of each row, below the number of offsets.
+        rewards: rewards, 0 to 1.
+        always_seen: number of first slots, which have no offset.
     """
     is_first = slots < always_seen
     of_all = _offset(logits[is_first], rewards[is_first]) if is_first.any() else 0.0
@@ -38,7 +39,7 @@ def slot_offsets(
 
 
 def _offset(logits: Float[np.ndarray, " rows"], rewards: Float[np.ndarray, " rows"]) -> float:
-    """The most likely one, of a Gaussian prior around 0."""
+    """Returns the most likely offset, under a Gaussian prior around 0."""
     offset = 0.0
     for _ in range(STEPS):
         chances = expit(logits + offset)

@@ -1,4 +1,4 @@
-"""Impressions of a prepared store with what came of each: from their own rows, else from the events."""
+"""Impressions of a prepared store with their outcomes: from the impressions themselves, or else from the events."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +10,14 @@ from towers.policies.bandit.joining import Shown, Told, filled, joined
 
 
 def impressions_with_outcomes(store: Store, gap_us: int = 30 * MINUTE_US) -> pa.Table:
-    """All impressions of a store, in time order, with outcomes.
+    """Returns all impressions of a store with outcomes, in time order.
 
     Args:
-        store: prepared.
-        gap_us: as `joining.joined`.
+        store: prepared store.
+        gap_us: as in `joining.joined`.
 
     Returns:
-        A table of `IMPRESSION_SCHEMA`; rows of one time in the order of arrival.
+        A table of `IMPRESSION_SCHEMA`; rows of the same time in the order of arrival.
     """
     impressions = store.impressions.to_table()
     times_us = impressions["timestamp"].cast(pa.int64()).to_numpy()
@@ -33,7 +33,7 @@ def impressions_with_outcomes(store: Store, gap_us: int = 30 * MINUTE_US) -> pa.
 
 
 def told_by(store: Store, shown: Shown) -> Told:
-    """The events of the listeners to whom something was shown."""
+    """Returns the events of the listeners to whom something was shown."""
     histories = store.histories
     users = np.unique(shown.user[shown.user >= 0])
     begin, end = histories.offsets[users], histories.offsets[users + 1]
@@ -56,6 +56,6 @@ def told_by(store: Store, shown: Shown) -> Told:
 
 
 def _rows(known: np.ndarray, ids: pa.ChunkedArray) -> Int[np.ndarray, " rows"]:
-    """Row of each id, -1 where the store has none of it."""
+    """Returns the row of each id, -1 where the store does not have it."""
     row_of = {one: row for row, one in enumerate(known.tolist()) if one is not None}
     return np.array([row_of.get(one, -1) for one in ids.to_pylist()], np.int64)

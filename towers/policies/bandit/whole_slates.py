@@ -1,9 +1,9 @@
-"""How a slate is drawn as a whole: one member's ranking, or cards at random.
+"""Slates drawn as a whole: one member's ranking, or random cards.
 
 Published policies explore slate by slate: epsilon-greedy makes a whole slate random, Thompson sampling draws one
 posterior sample for a slate. `drawing.slate_of` decides anew in each slot instead, so that any card keeps its floor in
-each; here the chance of a card, given those in the slots before, can be very small once they look like a member's.
-Both log exact chances.
+each; here the probability of a card, given the earlier slots, can be very small once they look like a member's ranking.
+Both log exact probabilities.
 """
 
 import numpy as np
@@ -21,10 +21,10 @@ def whole_slates_of(
     is_allowed: Bool[np.ndarray, "listeners cards"] | None,
     shelf: str,
 ) -> Slate:
-    """Draws slates as `drawing.slate_of` does, but decides once for all slots of each.
+    """Draws slates like `drawing.slate_of`, but decides once for all slots of each.
 
-    The chance of a card is that of the cards up to it over that of the cards before it: each member gives its share
-    where its ranking begins with these cards, the random slates theirs.
+    The probability of a card is that of the cards up to it over that of the cards before it: each member contributes
+    its share where its ranking begins with these cards, and the random slates contribute theirs.
     """
     listeners, slots = draws.coins.shape
     lacking = slots - rankings.shape[2]
@@ -33,7 +33,7 @@ def whole_slates_of(
     member = (draws.members[:, 0] * len(ranked)).astype(np.int64)
     rows = ranked[member, np.arange(listeners)]
     is_random = draws.coins[:, 0] < floor
-    # With a floor of 1 and no member, slots are drawn one by one from the cards left.
+    # With a floor of 1 and a member without a ranking, slots are drawn one by one from the cards left.
     nobody = np.zeros((1, listeners, 0), dtype=np.int64)
     random = slate_of(nobody, draws, 1.0, content_rows, is_allowed, shelf).content_rows
     rows = np.where(is_random[:, None], random, rows)
@@ -46,7 +46,7 @@ def whole_slates_of(
         is_member &= ranked[:, :, slot] == rows[:, slot]
         of_random = of_random / np.maximum(left - slot, 1)
         now = (1 - floor) * is_member.mean(axis=0) + of_random
-        # The two sums round differently, so that a chance of 1 could come out above it.
+        # The two sums are rounded differently, so that a probability of 1 could come out above it.
         chances[:, slot] = np.where(has_any, np.minimum(now / before, 1.0), 1.0)
     return Slate(content_rows=rows, propensities=chances, shelf=shelf)
 
@@ -58,8 +58,8 @@ def whole_chances_of(
     cards: int,
     is_allowed: Bool[np.ndarray, "listeners cards"] | None,
 ) -> Float[np.ndarray, "listeners slots cards"]:
-    """The chance with which `whole_slates_of` takes each card for each slot, as `drawing.chances_of`; where it never
-    shows what stands in the slots before, any card left is equally likely."""
+    """Returns the probability with which `whole_slates_of` takes each card for each slot, like `drawing.chances_of`.
+    Where the earlier slots cannot have been drawn by it, any card left is equally likely."""
     listeners, slots = shown.shape
     everybody = np.arange(listeners)
     is_free = np.ones((listeners, cards), dtype=bool) if is_allowed is None else is_allowed.copy()

@@ -1,6 +1,6 @@
-"""How far contents are apart: by audience, which is who chooses them, and by ear, which is how they sound.
+"""Distances between contents: by audience (who chooses them) and by ear (how they sound).
 
-Both are squared distances of vectors as shares of what random pairs are apart, so that they are compared and added.
+Both are squared distances of vectors, divided by the mean of random pairs, so that they can be compared and added.
 """
 
 from functools import cached_property
@@ -12,14 +12,14 @@ from towers.contract import schema
 from towers.retrieval.export import Export
 
 PAIRS = 20_000
-"""Random pairs of contents that can be played."""
+"""Number of random pairs of playable contents that give the unit of distance."""
 
 
 class Apart:
-    """Distances between the contents of one export; 0 is the same place, 1 is what random pairs are apart.
+    """Distances between the contents of one export; 0 is the same place, 1 is the mean of random pairs.
 
     Args:
-        export: opened.
+        export: opened export.
     """
 
     def __init__(self, export: Export):
@@ -28,22 +28,23 @@ class Apart:
 
     @property
     def has_sound(self) -> bool:
-        """Whether the export says how any of its contents sound."""
+        """Whether the export has sound vectors of its contents."""
         return self._export.sound_vectors is not None and bool(np.isfinite(self._unit_ear))
 
     def sound(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dim"]:
-        """How some contents sound, unit, float32; zeros of those without sound, and of all where nothing is heard."""
+        """Returns sound vectors, unit, float32; zeros for contents without sound, and for all if the export has
+        none."""
         vectors = self._export.sound_vectors
         return np.zeros((len(rows), 1), np.float32) if vectors is None else np.asarray(vectors[rows], np.float32)
 
     def by_audience(
         self, rows: Int[np.ndarray, " rows"], to: Int[np.ndarray, " others"]
     ) -> Float[np.ndarray, "rows others"]:
-        """By vectors, and less by the weight of the two as neighbours by co-listening, where they are.
+        """Returns distances of the contents' vectors, reduced for neighbours by co-listening by the weight of the pair.
 
         Args:
-            rows: each once.
-            to: each once.
+            rows: rows of contents, each once.
+            to: rows of contents, each once.
         """
         far = self.audience_from(self._export.vectors[rows], to)
         near = self._export.co_listening
@@ -58,20 +59,21 @@ class Apart:
     def audience_from(
         self, points: Float[np.ndarray, "points dim"], to: Int[np.ndarray, " others"]
     ) -> Float[np.ndarray, "points others"]:
-        """By vectors alone, from points of the space."""
+        """Returns distances of vectors alone, from points of the space."""
         products = np.asarray(points, np.float64) @ self._export.vectors[to].T.astype(np.float64)
         return np.maximum(1 - products, 0) / self._unit_audience
 
     def by_ear(
         self, rows: Int[np.ndarray, " rows"], to: Int[np.ndarray, " others"]
     ) -> Float[np.ndarray, "rows others"]:
-        """By sound alone; not a number where either has none."""
+        """Returns distances of sound vectors; NaN where either content has no sound."""
         return self.ear_from(self.sound(rows), to)
 
     def ear_from(
         self, points: Float[np.ndarray, "points dim"], to: Int[np.ndarray, " others"]
     ) -> Float[np.ndarray, "points others"]:
-        """By sound alone, from points of the space of sounds; not a number from zeros, or to what has no sound."""
+        """Returns distances of sound vectors, from points of their space; NaN from zeros, or to contents without
+        sound."""
         sounds = self.sound(to)
         far = np.maximum(1 - np.asarray(points, np.float64) @ sounds.T.astype(np.float64), 0) / self._unit_ear
         return np.where(np.any(points, axis=1, keepdims=True) & sounds.any(axis=1), far, np.nan)
@@ -79,11 +81,12 @@ class Apart:
     def both(
         self, rows: Int[np.ndarray, " rows"], to: Int[np.ndarray, " others"], ear_share: int | float
     ) -> Float[np.ndarray, "rows others"]:
-        """The two together; see `blended`."""
+        """Returns both distances blended; see `blended`."""
         return blended(self.by_audience(rows, to), self.by_ear(rows, to), ear_share)
 
     def regions(self, ear_share: int | float) -> Float[np.ndarray, "regions regions"]:
-        """How far the export's regions are apart by their middles, as shares of the mean over their pairs; kept."""
+        """Returns the distances between the centres of the export's regions, divided by their mean over pairs;
+        cached."""
         if ear_share not in self._regions:
             (audience, ear), count = self._of_regions, len(self._of_regions[0])
             others = ~np.eye(count, dtype=bool)
@@ -96,10 +99,10 @@ class Apart:
 
     @cached_property
     def _of_regions(self) -> tuple[Float[np.ndarray, "regions regions"], Float[np.ndarray, "regions regions"]]:
-        """1 - cosine of the middles of each pair of regions, in the space and by ear; not a number where one has no
+        """1 - cosine of the centres of each pair of regions, in the space and by ear; NaN where a region has no
         sound."""
         regions = self._export.regions
-        assert regions is not None  # who asks has looked
+        assert regions is not None  # the caller has checked
         sounds = [self.sound(np.flatnonzero(regions.region_of_content == place)) for place in range(len(regions.ids))]
         ears = np.stack([unit(heard.mean(axis=0)) if len(heard) else np.zeros(heard.shape[1]) for heard in sounds])
         middles = np.asarray(regions.centroids, np.float64)
@@ -108,14 +111,14 @@ class Apart:
 
     @cached_property
     def _unit_audience(self) -> float:
-        """The mean of 1 - cosine over random pairs."""
+        """Mean of 1 - cosine over random pairs."""
         first, second = self._pairs
         cosines = np.einsum("pd,pd->p", *(np.asarray(self._export.vectors[rows], np.float64) for rows in self._pairs))
         return float(np.mean(1 - cosines)) or 1.0 if len(first) and len(second) else 1.0
 
     @cached_property
     def _unit_ear(self) -> float:
-        """The same by sound, over the pairs that have it; infinite where there are none."""
+        """Mean of 1 - cosine of sound over random pairs that have it; infinite where there are none."""
         first, second = (self.sound(rows) for rows in self._pairs)
         is_heard = first.any(axis=1) & second.any(axis=1)
         if not is_heard.any():
@@ -132,7 +135,7 @@ class Apart:
 
 
 def unit(vector: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " dim"]:
-    """The direction of a vector, float64; zeros where it has none."""
+    """Returns the direction of a vector, float64; zeros for a zero vector."""
     length = float(np.linalg.norm(vector))
     return vector.astype(np.float64) / length if length > 0 else np.zeros(len(vector))
 
@@ -140,6 +143,6 @@ def unit(vector: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " dim"]:
 def blended(
     audience: Float[np.ndarray, "rows others"], ear: Float[np.ndarray, "rows others"], ear_share: int | float
 ) -> Float[np.ndarray, "rows others"]:
-    """Distances by audience and by ear as one, of which `ear_share` (0 to 1) is by ear; where there is no sound, that
-    by audience stands for both."""
+    """Blends distances by audience and by ear, the latter with weight `ear_share` (0 to 1); where there is no sound,
+    the distance by audience is used alone."""
     return np.where(np.isnan(ear), audience, (1 - ear_share) * audience + ear_share * np.nan_to_num(ear))

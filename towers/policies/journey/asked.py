@@ -1,4 +1,4 @@
-"""Reads from a request where a journey begins and where it leads."""
+"""Reads the start and the destination of a journey from a request."""
 
 from dataclasses import dataclass, replace
 
@@ -12,12 +12,12 @@ from towers.retrieval.query import Query, allowed
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AskedEnds:
-    """What a request says of a journey's ends.
+    """Both ends of a journey, as requested.
 
     Args:
-        start: where it begins.
+        start: where the journey begins.
         end: where it leads.
-        region: the name of the region that it leads to; null where it leads to a content.
+        region: name of the region that it leads to; null where it leads to a content.
     """
 
     start: End
@@ -26,20 +26,20 @@ class AskedEnds:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of contents that stand at the ends."""
+        """Kinds of contents at both ends."""
         return (*self.start.kinds, *self.end.kinds)
 
 
 def asked_ends(request: Request, query: Query) -> AskedEnds:
-    """The ends of a journey: up to two contents and `to`. What is not said is the listener's home, and a region that
-    they would adopt; one end that is said decides the kind of contents of the other.
+    """Returns the ends of a journey: up to two contents and `to`. A missing start is the listener's home, and a missing
+    destination a region that they would adopt; one given end decides the kind of contents of the other.
 
     Args:
-        request: what was asked.
-        query: what may come.
+        request: the request.
+        query: query that says which contents are allowed.
 
     Raises:
-        UserError: more is named than two ends, or less without a listener; as the ends raise it.
+        UserError: more than two ends are named, or fewer without a listener; or as the ends raise it.
     """
     named = request.some_contents("the pieces that a journey leads between", least=0, most=2).tolist()
     if request.to is not None and len(named) == 2:
@@ -59,7 +59,7 @@ def asked_ends(request: Request, query: Query) -> AskedEnds:
     start = start or _home(request, query)
     try:
         region = _adopted(request.listener, request, _of_kinds(request, query, start))
-    except NowhereToLead:  # of this kind
+    except NowhereToLead:  # with contents of this kind
         region = _adopted(request.listener, request, query)
     adopted = Destination(region=region)
     return AskedEnds(start=start, end=_end_at(request, query, adopted), region=_name(request, adopted))
@@ -83,7 +83,7 @@ def _adopted(listener: Listener, request: Request, query: Query) -> int:
 
 
 def _of_kinds(request: Request, query: Query, end: End) -> Query:
-    """The query for the other end: of the kind of this one, unless it was asked for kinds."""
+    """Returns the query for the other end: of the kind of this one, unless the request names kinds."""
     return query if "kind" in request.asked else replace(query, kind=end.kinds)
 
 

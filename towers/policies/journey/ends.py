@@ -1,4 +1,4 @@
-"""Where a journey begins and where it leads: a content, a named region of the space, or what a listener likes most."""
+"""Ends of a journey: a content, a named region of the space, or what a listener likes most."""
 
 from dataclasses import dataclass
 
@@ -17,22 +17,23 @@ from towers.retrieval.export import Export
 from towers.retrieval.regions import Regions
 
 SOUNDS_LIKE = 10
-"""So many contents near to a point say how it sounds there."""
+"""Number of contents near a point whose mean sound is the sound at the point."""
 
 LIKED_MOST = 20
-"""A journey from home begins at one of so many contents that the listener chose, those nearest to their main taste."""
+"""Number of contents, nearest to the listener's main taste among their choices, one of which a journey from home begins
+at."""
 
 
 class NowhereToLead(UserError):
-    """There is no way that a listener could be led; of one among many, no reason to give up the others' lists."""
+    """There is no region that the listener could be led to; a batch of lists goes on with the other listeners."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where somebody wants to be led: one of the two.
+    """Destination of a journey: a content or a region.
 
     Args:
-        row: of a content; -1: none.
+        row: row of a content; -1: none.
         region: place of a region in the export's `regions`; -1: none.
     """
 
@@ -41,10 +42,10 @@ class Destination:
 
     @classmethod
     def of(cls, export: Export, to: Id) -> "Destination":
-        """What is named: a content by its id, else a region by its name, else a content by a title that it alone bears.
+        """Finds a destination by name: a content by id, else a region by name, else a content by a unique title.
 
         Raises:
-            UserError: there is no such content and no such region.
+            UserError: there is no such content and no such region, or several contents have the title.
         """
         name = id_text(to)
         row = export.content_ids.get(name, -1)
@@ -65,15 +66,15 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class End:
-    """One end of a journey.
+    """An end of a journey.
 
     Args:
-        point: `[dim]`, unit, in the space.
-        sound: `[sound dim]`, unit, how it sounds there; zeros where that is not known.
-        rows: contents of which one stands there; empty: any that is near.
-        reason: why it stands there, a name of `reasons.WORDS`.
-        kinds: the kinds of contents that one hears there.
-        is_asked_for: whether it is one content, which stands there whatever else holds.
+        point: `[dim]`, unit vector, in the space.
+        sound: `[sound dim]`, unit vector of the sound there; zeros where it is not known.
+        rows: contents of which one is at this end; empty: any that is near.
+        reason: why it is there, a name of `reasons.WORDS`.
+        kinds: kinds of contents at this end.
+        is_asked_for: whether the end is one named content, which is included regardless of other rules.
     """
 
     point: Float[np.ndarray, " dim"]
@@ -85,10 +86,10 @@ class End:
 
     @classmethod
     def of_content(cls, apart: Apart, export: Export, row: int, reason: str) -> "End":
-        """A piece; raises `UserError` where it cannot be played."""
+        """Returns the end at a content; raises `UserError` where it cannot be played."""
         kind = schema.KINDS[export.kinds[row]]
         if kind not in schema.PLAYABLE_KINDS:
-            raise UserError(f"{export.content_ids[row]} is of kind {kind}; a journey has ends that can be played")
+            raise UserError(f"{export.content_ids[row]} is of kind {kind}; a journey needs ends that can be played")
         rows = np.array([row])
         return cls(
             point=np.asarray(export.vectors[row]), sound=apart.sound(rows)[0], rows=rows, reason=reason, kinds=(kind,),
@@ -97,12 +98,12 @@ class End:
 
     @classmethod
     def of_region(cls, apart: Apart, export: Export, region: int, may_come: Bool[np.ndarray, " contents"]) -> "End":
-        """A region of the space, of which what may come stands at the end; raises `UserError` where nothing may."""
+        """Returns the end at a region's allowed contents; raises `UserError` where none is allowed."""
         regions = regions_of(export)
         members = np.flatnonzero(regions.region_of_content == region)
         rows = members[may_come[members]]
         if not len(rows):
-            raise UserError(f"to: nothing of the region {regions.names[region]} may come; name another one")
+            raise UserError(f"to: no content of the region {regions.names[region]} is allowed; name another one")
         point = np.asarray(regions.centroids[region], np.float32)
         return cls(
             point=point, sound=_sound_near(apart, export, point, members), rows=rows, reason="leads",
@@ -111,8 +112,9 @@ class End:
 
     @classmethod
     def of_home(cls, apart: Apart, listener: Listener, may_come: Bool[np.ndarray, " contents"]) -> "End":
-        """The one of a listener's tastes that most of what they chose and what may come belongs to, and what they chose
-        nearest to it; of one who chose nothing, their vector, and what is nearest to that."""
+        """Returns the end at a listener's home: their taste with most of their allowed choices, and the choices nearest
+        to it. A listener without allowed choices has the taste with the largest share, and the allowed contents nearest
+        to it."""
         export, tastes = listener.export, listener.tastes
         chosen = np.unique(listener.chosen)
         rows = chosen[may_come[chosen]]
@@ -131,7 +133,7 @@ class End:
 
 
 def regions_of(export: Export) -> Regions:
-    """The named regions; raises `UserError` where the export has none."""
+    """Returns the named regions; raises `UserError` where the export has none."""
     if export.regions is None or not len(export.regions.ids):
         raise UserError("this export has no named regions; export anew, or name a content")
     return export.regions
@@ -140,7 +142,7 @@ def regions_of(export: Export) -> Regions:
 def _sound_near(
     apart: Apart, export: Export, point: Float[np.ndarray, " dim"], rows: Int[np.ndarray, " rows"]
 ) -> Float[np.ndarray, " sound_dim"]:
-    """How the contents nearest to a point sound, those that have sound."""
+    """Returns the mean sound of the contents nearest to a point, among those with sound."""
     sounds = apart.sound(rows)
     is_heard = sounds.any(axis=1)
     if not is_heard.any():
@@ -150,5 +152,5 @@ def _sound_near(
 
 
 def _most_of(export: Export, rows: Int[np.ndarray, " rows"]) -> str:
-    """The kind that most of some contents are of."""
+    """Returns the most frequent kind of some contents."""
     return schema.KINDS[int(np.bincount(export.kinds[rows].astype(np.int64)).argmax())]

@@ -1,8 +1,8 @@
-"""A plan over weeks: regions that a listener can be led along to one that they would adopt, and what to offer there.
+"""A plan over weeks: regions along which a listener can be led to one that they would adopt, and what to offer there.
 
 The planner is greedy: stations are chosen once (`regions.RegionView.destination`), and each week offers what is worth
-most to the listener as they would be if they had played all that was offered before. That they play all of it is an
-assumption, not a forecast; the plan says how far the listener would move if it held, and is to be made anew each week
+most to the listener as they would be after playing all that was offered before. That they play all of it is an
+assumption, not a forecast; the plan says how far the listener would move if it held, and should be made anew each week
 from what they did play.
 """
 
@@ -33,24 +33,24 @@ MOST_WEEKS = 52
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Worth(Protocol):
-    """Says what contents are worth to a listener; higher is better, and any scale will do."""
+    """Function that gives contents' worth to a listener; higher is better, on any scale."""
 
     def __call__(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """The worth of some contents, each once."""
+        """Returns the worth of some contents, each given once."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSettings:
-    """How a plan is made.
+    """Settings of a plan.
 
     Args:
-        weeks: how many, 1 to 52.
-        a_week: pieces that are offered each week.
-        known_share: of the first week's pieces, how much the listener knows, 0 to 1; it falls to nothing in the last.
-        lead: what it counts, beside its rank by worth (0 to 1), that a piece is nearer to the next station.
-        ear_share: how much of a distance is by ear, 0 to 1; the rest is by audience.
-        max_per_artist: pieces of one artist that a week offers at most.
+        weeks: number of weeks, 1 to 52.
+        a_week: number of pieces that are offered each week.
+        known_share: share of the first week's pieces that the listener knows, 0 to 1; it falls to 0 in the last week.
+        lead: weight of the nearness to the next station, beside the rank by worth; both are 0 to 1.
+        ear_share: share of a distance that is by ear, 0 to 1; the rest is by audience.
+        max_per_artist: largest number of pieces of one artist in a week.
 
     Raises:
         UserError: a number that is out of range.
@@ -76,15 +76,15 @@ class PlanSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Station:
-    """A region that the plan goes over.
+    """A region that the plan passes.
 
     Args:
-        region: its place in the export's `regions`.
-        name: of the region.
-        step: how far it is from the station before, as a share of what random regions are apart; 0 of the first.
-        heard_share: of what the listener chose, how much is there.
-        usual_share: of what everybody chose lately.
-        why: it is a station, in words.
+        region: place of the region in the export's `regions`.
+        name: name of the region.
+        step: distance from the station before, as a multiple of the mean between regions; 0 for the first.
+        heard_share: share of the listener's choices that lie there.
+        usual_share: share of all listeners' latest choices that lie there.
+        why: reason why it is a station, in words.
     """
 
     region: int
@@ -97,17 +97,17 @@ class Station:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Week:
-    """What one week offers.
+    """Offer of one week.
 
     Args:
-        position: where it is among the plan's stations, from 0; see `position_of`.
-        rows: the contents, what the listener knows first; none that an earlier week offers.
-        known: so many of them the listener knows.
-        reasons: why each is there.
-        chance: of a listen to the pieces offered, the mean over those that are new to the listener, as they would be
-            in this week; null where nothing is new.
-        affinity: the listener's inner product with the middle of the destination, once this week's pieces were played.
-        why: the week is as it is, in words.
+        position: place of the week among the plan's stations, from 0; see `position_of`.
+        rows: rows of the contents, known ones first; none is offered by an earlier week.
+        known: number of them that the listener knows.
+        reasons: reason of each content.
+        chance: mean probability of a listen over the contents that are new to the listener, as they would be in this
+            week; null where none is new.
+        affinity: the listener's inner product with the centre of the destination, once this week's pieces were played.
+        why: summary of the week, in words.
     """
 
     position: float
@@ -121,13 +121,13 @@ class Week:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What a listener is offered over weeks.
+    """Offers to a listener over weeks.
 
     Args:
-        stations: from where they are at home to the destination; one, where both are the same.
-        weeks: in their order.
-        affinity: the listener's inner product with the middle of the destination before the first week.
-        why: that destination, in words.
+        stations: regions from the listener's home to the destination; one, where both are the same.
+        weeks: the weeks, in order.
+        affinity: the listener's inner product with the centre of the destination before the first week.
+        why: reason for the destination, in words.
     """
 
     stations: tuple[Station, ...]
@@ -146,19 +146,20 @@ def plan(
     worth: Worth | None = None,
     apart: Apart | None = None,
 ) -> Plan:
-    """A plan for a listener.
+    """Plans weeks for a listener.
 
     Args:
-        listener: of an export that has regions.
-        settings: null: the defaults.
-        to: the region, or the region of the content, that the plan leads to; null: one that they would adopt.
-        query: what may come; null: whatever can be played.
-        long_term: what a listen to each content is worth later, 0 or more; null: all are worth 1.
-        worth: of contents to a listener, such as an agent's score; null: the chance of a listen, times `long_term`.
-        apart: of the export; null: made here.
+        listener: listener of an export that has regions.
+        settings: settings of the plan; null: the defaults.
+        to: region, or content in a region, that the plan leads to; null: a region that they would adopt.
+        query: query that says which contents are allowed; null: all that can be played.
+        long_term: what a listen to each content is worth later, 0 or more; null: 1 for all.
+        worth: worth of contents to a listener, such as an agent's score; null: the probability of a listen, times
+            `long_term`.
+        apart: distances in the export; null: built here.
 
     Raises:
-        UserError: the export has no regions, `to` is in none, or nothing may come at a station.
+        UserError: the export has no regions, `to` is in none, or no content is allowed at a station.
     """
     settings, query = settings or PlanSettings(), query or Query()
     apart = apart or Apart(listener.export)
@@ -175,13 +176,13 @@ def plan(
 
 
 def position_of(week: int, weeks: int, stations: int) -> float:
-    """Where on the way a week is, both from 0: at 1.25 it is past the second station by a quarter of the way to the
-    third. Weeks are spread evenly; a plan of one week is at its destination."""
+    """Returns where a week is on the way, both counted from 0: at 1.25 it is past the second station by a quarter of
+    the way to the third. Weeks are spread evenly; a plan of one week is at its destination."""
     return float(stations - 1) if weeks == 1 else week * (stations - 1) / (weeks - 1)
 
 
 class _Offers:
-    """What each week offers; weeks are asked for one after the other."""
+    """Makes the offers week by week, in order."""
 
     def __init__(
         self, listener: Listener, route: Route, settings: PlanSettings, query: Query, worth: Worth, apart: Apart
@@ -193,7 +194,7 @@ class _Offers:
         self._home = listener
 
     def week(self, number: int) -> Week:
-        """The next week."""
+        """Returns the next week."""
         settings, regions = self._settings, self._route.regions
         left = 1 - number / (settings.weeks - 1) if settings.weeks > 1 else 0.0
         position = position_of(number, settings.weeks, len(regions))
@@ -219,12 +220,12 @@ class _Offers:
         )  # fmt: skip
 
     def _known(self) -> Int[np.ndarray, " rows"]:
-        """What the listener chose before the plan and was not offered yet."""
+        """Returns what the listener chose before the plan and was not offered yet."""
         rows = np.intersect1d(self._home.chosen, self._home.standing.heard)
         return rows[self._may_come(include_heard=True)[rows]]
 
     def _new(self, region: int) -> Int[np.ndarray, " rows"]:
-        """What the listener has not heard of a region."""
+        """Returns the contents of a region that the listener has not heard."""
         return np.flatnonzero(self._may_come(include_heard=False) & (self._region == region))
 
     def _may_come(self, include_heard: bool) -> Bool[np.ndarray, " contents"]:
@@ -234,7 +235,7 @@ class _Offers:
         return found
 
     def _picked(self, rows: Int[np.ndarray, " rows"], k: int, towards: int) -> Int[np.ndarray, " picks"]:
-        """The best of some contents by worth and by nearness to a region, in the order in which they are played."""
+        """Returns the best contents by worth and by nearness to a region, in playing order."""
         if k < 1 or not len(rows):
             return np.zeros(0, np.int64)
         export, settings = self._listener.export, self._settings
@@ -244,7 +245,7 @@ class _Offers:
         return chosen.rows[ordered(export.vectors[chosen.rows], chosen.utility, chosen.artists)]
 
     def _far(self, rows: Int[np.ndarray, " rows"], region: int) -> Float[np.ndarray, " rows"]:
-        """How far some contents are from the middle of a region."""
+        """Returns the distances of contents from the centre of a region."""
         members = np.flatnonzero(self._region == region)
         sounds = self._apart.sound(members)
         middle = unit(sounds.mean(axis=0))[None]
@@ -258,7 +259,7 @@ class _Offers:
 
     @property
     def affinity(self) -> float:
-        """The listener's inner product with the destination, as they are by now."""
+        """The listener's inner product with the destination, in their present state of the plan."""
         return float(self._listener.vector @ regions_of(self._home.export).centroids[self._route.regions[-1]])
 
     def _name(self, region: int) -> str:
@@ -266,7 +267,7 @@ class _Offers:
 
 
 def _in_words(known: int, new: Sequence[tuple[str, int]]) -> str:
-    """What a week offers: how many pieces that the listener knows, and how many new ones of which region."""
+    """Returns a week's summary: how many pieces the listener knows, and how many new ones of which region."""
     parts = [f"{known} that they know"] if known else []
     return ", ".join([*parts, *(f"{count} new of {name}" for name, count in new if count)])
 
@@ -278,12 +279,12 @@ def _greedy(
 
 
 def _ranks(values: Float[np.ndarray, " values"]) -> Float[np.ndarray, " values"]:
-    """The share of the values that are smaller than each, so that values of any scale can be weighed."""
+    """Returns the share of the values that are smaller than each, so that values of any scale can be weighed."""
     return np.searchsorted(np.sort(values), values) / max(len(values), 1)
 
 
 def _region(listener: Listener, to: Destination) -> int:
-    """The region that is named, or that the named content lies in; raises `UserError` where it lies in none."""
+    """Returns the named region, or the region of the named content; raises `UserError` where it is in none."""
     if to.row < 0:
         return to.region
     region = int(regions_of(listener.export).region_of_content[to.row])
@@ -297,7 +298,7 @@ def _stations(listener: Listener, view: RegionView, route: Route) -> tuple[Stati
     found = []
     for place, (region, step) in enumerate(zip(route.regions, (0.0, *route.steps), strict=True)):
         heard, usual = float(view.heard_share[region]), float(view.usual_share[region])
-        listens = f"{100 * heard:.0f} % of what they listen to, {100 * usual:.0f} % of what everybody does"
+        listens = f"{100 * heard:.0f} % of what they listen to, {100 * usual:.0f} % of what all listeners do"
         words = f"where they are at home: {listens}"
         if place:
             on_the_way = "the destination" if place == len(route.steps) else "on the way"

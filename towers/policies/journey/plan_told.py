@@ -1,4 +1,4 @@
-"""A plan as people and other programs read it: names, titles and reasons in words, not rows."""
+"""A plan for people and programs: names, titles and reasons in words instead of rows."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from towers.retrieval.show import title_card
 
 
 def plan_told(export: Export, plan: Plan) -> dict[str, Any]:
-    """What a plan says, for JSON.
+    """Returns a plan as JSON values.
 
     Returns:
         `why` that destination; `affinity` to it before the first week; `stations`: `region` (its name), `region_id`
-        (good for all versions), `step`, `heard_share`, `usual_share` and `why`; `weeks`: `week` from 1, `position`
+        (the same in all versions), `step`, `heard_share`, `usual_share` and `why`; `weeks`: `week` from 1, `position`
         among the stations from 0, `known`, `chance`, `affinity`, `why`, and `items`: `content_id`, `title`, `artists`,
         `reason` in words.
     """
@@ -41,7 +41,7 @@ def plan_told(export: Export, plan: Plan) -> dict[str, Any]:
 
 
 def plan_tables(export: Export, plan: Plan, title: str) -> tuple[Table, Table]:
-    """The plan for a terminal: its stations, and what each week offers."""
+    """Returns the plan as tables for a terminal: its stations, and the offer of each week."""
     told = plan_told(export, plan)
     stations = Table(title=Text(f"{title}: {told['why']}"), title_justify="left")
     stations.add_column("#", justify="right")

@@ -1,4 +1,4 @@
-"""The regions of the space as a listener sees them: where they are at home, what is new, and how one gets there."""
+"""Regions of the space from a listener's view: where they are at home, what is new to them, and routes between."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,24 +14,24 @@ from towers.retrieval.query import Query, allowed
 from towers.retrieval.search import EXACT_BELOW
 
 BEST = 10
-"""What a region is worth to a listener is the mean over so many of its pieces, the best."""
+"""A region's worth to a listener is the mean over this number of its best pieces."""
 LOOKED_AT = 50
-"""Of a large catalogue, so many pieces of each region are looked at, those nearest to the listener."""
+"""Number of pieces of each region, nearest to the listener, that are scored in a large catalogue."""
 AT_HOME = 1.0
-"""A listener who listens to a region at least so many times as much as everybody does is at home there."""
+"""Least ratio of a listener's share of listening in a region to that of all listeners to be at home there."""
 UNFAMILIAR = 0.5
-"""One who does less than so many times as much is not familiar with it."""
+"""Ratio below which a region is unfamiliar to the listener."""
 SMALL_STEP = 3
-"""A step between regions is small where it is no longer than that to the third nearest region is in the median."""
+"""A step is small if it is at most the median distance of a region to its third nearest one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
-    """A way over regions.
+    """A route over regions.
 
     Args:
-        regions: their places in the export's `regions`, from where the listener is at home to the destination.
-        steps: the length of each move, as a share of what random regions are apart.
+        regions: places in the export's `regions`, from where the listener is at home to the destination.
+        steps: length of each move, as a multiple of the mean distance of regions.
     """
 
     regions: tuple[int, ...]
@@ -39,7 +39,7 @@ class Route:
 
     @property
     def longest(self) -> float:
-        """The longest move; 0 of a way that does not move."""
+        """The longest move; 0 for a route without moves."""
         return max(self.steps, default=0.0)
 
 
@@ -48,11 +48,11 @@ class RegionView:
     """The regions of one export for one listener, all arrays in the order of the export's `regions`.
 
     Args:
-        heard_share: of what they chose, in each region; sums to 1, or all 0.
-        usual_share: of what everybody chose lately; sums to 1.
-        worth: what a listen there is worth to expect: the mean over the best pieces that they have not heard, or over
-            the best of all where they have heard everything; 0 where nothing of it may come.
-        far: between each pair, 0 on the diagonal.
+        heard_share: share of the listener's choices in each region; sums to 1, or all 0.
+        usual_share: share of all listeners' latest choices in each region; sums to 1.
+        worth: expected worth of a listen there: the mean over the best pieces that the listener has not heard, or over
+            the best of all if they have heard everything allowed; 0 where no piece is allowed.
+        far: distance of each pair of regions, 0 on the diagonal.
     """
 
     heard_share: Float[np.ndarray, " regions"]
@@ -69,14 +69,14 @@ class RegionView:
         apart: Apart | None = None,
         ear_share: int | float = 0.3,
     ) -> "RegionView":
-        """The view of a listener.
+        """Builds the view of a listener.
 
         Args:
-            listener: of an export that has regions.
-            query: what may come; null: whatever can be played.
-            long_term: what a listen to each content is worth later, 0 or more; null: all are worth 1.
-            apart: of the export; null: made here.
-            ear_share: how much of a distance is by ear.
+            listener: listener of an export that has regions.
+            query: query that says which contents are allowed; null: all that can be played.
+            long_term: what a listen to each content is worth later, 0 or more; null: 1 for all.
+            apart: distances in the export; null: built here.
+            ear_share: share of a distance that is by ear.
 
         Raises:
             UserError: the export has no regions.
@@ -86,7 +86,7 @@ class RegionView:
         count = len(regions.ids)
         chosen = region[listener.chosen]
         rows = np.zeros(0, np.int64)
-        for include_heard in (False, True):  # who has heard everything is led to what they hear little of
+        for include_heard in (False, True):  # a listener who has heard everything is led to what they rarely hear
             if not len(rows):
                 asked = replace(query or Query(), include_heard=include_heard, familiar=None)
                 rows = _nearest_of_each(listener, allowed(export, asked, listener.standing), region)
@@ -102,13 +102,13 @@ class RegionView:
 
     @property
     def lift(self) -> Float[np.ndarray, " regions"]:
-        """How many times as much as everybody the listener listens to each region."""
+        """Ratio of the listener's share of listening in each region to that of all listeners."""
         return self.heard_share / np.maximum(self.usual_share, 1e-12)
 
     @property
     def home(self) -> Int[np.ndarray, " homes"]:
-        """Regions where the listener is at home, the one that they listen to most first; of one who chose nothing,
-        where everybody is most."""
+        """Regions where the listener is at home, the one with most of their listening first; for a listener without
+        choices, the region most listened to."""
         if not self.heard_share.any():
             return np.array([int(self.usual_share.argmax())])
         most = np.argsort(-self.heard_share, kind="stable")
@@ -117,8 +117,8 @@ class RegionView:
 
     @property
     def unfamiliar(self) -> Bool[np.ndarray, " regions"]:
-        """Regions that the listener hardly knows and that have something for them; where there is none, the one but
-        their first that they know least."""
+        """Regions that the listener hardly knows and that have allowed contents; if there are none, the least known one
+        except their first home."""
         has_something = self.worth > 0
         has_something[self.home[0]] = False
         found = has_something & (self.lift < UNFAMILIAR)
@@ -128,13 +128,13 @@ class RegionView:
 
     @property
     def small_step(self) -> float:
-        """What counts as a small step between two regions."""
+        """Longest distance between two regions that counts as a small step."""
         others = np.sort(self.far, axis=1)[:, 1:]
         return float(np.median(others[:, min(SMALL_STEP, others.shape[1]) - 1])) if others.size else 0.0
 
     def route(self, to: int, moves: int) -> Route:
-        """The way to a region from where the listener is at home, in at most so many moves: the sum of the squares of
-        its steps is least, so that many small ones are better than one that is long (Bellman 1958)."""
+        """Returns the route to a region from where the listener is at home, in at most `moves` moves, with the least
+        sum of squared steps, which prefers many small steps to a long one (Bellman 1958)."""
         costs, before = np.full(len(self.far), np.inf), []
         costs[self.home] = 0
         for _ in range(moves):
@@ -150,15 +150,15 @@ class RegionView:
         return Route(regions=tuple(met), steps=steps)
 
     def destination(self, moves: int) -> Route:
-        """The way to the region that the listener would adopt: of those that they hardly know and that can be reached
-        in small steps, the one that is worth most to them. Where no way has small steps alone, the one whose longest
-        is the shortest.
+        """Returns the route to the region that the listener would adopt: of the unfamiliar ones that can be reached in
+        small steps, the one that is worth most to them. If no route has small steps only, the one whose longest step is
+        shortest.
 
         Args:
-            moves: at most so many.
+            moves: largest number of moves.
 
         Raises:
-            NowhereToLead: there is no region that is new to them and has something for them.
+            NowhereToLead: there is no region that is new to them and has allowed contents.
         """
         routes = [self.route(to, moves) for to in np.flatnonzero(self.unfamiliar).tolist()]
         if not routes:
@@ -172,7 +172,7 @@ class RegionView:
 def _nearest_of_each(
     listener: Listener, among: Bool[np.ndarray, " contents"], region: Int[np.ndarray, " contents"]
 ) -> Int[np.ndarray, " rows"]:
-    """Of some contents those that lie in regions; of very many, the nearest to the listener of each region."""
+    """Returns the contents that are in regions; of very many, the nearest to the listener in each region."""
     rows = np.flatnonzero(among & (region >= 0))
     if len(rows) < EXACT_BELOW:
         return rows
@@ -185,13 +185,12 @@ def _nearest_of_each(
 def worths(
     listener: Listener, rows: Int[np.ndarray, " rows"], long_term: Float[np.ndarray, " contents"] | None = None
 ) -> Float[np.ndarray, " rows"]:
-    """What contents are worth to a listener: the chance of a listen, times what a listen is worth later, where that is
-    known.
+    """Returns what contents are worth to a listener: the probability of a listen, times what a listen is worth later.
 
     Args:
-        listener: whose chance it is.
-        rows: of the contents, each once.
-        long_term: of all contents, 0 or more; null: all are worth 1.
+        listener: listener whose probability it is.
+        rows: rows of the contents, each once.
+        long_term: what a listen is worth later, by content row, 0 or more; null: 1 for all.
     """
     found = chance(listener.utility(rows)) if len(rows) else np.zeros(0)
     return found if long_term is None else found * long_term[rows]
@@ -205,7 +204,7 @@ def _shares(amounts: Float[np.ndarray, " regions"]) -> Float[np.ndarray, " regio
 def _mean_of_best(
     values: Float[np.ndarray, " rows"], region: Int[np.ndarray, " rows"], count: int
 ) -> Float[np.ndarray, " regions"]:
-    """By region the mean of its largest values; 0 where it has none."""
+    """Returns the mean of the largest values of each region; 0 where it has none."""
     found = np.zeros(count)
     for place in range(count):
         own = np.sort(values[region == place])[::-1][:BEST]

@@ -1,4 +1,4 @@
-"""The cheapest way over layers of candidates, one of each, without coming twice to the same."""
+"""The cheapest path through layers of candidates, one of each layer, without using a candidate twice."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,26 +8,26 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 NOT_THERE = 1e12
-"""The cost of what cannot be assigned, since no candidate of the layer is it; above all costs of a way."""
+"""Cost of a candidate that is not in a layer, for assignment; above the cost of any path."""
 
 Costs = Sequence[Float[np.ndarray, " _"]]
 Steps = Sequence[Float[np.ndarray, "_ _"]]
 
 
 def cheapest_way(places: Costs, steps: Steps, same: Sequence[Int[np.ndarray, " _"]]) -> list[int]:
-    """The candidate of each layer, so that the costs of all places and steps have a small sum.
+    """Returns the candidate of each layer, such that the costs of all places and steps have a small sum.
 
-    By dynamic programming (Viterbi 1967), whose way is the best of all where nothing comes twice in it. Where something
-    does, it stays in the layer where its place is cheapest and is closed to it in all others, and the way is looked for
-    again, until nothing comes twice. Then one candidate after the other is replaced as long as that gains anything.
+    Dynamic programming (Viterbi 1967) finds the best path if it uses no candidate twice. A candidate that is used twice
+    is kept in the layer where its place is cheapest and closed in all others, and the search is repeated until none is
+    used twice. Then one candidate after the other is replaced as long as that lowers the cost.
 
     Args:
-        places: for each layer, what it costs to stand at each of its candidates; finite, at least one.
-        steps: for each layer but the last, what a step costs from each candidate to each of the next layer; finite.
-        same: for each layer a number that the same candidates share, wherever they stand.
+        places: for each layer, the cost of each of its candidates; finite, at least one.
+        steps: for each layer but the last, the cost of a step from each candidate to each of the next layer; finite.
+        same: for each layer, a number that identifies each candidate across layers.
 
     Raises:
-        ValueError: there are fewer different candidates than the way needs.
+        ValueError: there are fewer distinct candidates than layers.
     """
     closed = [np.zeros(len(one), bool) for one in places]
     while True:
@@ -41,7 +41,7 @@ def cheapest_way(places: Costs, steps: Steps, same: Sequence[Int[np.ndarray, " _
             return _improved(way, places, steps, same)
         for number in twice.tolist():
             layers = np.flatnonzero(taken == number).tolist()
-            # What has no other candidate keeps it.
+            # A candidate stays where the layer has no other one.
             left = {layer: len(np.unique(same[layer][~closed[layer]])) for layer in layers}
             stood = {layer: float(places[layer][way[layer]]) for layer in layers}
             kept = min(layers, key=lambda layer: (left[layer] > 1, stood[layer], layer))
@@ -51,13 +51,13 @@ def cheapest_way(places: Costs, steps: Steps, same: Sequence[Int[np.ndarray, " _
 
 
 def cost_of(way: Sequence[int], places: Costs, steps: Steps) -> float:
-    """The sum of the costs of a way."""
+    """Returns the sum of the costs of a path."""
     stood = sum(float(cost[at]) for cost, at in zip(places, way, strict=True))
     return stood + sum(float(step[at, to]) for step, (at, to) in zip(steps, pairwise(way), strict=True))
 
 
 def _cheapest(places: Costs, steps: Steps) -> list[int] | None:
-    """The best way, though something comes twice in it; null where there is none of a finite cost."""
+    """Returns the best path, which may use a candidate twice; null where none has a finite cost."""
     cost, before = places[0], []
     for step, here in zip(steps, places[1:], strict=True):
         through = cost[:, None] + step
@@ -72,7 +72,7 @@ def _cheapest(places: Costs, steps: Steps) -> list[int] | None:
 
 
 def _assigned(places: Costs, same: Sequence[Int[np.ndarray, " _"]]) -> list[int]:
-    """The way that is best where steps cost nothing."""
+    """Returns the path that is best where steps cost nothing."""
     numbers = np.unique(np.concatenate(same))
     costs = np.full((len(places), len(numbers)), NOT_THERE)
     for layer, (cost, own) in enumerate(zip(places, same, strict=True)):
@@ -89,7 +89,7 @@ def _assigned(places: Costs, same: Sequence[Int[np.ndarray, " _"]]) -> list[int]
 
 
 def _improved(way: list[int], places: Costs, steps: Steps, same: Sequence[Int[np.ndarray, " _"]]) -> list[int]:
-    """Replaces a candidate by another of its layer that does not stand on the way, as long as that gains anything."""
+    """Replaces candidates by others of their layers that are not on the path, as long as that lowers the cost."""
     way, has_gained = list(way), True
     while has_gained:
         has_gained = False

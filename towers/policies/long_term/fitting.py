@@ -1,4 +1,4 @@
-"""Fits what is known of contents before anybody discovers them, and of listeners about them: empirical Bayes."""
+"""Fits the prior of contents' long-term returns, and the spread of listeners around them, by empirical Bayes."""
 
 from dataclasses import dataclass, replace
 
@@ -11,33 +11,33 @@ from towers.policies.long_term.outcomes import DelayedOutcomes
 from towers.policies.long_term.progressive import Evidence, ReturnModel, coordinates, evidence_of
 
 RANK, DIRECTIONS = 12, 3
-"""Directions of outcomes in which contents differ most, and the first of them, which depend on the vector."""
+"""Number of directions of outcomes in which contents differ most, and how many of the first depend on the vector."""
 FIRST_DAYS = (1, 3, 7, 14, 30)
-"""Returns of so many days are read right, however contents differ."""
+"""Numbers of first days whose returns are estimated without bias, however contents differ."""
 GUESSED_SHARE, GUESSED_CONTENTS = 0.01, 5.0
-"""Beforehand contents' means are thought to vary by so much of what listeners vary by, and that counts as so many
-contents."""
+"""Prior variance of contents' means as a share of the variance of listeners, and the number of contents that this guess
+counts as."""
 AT_MOST_CONTENTS, AT_MOST_PAIRS = 5_000, 200_000
-"""Contents and discoveries that the model is fitted on; of more, so many are drawn."""
+"""Largest numbers of contents and discoveries that the model is fitted on; of more, so many are drawn at random."""
 ROUNDS, TOLERANCE = 100, 1e-3
-"""Steps of EM at most, and the relative change of the variance of contents' returns below which they end."""
+"""Largest number of steps of EM, and the relative change of the deviation of contents' returns at which they end."""
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 FOLDS = 5
 MIN_PAIRS = 100
-"""A day is in the outcome if so many discoveries are old enough for it."""
+"""Number of discoveries that must be old enough for a day to be part of the outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A model, and what it was fitted on.
+    """A model, with facts about its fit.
 
     Args:
-        model: of as many days as the outcomes allow.
-        pairs: discoveries with a day that is over.
-        contents: of these.
-        mean_outcome: over contents.
-        explained: share of the variance of contents' returns that the vector tells; 0 where it tells nothing of
-            contents which the fit has not seen, and is not read.
+        model: model of as many days as the outcomes allow.
+        pairs: number of discoveries of which at least one day is over.
+        contents: number of contents in them.
+        mean_outcome: mean over contents.
+        explained: share of the variance of contents' returns that the vector explains; 0 where it does not help for
+            contents left out of the fit, and is then not used.
     """
 
     model: ReturnModel
@@ -48,7 +48,7 @@ class Fitted:
 
 
 def days_known(observed: Int[np.ndarray, " pairs"], most: int) -> int:
-    """How many days of an outcome are over for `MIN_PAIRS` discoveries or more, at most `most`."""
+    """Returns how many days of an outcome are over for at least `MIN_PAIRS` discoveries, up to `most`."""
     if len(observed) < MIN_PAIRS:
         return 0
     return int(min(most, np.partition(observed, -MIN_PAIRS)[-MIN_PAIRS]))
@@ -64,19 +64,19 @@ def fit_returns(
 ) -> Fitted:
     """Fits the model to outcomes.
 
-    How listeners lie about their content comes from moments (`noise.moments_of`). How contents' means differ comes
-    from EM in some directions, among them those in which moments say that they differ most; how it depends on the
-    vector from generalised least squares with a ridge, chosen by cross-validation over contents.
+    The spread of listeners around their content comes from moments (`noise.moments_of`). How contents' means differ
+    comes from EM in a few directions, among them those in which moments say that they differ most; how the mean depends
+    on the vector comes from generalised least squares with a ridge, chosen by cross-validation over contents.
 
     Args:
-        outcomes: of the training period.
-        vectors: in the space, by content row.
-        weights: what each day of coming back counts in the return; null: 1.
-        least_days: of an outcome that is worth while.
-        seed: of what is drawn where there is too much.
+        outcomes: outcomes of the training period.
+        vectors: vectors in the space, by content row.
+        weights: weight of each day of coming back in the return; null: 1.
+        least_days: least number of days of an outcome that is worth fitting.
+        seed: seed of the random subsets.
 
     Raises:
-        DataLacks: too few discoveries are `least_days` old, or nobody ever came back.
+        DataLacks: too few discoveries are `least_days` old, or no listener ever came back.
     """
     days = days_known(outcomes.observed, outcomes.days)
     if days < least_days:
@@ -87,7 +87,7 @@ def fit_returns(
     outcomes = outcomes.up_to(days)
     outcomes = outcomes.at(np.flatnonzero(outcomes.observed > 0))
     if not outcomes.returned.any():
-        raise DataLacks("nobody came back to anything that they had discovered")
+        raise DataLacks("no listener came back to anything that they had discovered")
     draws = np.random.default_rng(seed)
     some = outcomes
     if len(some) > AT_MOST_PAIRS:
@@ -127,12 +127,12 @@ def _first_factor(
     whitening: Float[np.ndarray, "days days"],
     weights: Float[np.ndarray, " days"],
 ) -> Float[np.ndarray, "days rank"]:
-    """Where EM starts: directions, each with some variance. They are those in which the moments say that contents
-    differ most, and the mean outcome.
+    """Returns the start of EM: directions, each with some variance. They are those in which the moments say that
+    contents differ most, and the mean outcome.
 
-    What lies outside of them counts as noise, and would bias a content's return however many discovered it. With `V w`
-    among them, of the covariance `V` within contents and of weights `w`, it does not: what is left of the outcome is
-    orthogonal to them in the metric of `V^-1`, so its return is 0. So are the returns of the first days.
+    Differences outside of them count as noise, and would bias a content's return however many discovered it. With `V w`
+    among them, for the covariance `V` within contents and weights `w`, they do not: the rest of the outcome is
+    orthogonal to them in the metric of `V^-1`, so its return is 0. The same holds for the returns of the first days.
     """
     values, directions = np.linalg.eigh(between)
     leading = directions[:, np.argsort(-values)[:RANK]]
@@ -150,13 +150,14 @@ def _unit(columns: Float[np.ndarray, "days some"]) -> Float[np.ndarray, "days so
 
 
 def _em(model: ReturnModel, evidence: Evidence, vectors: Float[np.ndarray, "contents dim"]) -> ReturnModel:
-    """The model with the mean and the covariance of contents' means at which EM ends; the span of `factor` stays."""
+    """Returns the model with the mean and the covariance of contents' means at which EM ends; the span of `factor`
+    stays."""
     noise = np.linalg.inv(model.whitening)
     prior = model.mean + vectors @ model.slopes
     for _ in range(ROUNDS):
         precision, shift = coordinates(model, evidence, prior)
         covariance = np.linalg.inv(precision)
-        # Of the mean the best estimate at the present covariance (generalised least squares), as EM's own step is slow.
+        # The mean is its best estimate at the present covariance (generalised least squares), as EM's own step is slow.
         known = np.eye(precision.shape[1]) - covariance
         step = np.linalg.lstsq(known.sum(axis=0), (covariance @ shift[..., None])[..., 0].sum(axis=0), rcond=1e-8)[0]
         moved = model.factor @ step
@@ -179,7 +180,8 @@ def _em(model: ReturnModel, evidence: Evidence, vectors: Float[np.ndarray, "cont
 def _with_slopes(
     model: ReturnModel, evidence: Evidence, vectors: Float[np.ndarray, "contents dim"], draws: np.random.Generator
 ) -> ReturnModel:
-    """The model whose leading directions depend on the vector; itself where that helps with no content left out.
+    """Returns the model whose leading directions depend on the vector, or the given one where that does not help for
+    contents left out.
 
     In coordinates a content's evidence is its posterior mean `C h`, which without noise would be its own coordinates
     times `I - C`; so the normal equations of slopes `B` are sums of `x x^T (x) (I - C)` and of `x (C h)^T`.

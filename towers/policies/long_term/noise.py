@@ -1,5 +1,5 @@
-"""How listeners lie about the mean outcome of a content, and a first look at how contents differ, from outcomes of
-which many are known in part."""
+"""Spread of listeners around the mean outcome of their content, and a first estimate of how contents differ, from
+outcomes of which many are known only in part."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from scipy import sparse
 from towers.policies.long_term.outcomes import DelayedOutcomes
 
 GUESSED_PAIRS = 20.0
-"""Discoveries that the guess counts as: days which do not depend on each other and vary as an average day does."""
+"""Number of discoveries that the guess counts as: days that are independent and vary like the average day."""
 LEAST_VARIANCE = 1e-4
-"""Of an average day, where all listeners of a content did the same."""
+"""Least variance of an average day, for data in which all listeners of a content did the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """What the outcomes say, day by day, each of those by which the day is over.
+    """Moments of outcomes; each day's are over the outcomes for which the day is over.
 
     Args:
         whitening: `W` of a `ReturnModel`.
-        mean: over outcomes.
+        mean: mean over outcomes.
         between: unbiased covariance of contents' mean outcomes; symmetric, and may have negative eigenvalues.
     """
 
@@ -31,14 +31,15 @@ class Moments:
 
 
 def moments_of(outcomes: DelayedOutcomes) -> Moments:
-    """The moments of outcomes.
+    """Returns the moments of outcomes.
 
-    A day is over for those that have all days before it as well, so the likelihood splits into regressions of each day
-    on the days before (Little and Rubin, "Statistical Analysis with Missing Data", monotone patterns). Each is fitted
-    within contents and with a ridge, and gives a row of `W`: the covariance is positive definite whatever is missing.
+    If a day is over for an outcome, so are all days before it, so the likelihood splits into regressions of each day on
+    the days before (Little and Rubin, "Statistical Analysis with Missing Data", monotone patterns). Each is fitted
+    within contents and with a ridge, and gives a row of `W`: the covariance is positive definite whichever days are
+    missing.
 
     Args:
-        outcomes: every day is over for some, and somebody came back.
+        outcomes: outcomes in which every day is over for some, and at least one listener came back.
     """
     days = outcomes.days
     content = np.unique(outcomes.content, return_inverse=True)[1]
@@ -59,8 +60,9 @@ def moments_of(outcomes: DelayedOutcomes) -> Moments:
         means = sums[:, :day].sum(axis=0) / number.sum()
         came = order[: known[day]]
         came = came[outcomes.returned[came, day - 1]]
-        # Products of two listeners of one content, of which a content of n listeners has n (n - 1), weighted by 1 / n:
-        # what the two have in common is the content's.
+        # Products of two listeners of one content, of which a content with n listeners has n (n - 1), weighted by 1 /
+        # n:
+        # what the two have in common is due to the content.
         products = of_means[-1] - weight[content[came]] @ outcomes.returned[came, :day]
         covariance = products / max(float(np.maximum(number - 1, 0).sum()), 1.0) - means[-1] * means
         between[day - 1, :day] = between[:day, day - 1] = covariance
@@ -69,7 +71,7 @@ def moments_of(outcomes: DelayedOutcomes) -> Moments:
 
 
 def _whitening(within: list[tuple[np.ndarray, float]]) -> Float[np.ndarray, "days days"]:
-    """Rows of `W`, from the sums of squares and products within contents of each day with those before it, and their
+    """Returns `W`, from the sums of squares and products within contents of each day with those before it, and their
     degrees of freedom."""
     days = len(within)
     squares = sum(products[-1, -1] for products, _ in within)

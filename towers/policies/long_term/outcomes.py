@@ -1,4 +1,4 @@
-"""Delayed outcomes: on which of the days after they discovered something listeners came back to it."""
+"""Delayed outcomes: on which of the days after a discovery the listener came back to it."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from towers.data.firsts import first_places
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelayedOutcomes:
-    """What followed each discovery, as far as it is known by now: column `k` is day `k + 1` after the discovery.
+    """Outcomes of discoveries, as far as they are known: column `k` is day `k + 1` after the discovery.
 
     Args:
         content: `[pairs]`, row of the content that was discovered, 0 or more.
-        observed: `[pairs]`, days that are over, 0 to `days`.
+        observed: `[pairs]`, number of days that are over, 0 to `days`.
         returned: `[pairs, days]`, whether the listener came back on each day; false where a day is not over.
     """
 
@@ -27,17 +27,17 @@ class DelayedOutcomes:
 
     @property
     def days(self) -> int:
-        """Days after a discovery that are looked at."""
+        """Number of days after a discovery that are recorded."""
         return self.returned.shape[1]
 
     def at(self, places: Integer[np.ndarray, " some"]) -> "DelayedOutcomes":
-        """Those at some places."""
+        """Returns the outcomes at some places."""
         return DelayedOutcomes(
             content=self.content[places], observed=self.observed[places], returned=self.returned[places]
         )
 
     def up_to(self, days: int) -> "DelayedOutcomes":
-        """The same discoveries, of whose outcome only the first days are looked at."""
+        """Returns the same discoveries with only the first days of their outcomes."""
         return DelayedOutcomes(
             content=self.content, observed=np.minimum(self.observed, days), returned=self.returned[:, :days]
         )
@@ -53,10 +53,10 @@ def outcomes_of_streams(
     days: int,
     burn_in_days: int = 0,
 ) -> DelayedOutcomes:
-    """The outcomes of all discoveries in a log of streams.
+    """Returns the outcomes of all discoveries in a log of streams.
 
-    A listener's first stream of a group is a discovery, made by way of that stream's content on day 0. They come back
-    on a later day if they stream anything of the group on it.
+    A listener's first stream of a group is a discovery of that stream's content, on day 0. They come back on a later
+    day if they stream anything of the group on it.
 
     >>> found = outcomes_of_streams(
     ...     listener=np.array([0, 0, 0]), content=np.array([5, 6, 5]), group=np.array([1, 1, 1]),
@@ -66,14 +66,14 @@ def outcomes_of_streams(
     ([5], [3], [[False, True, False, False]])
 
     Args:
-        listener: `[streams]`, 0 or more.
-        content: `[streams]`, rows, 0 or more.
+        listener: `[streams]`, number of the listener, 0 or more.
+        content: `[streams]`, row of the content, 0 or more.
         group: `[streams]`, what a listener discovers and comes back to, 0 or more: the content itself, or its artist.
-        day: `[streams]`, days since any origin; a listener's streams stand in order of time.
-        end_day: the day in which the log ends, so that it is not over.
-        days: after a discovery that are looked at.
-        burn_in_days: discoveries in so many days after a listener's first stream are left out, since the log does not
-            say what the listener knew before it begins.
+        day: `[streams]`, days since any origin; a listener's streams are in time order.
+        end_day: day on which the log ends; that day is not over.
+        days: number of days after a discovery to record.
+        burn_in_days: number of days after a listener's first stream whose discoveries are left out, since the log does
+            not say what the listener knew before it begins.
     """
     first = first_places(group=listener, value=group)
     places = np.arange(len(first))

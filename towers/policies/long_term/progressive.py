@@ -1,12 +1,12 @@
 """A Bayesian filter of delayed outcomes, which learns from each day as soon as it is over.
 
 After McDonald et al., "Impatient Bandits: Optimizing Recommendations for the Long-Term Without Delay" (KDD 2023). What
-a listener does on the days after a discovery is a vector `z`, a Gaussian about the mean outcome of the content, and so
-are the contents' mean outcomes about what is expected of a content with such a vector in the space. A discovery of some
-days ago tells the first components of `z`. Conditioning on them is exact, and cheap in one basis: with `W`, lower
-triangular, such that the covariance of `z` within a content is `(W^T W)^-1`, component `k` of `W z` is what day `k`
-says that the days before did not (its innovation, with variance 1, independent of all others). It needs no later day,
-so a prefix of `z` is a prefix of the innovations, and a content's evidence is their sums and numbers, day by day.
+a listener does on the days after a discovery is a vector `z`, Gaussian around the mean outcome of the content;
+contents' mean outcomes are Gaussian around what is expected of a content with such a vector in the space. A discovery
+of some days ago reveals the first components of `z`. Conditioning on them is exact, and cheap in one basis: with `W`,
+lower triangular, such that the covariance of `z` within a content is `(W^T W)^-1`, component `k` of `W z` is what day
+`k` adds to the days before it (its innovation, with variance 1, independent of all others). It needs no later day, so a
+prefix of `z` gives a prefix of the innovations, and a content's evidence is their sums and counts, day by day.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from scipy import sparse
 from towers.policies.long_term.outcomes import DelayedOutcomes
 
 BLOCK = 4_096
-"""Contents, or discoveries, that are worked on at once."""
+"""Number of contents, or discoveries, that are processed at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnModel:
-    """What is known of contents before anybody discovered them, and of listeners about their mean.
+    """Prior of contents' mean outcomes, and distribution of listeners' outcomes around them.
 
-    All float64. The mean outcome of a content with vector `x` is a Gaussian with mean `mean + x @ slopes` and
-    covariance `factor @ factor.T`; outcomes of its listeners lie about it with covariance `(W^T W)^-1`.
+    All arrays are float64. The mean outcome of a content with vector `x` is Gaussian with mean `mean + x @ slopes` and
+    covariance `factor @ factor.T`; outcomes of its listeners are Gaussian around it with covariance `(W^T W)^-1`.
 
     Args:
-        mean: of outcomes.
-        slopes: how it depends on the vector.
-        factor: of the covariance of contents' mean outcomes.
+        mean: mean outcome of a content whose vector is zero.
+        slopes: change of the mean outcome with the vector.
+        factor: factor of the covariance of contents' mean outcomes.
         whitening: `W`, lower triangular, with a positive diagonal.
-        weights: what each day of coming back counts in the return.
+        weights: weight of each day of coming back in the return.
     """
 
     mean: Float[np.ndarray, " days"]
@@ -44,17 +44,17 @@ class ReturnModel:
 
     @property
     def days(self) -> int:
-        """Of an outcome."""
+        """Number of days of an outcome."""
         return len(self.mean)
 
     @property
     def intercept(self) -> float:
-        """The expected return of a content whose vector is zero."""
+        """Expected return of a content whose vector is zero."""
         return float(self.mean @ self.weights)
 
     @property
     def slope(self) -> Float[np.ndarray, " dim"]:
-        """How the expected return before any evidence depends on the vector."""
+        """Change of the expected return, before any evidence, with the vector."""
         return self.slopes @ self.weights
 
     @property
@@ -65,11 +65,11 @@ class ReturnModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the discoveries of each content have told so far.
+    """Evidence of the discoveries of each content so far.
 
     Args:
-        number: of discoveries by which each day is over, float64; it does not rise with the day.
-        innovation: sums of the days' innovations over these.
+        number: number of discoveries for which each day is over, float64; it does not rise with the day.
+        innovation: sums of the days' innovations over these discoveries.
     """
 
     number: Float[np.ndarray, "contents days"]
@@ -77,14 +77,14 @@ class Evidence:
 
     @classmethod
     def none(cls, contents: int, days: int) -> "Evidence":
-        """That of contents which nobody has discovered."""
+        """Returns the evidence of contents that no listener has discovered."""
         return cls(number=np.zeros((contents, days)), innovation=np.zeros((contents, days)))
 
     def __add__(self, other: "Evidence") -> "Evidence":
         return Evidence(number=self.number + other.number, innovation=self.innovation + other.innovation)
 
     def of(self, rows: Integer[np.ndarray, " some"] | slice) -> "Evidence":
-        """That of some contents."""
+        """Returns the evidence of some contents."""
         return Evidence(number=self.number[rows], innovation=self.innovation[rows])
 
 
@@ -94,15 +94,15 @@ def evidence_of(
     contents: int,
     since: Int[np.ndarray, " pairs"] | None = None,
 ) -> Evidence:
-    """What outcomes tell, or, progressively, what the newest days of them tell.
+    """Returns the evidence in outcomes or, progressively, in the newest days of them.
 
-    Adding up what each day told gives what all days told at once.
+    The sum of the evidence of each day equals the evidence of all days at once.
 
     Args:
-        model: whose days are those of the outcomes.
-        outcomes: in any order.
-        contents: how many there are.
-        since: days of each outcome that were told before; null: none.
+        model: model with as many days as the outcomes.
+        outcomes: outcomes, in any order.
+        contents: number of contents.
+        since: number of days of each outcome that were counted before; null: none.
     """
     found = Evidence.none(contents, model.days)
     day = np.arange(model.days)
@@ -123,11 +123,11 @@ def evidence_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returns:
-    """What is expected of contents: Gaussian beliefs about the mean return of their discoverers.
+    """Gaussian beliefs about the mean return of contents' discoverers.
 
     Args:
-        expected: mean of the belief, in weighted days.
-        deviation: its standard deviation.
+        expected: means of the beliefs, in weighted days.
+        deviation: standard deviations of the beliefs.
     """
 
     expected: Float[np.ndarray, " contents"]
@@ -135,15 +135,15 @@ class Returns:
 
 
 def expected_returns(model: ReturnModel, evidence: Evidence, vectors: Float[np.ndarray, "contents dim"]) -> Returns:
-    """The beliefs about contents' returns, by exact conditioning on their evidence.
+    """Returns the beliefs about contents' returns, by exact conditioning on their evidence.
 
-    Each content costs `days * rank^2 + rank^3`, and memory goes by blocks; no covariance is inverted, and the matrices
-    that are solved have no eigenvalue below 1.
+    The cost of a content is `days * rank^2 + rank^3`, and memory is bounded by blocks; no covariance is inverted, and
+    the matrices that are solved have no eigenvalue below 1.
 
     Args:
-        model: of the prior and of the listeners.
-        evidence: by row.
-        vectors: in the space, by row, float.
+        model: prior and distribution of listeners.
+        evidence: evidence, by content row.
+        vectors: vectors in the space, by content row, float.
     """
     read = model.weights @ model.factor
     parts = []
@@ -161,13 +161,13 @@ def expected_returns(model: ReturnModel, evidence: Evidence, vectors: Float[np.n
 def coordinates(
     model: ReturnModel, evidence: Evidence, prior: Float[np.ndarray, "contents days"]
 ) -> tuple[Float[np.ndarray, "contents rank rank"], Float[np.ndarray, "contents rank"]]:
-    """What is known of contents in coordinates `f` in which the mean outcome is `prior + factor @ f` and `f` is a
-    standard Gaussian beforehand: posterior precision of `f`, and precision times posterior mean.
+    """Returns the posterior in coordinates `f` in which the mean outcome is `prior + factor @ f` and `f` is standard
+    Gaussian a priori: the precision of `f`, and precision times mean.
 
     Args:
-        model: whose factor and whitening are read.
-        evidence: by content.
-        prior: mean outcome that is expected of each content.
+        model: model whose factor and whitening are read.
+        evidence: evidence, by content.
+        prior: expected mean outcome of each content.
     """
     seen = model.whitening @ model.factor
     days, rank = seen.shape

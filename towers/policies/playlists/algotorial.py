@@ -1,12 +1,13 @@
-"""A list of one's own from an editor's pool: its rules hold for everybody, and within them the listener's taste counts.
+"""Personalised lists from an editor's pool: the editor's rules hold for all listeners, and within them the listener's
+taste decides.
 
-A list has the largest sum of the chances of a listen, discounted by place as in DCG, that its rules allow; where the
-editor's order is kept, all places count alike, for who comes before whom is not the listener's to say. A listener who
-has met nothing gets the editor's order, as far as pins and quotas let it. What a listener disliked comes only where it
-is pinned, or where the rules cannot be kept without it, and then after all else. What is not out yet does not come.
+A list has the largest sum of the probabilities of a listen, discounted by place as in DCG, that its rules allow; where
+the editor's order is kept, all places count equally, as the order is not the listener's to change. A listener without a
+history gets the editor's order, as far as pins and quotas allow. Disliked contents are included only if they are
+pinned, or if the rules cannot be kept otherwise, and then last. Contents that are not released yet are left out.
 
-So that each content of the pool is heard by somebody, weights are added to the chances (`exposure`). They are made once
-from all listeners and then read, so that a list that is asked for alone is the one that the batch makes.
+Weights are added to the probabilities so that each content of the pool is heard by some listeners (`exposure`). They
+are fitted once from all listeners and then read, so that a list requested alone equals the one that the batch makes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,20 +27,20 @@ from towers.retrieval.export import Export
 from towers.retrieval.listen_chance import chance
 
 DISLIKED = 1_000.0
-"""Taken off the chance of what a listener disliked, more than all chances of a list are together."""
+"""Penalty on the probability of a disliked content; more than all probabilities of a list together."""
 TOGETHER = 256
-"""Listeners whose lists are made at a time."""
+"""Number of listeners whose lists are made at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenPool:
-    """A pool on one day and one export, ready to make lists.
+    """A pool on one day and one export, ready for making lists.
 
     Args:
-        export: whose contents the pool names.
-        pool: the editor's.
-        may_come: `[pool]`, what is out on that day.
-        chooser: of lists that obey the rules.
+        export: export of the pool's contents.
+        pool: the editor's pool.
+        may_come: `[pool]`, which contents are released on that day.
+        chooser: chooses lists that obey the rules.
     """
 
     export: Export
@@ -49,23 +50,24 @@ class OpenPool:
 
     @classmethod
     def of(cls, export: Export, pool: Pool, today: date | None = None) -> "OpenPool":
-        """The pool on a day; null: today.
+        """Opens a pool on a day; null: today.
 
         Raises:
-            UserError: the pool is outside its window, nothing of it is out, or a rule needs what is not out yet.
+            UserError: the pool is outside its window, none of its contents is released, or a rule needs one that is
+                not.
         """
         today = today or date.today()
         pool.refuse_outside_window(today)
         released = export.catalogue.released[pool.rows]
-        may_come = ~(released > np.datetime64(today, "D"))  # of an unknown day the comparison does not hold
+        may_come = ~(released > np.datetime64(today, "D"))  # an unknown day compares as false
         if not may_come.any():
-            raise UserError(f"{pool.name}: contents: none of them is out on {today}")
+            raise UserError(f"{pool.name}: contents: none of them is released on {today}")
         late = {pool.content_ids[at]: f"comes out on {released[at]}" for at in np.flatnonzero(~may_come)}
         length = min(pool.k, int(may_come.sum()))
         last = max(pool.pins, key=lambda pin: pin.place, default=None)
         if last and last.place > length:
             where = f"{pool.name}: pins: {last.content_id} is at place {last.place}"
-            raise UserError(f"{where}, and on {today} only {length} contents are out")
+            raise UserError(f"{where}, and on {today} only {length} contents are released")
         rules = pool.rules(late)
         pool.refuse_clashes(rules)
         pinned = np.zeros(len(pool), bool)
@@ -76,27 +78,27 @@ class OpenPool:
 
     @property
     def length(self) -> int:
-        """The number of contents in a list."""
+        """Number of contents in a list."""
         return self.chooser.rules[0].most
 
     @property
     def place_weights(self) -> Float[np.ndarray, " length"]:
-        """How much attention each place of a list gets."""
+        """Attention that each place of a list gets."""
         return np.ones(self.length) if self.pool.keeps_order else discounts(self.length)
 
     def values(self, listener: Listener) -> Float[np.ndarray, " pool"]:
-        """How good each content is for a listener who is not cold: the chance that they listen, 0 to 1; far below that
-        where they disliked it."""
+        """Returns each content's value for a listener with a history: the probability of a listen, 0 to 1; far below
+        that where they disliked it."""
         values = chance(listener.utility(self.pool.rows))
         return np.where(np.isin(self.pool.rows, listener.standing.disliked), values - DISLIKED, values)
 
     @property
     def editors_values(self) -> Float[np.ndarray, " pool"]:
-        """Such that the editor's order is the best."""
+        """Values under which the editor's order is the best."""
         return -np.arange(len(self.pool), dtype=np.float64)
 
     def lists(self, values: Float[np.ndarray, "lists pool"], nearly: bool = False) -> Int[np.ndarray, "lists length"]:
-        """The best lists, as places in the pool from 0; `nearly`: without the rules that cross others."""
+        """Returns the best lists, as places in the pool from 0; `nearly`: without the rules that cross others."""
         chosen = self.chooser.nearly_best(values) if nearly else self.chooser.best(values)
         if self.pool.keeps_order:
             return np.nonzero(chosen)[1].reshape(len(values), self.length)
@@ -109,19 +111,19 @@ class OpenPool:
 
 
 def personalise(pool: OpenPool, listener: Listener, weights: Float[np.ndarray, " pool"] | None = None) -> Playlist:
-    """The list of one listener; with the `weights` of the pool the one that `personalise_all` gives."""
+    """Makes the list of one listener; the same that `personalise_all` makes with these weights."""
     return next(personalise_all(pool, [listener], weights))
 
 
 def personalise_all(
     pool: OpenPool, listeners: Sequence[Listener], weights: Float[np.ndarray, " pool"] | None = None
 ) -> Iterator[Playlist]:
-    """The lists of many listeners, in their order.
+    """Makes the lists of many listeners, in their order.
 
     Args:
-        pool: from which all are made.
-        listeners: of the pool's export.
-        weights: of the contents, as `exposure.fit_weights` makes them; null: none, so that the floor may not hold.
+        pool: the opened pool.
+        listeners: listeners of the pool's export.
+        weights: weights of the contents, from `exposure.fit_weights`; null: none, so that the floor may not be reached.
     """
     for start in range(0, len(listeners), TOGETHER):
         some = listeners[start : start + TOGETHER]
@@ -133,13 +135,13 @@ def personalise_all(
 
 
 def values_of(pool: OpenPool, listeners: Sequence[Listener]) -> Float[np.ndarray, "listeners pool"]:
-    """How good each content is for each listener; of one who has met nothing, such that the editor's order is best."""
+    """Returns each content's value for each listener; without a history, values in the editor's order."""
     found = [pool.values(listener) if len(listener.met) else pool.editors_values for listener in listeners]
     return np.stack(found) if found else np.zeros((0, len(pool.pool)))
 
 
 def discounts(length: int) -> Float[np.ndarray, " length"]:
-    """What a content counts for at each place: 1 / log2(1 + place), as in DCG."""
+    """Returns the weight of each place: 1 / log2(1 + place), as in DCG."""
     return 1 / np.log2(np.arange(2, length + 2))
 
 
@@ -152,14 +154,14 @@ def _playlist(
     places: Int[np.ndarray, " length"],
 ) -> Playlist:
     rows = pool.pool.rows[places]
-    worst = np.sort(own[pool.may_come])[-pool.length]  # what is worse comes by a rule or a weight
+    worst = np.sort(own[pool.may_come])[-pool.length]  # a content with a lower value is included by a rule or a weight
     is_pinned = pool.chooser.pinned[places]
     kinds = np.select([is_pinned, is_cold | (own[places] < worst)], ["pinned", "editor"], "")
     of_listener = iter(reasons_for(listener, rows[kinds == ""]))
     reasons = tuple(Reason(kind=kind) if kind else next(of_listener) for kind in kinds.tolist())
     remarks = []
     if pool.length < pool.pool.k:
-        remarks.append(f"{pool.length} of {pool.pool.k} contents: the pool has no more that are out")
+        remarks.append(f"{pool.length} of {pool.pool.k} contents: the pool has no more that are released")
     disliked = int(((own[places] < -DISLIKED / 2) & ~is_cold & ~is_pinned).sum())
     if disliked:
         remarks.append(f"{disliked} that the listener disliked, which the rules of the pool ask for")

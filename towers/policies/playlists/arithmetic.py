@@ -1,4 +1,4 @@
-"""Add and subtract: what is near to some contents and far from others."""
+"""Adding and subtracting contents: what is near to some and far from others."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from towers.retrieval.query import Query
 from towers.retrieval.search import recommend
 
 NOTHING_LEFT = 1e-6
-"""A sum of unit vectors that is shorter has no direction."""
+"""Length below which a sum of unit vectors has no direction."""
 
 
 def add_and_subtract(
@@ -22,16 +22,16 @@ def add_and_subtract(
     *,
     query: Query | None = None,
 ) -> Playlist:
-    """The contents nearest to the sum of some vectors less the sum of others; none of these is among them.
+    """Returns the contents nearest to the sum of some vectors less the sum of others, without these contents.
 
     Args:
-        export: whose contents they are.
-        plus: rows that are added, of pieces, artists or playlists; one that is given twice counts twice.
-        minus: rows that are subtracted.
-        query: what may come, and how much; null: 20 pieces.
+        export: export of the contents.
+        plus: rows to add, of pieces, artists or playlists; a row that is given twice counts twice.
+        minus: rows to subtract.
+        query: which contents are allowed, and how many; null: 20 pieces.
 
     Raises:
-        UserError: nothing to add or to subtract, or the sum is nothing.
+        UserError: there is nothing to add or to subtract, or the sum is zero.
     """
     query = query or Query()
     inputs = np.concatenate([plus, minus])
@@ -43,12 +43,12 @@ def add_and_subtract(
         raise UserError("plus, minus: what is added and what is subtracted cancel each other out; give other contents")
     vector = (total / length).astype(np.float32)
     found = recommend(export, vector, replace(query, deny=np.concatenate([query.deny, inputs])), None)
-    remark = "" if len(found.rows) == query.k else f"no more than {len(found.rows)} contents may come"
+    remark = "" if len(found.rows) == query.k else f"no more than {len(found.rows)} contents are allowed"
     return Playlist(rows=found.rows, scores=found.scores, reasons=_reasons(export, found.rows, plus), remark=remark)
 
 
 def _reasons(export: Export, rows: np.ndarray, plus: np.ndarray) -> tuple[Reason, ...]:
-    """The nearest of what was added; none where all was subtracted."""
+    """Returns the nearest of the added contents as reasons; none where all are subtracted."""
     if not len(plus):
         return ()
     nearest = (export.vectors[rows] @ export.vectors[plus].T).argmax(axis=1)

@@ -1,9 +1,9 @@
 """Blend: one list for several listeners, or for a listener and an artist or a playlist, that is fair to each of them.
 
-Candidates are the best of each member among what may come to all of them: what nobody disliked. Somebody who chose
-nothing yet brings none, and is served by those of the others that suit them best. Places are shared out by
-`policies/credit`, the order is made to flow without giving up its fairness, and `policies/match` says how alike they
-are.
+Candidates are the best of each member among the contents that are allowed for all: what none of them dislikes. A member
+without choices contributes none, and is served by those of the others that suit them best. Places are shared by
+`policies/credit`, the order is smoothed without giving up this fairness, and `policies/match` says how similar the
+members are.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ from towers.retrieval.query import Query
 
 Member: TypeAlias = Listener | BlendPartner
 FOR_THEM = 0.25
-"""A place is for a member, and says why, from this part of an equal share of it on."""
+"""Least part of an equal share of a place from which the place is for a member, with a reason."""
 FOR_ALL = 0.5
-"""It is for all of them where each has at least this part of an equal share."""
+"""Least part of an equal share that every member must have for a place to be for all of them."""
 
 
 def _with_heard() -> Query:
@@ -36,18 +36,18 @@ def _with_heard() -> Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlendSettings:
-    """How a blend is made.
+    """Settings of a blend.
 
     Args:
-        query: what may come; `k` is the number of places, and without `include_heard` nothing comes that any of the
-            members has heard.
-        candidates: so many of each member are looked at, at least `query.k`.
-        max_per_artist: at most so many of an artist; null: as many as come.
-        reach: by this share of its place a content may move for the flow, below 1; 0: not at all.
-        left_out: ids of members that are left out, such as who has left or is blocked.
+        query: which contents are allowed; `k` is the number of places, and without `include_heard` contents that any
+            member has heard are left out.
+        candidates: number of best contents of each member that are considered, at least `query.k`.
+        max_per_artist: largest number of contents of one artist; null: no limit.
+        reach: share of its place by which a content may move for a smoother order, below 1; 0: not at all.
+        left_out: ids of members to leave out, such as those who left or are blocked.
 
     Raises:
-        UserError: a number that is too small, or a share of what is familiar, which differs by member.
+        UserError: a number is too small, or `query.familiar` is given, which differs by member.
     """
 
     query: Query = field(default_factory=_with_heard)
@@ -68,33 +68,33 @@ class BlendSettings:
 
 
 def blend(members: Sequence[Member], settings: BlendSettings | None = None, matches: Matches | None = None) -> Playlist:
-    """One list for all members; the same in whichever order they are named.
+    """Makes one list for all members; their order does not matter.
 
-    Its `facts` are, by name: `members`, their ids in the order in which all else is told ("new", "new 2" of who has
-    none); `shares` `[picks, members]`, whose each place is: a place's sum to 1, and those of a member are within one
-    place of equal after every place; `because`, for each place the reasons by member, null where it is not for them;
-    `match`, how alike their tastes are, in per cent, the mean over pairs; null unless two of them chose something.
+    Its `facts` are, by name: `members`, their ids in the order of the other facts ("new", "new 2" for members without
+    an id); `shares` `[picks, members]`, whose each place is: a place's shares sum to 1, and members' sums are within
+    one place of equal after every place; `because`, for each place the reasons by member, null where it is not for
+    them; `match`, how similar their tastes are, in per cent, the mean over pairs; null unless two of them have choices.
 
     Args:
-        members: at least two, of one export; who comes twice counts once.
-        settings: null: the defaults.
-        matches: of the export, kept by who makes many blends; null: made here, in a fifth of a second.
+        members: at least two, of one export; a member who is named twice counts once.
+        settings: settings of the blend; null: the defaults.
+        matches: similarities in the export, to be shared by many blends; null: built here, in a fifth of a second.
 
     Raises:
-        UserError: fewer than two are left, they are of different spaces, or nothing may come to them.
+        UserError: fewer than two members are left, they are of different spaces, or no content is allowed for all.
     """
     settings = settings or BlendSettings()
     guests, remarks = _in_order([guest_of(member) for member in members], settings.left_out)
     export = guests[0].export
     rows = _candidates(guests, settings)
     if not len(rows):
-        raise UserError("blend: nothing may come to all of them; allow more kinds, or deny less")
+        raise UserError("blend: no content is allowed for all of them; allow more kinds, or deny less")
     worth = worth_by_rank(np.stack([guest.utility(rows) for guest in guests]))
     picks, shares = share_places(worth, settings.query.k, _openness(export, rows, settings.max_per_artist))
     order = _in_flow(export, rows[picks], shares, settings.reach)
     picks, shares = picks[order], shares[order]
     if len(picks) < settings.query.k:
-        remarks.append(f"{len(picks)} contents where {settings.query.k} were asked for: no more may come")
+        remarks.append(f"{len(picks)} contents where {settings.query.k} were asked for: no more are allowed")
     matches = matches or Matches(export)
     because = _reasons(guests, rows[picks], shares)
     return Playlist(
@@ -112,7 +112,7 @@ def blend(members: Sequence[Member], settings: BlendSettings | None = None, matc
 
 
 def _in_order(guests: Sequence[Guest], left_out: Sequence[str]) -> tuple[list[Guest], list[str]]:
-    """Each guest once, in an order of their own, and remarks on who is left out."""
+    """Returns each guest once, in an order of their own, and remarks on who is left out."""
     if len({guest.export.space_id for guest in guests}) > 1:
         raise UserError("blend: members of different spaces have nothing in common; take all of them from one export")
     known = {guest.identity: guest for guest in guests}
@@ -125,16 +125,16 @@ def _in_order(guests: Sequence[Guest], left_out: Sequence[str]) -> tuple[list[Gu
 
 
 def _names(guests: Sequence[Guest]) -> list[str]:
-    """Names the guests: each by its id, those without one "new", "new 2" and so on."""
+    """Returns the guests' names: ids, and "new", "new 2" and so on for guests without one."""
     number_of_new = np.cumsum([not guest.name for guest in guests]).tolist()
     new = ["new" if number == 1 else f"new {number}" for number in number_of_new]
     return [guest.name or name for guest, name in zip(guests, new, strict=True)]
 
 
 def _candidates(guests: Sequence[Guest], settings: BlendSettings) -> Int[np.ndarray, " candidates"]:
-    """Rows of what may come to all guests and is among the best of one, rising.
+    """Returns the rows of contents that are allowed for all guests and among the best of one, ascending.
 
-    Who chose nothing yet brings nothing, as long as somebody else does.
+    Guests without choices contribute none, unless no guest has any.
     """
     refused = [guest.refused(settings.query) for guest in guests]
     query = replace(
@@ -147,7 +147,8 @@ def _candidates(guests: Sequence[Guest], settings: BlendSettings) -> Int[np.ndar
 def _openness(
     export: Export, rows: Int[np.ndarray, " candidates"], max_per_artist: int | None
 ) -> Callable[[list[int]], Bool[np.ndarray, " candidates"]]:
-    """Says which candidates may come after some of them: none twice, no recording twice, no artist too often."""
+    """Returns a function that says which candidates may follow given picks: no repeats, no recording twice, no artist
+    too often."""
     artists = export.facts.artists.take(rows).unique()
     num_artists = int(artists.values.max(initial=-1)) + 1
     recordings = rows if export.recordings is None else export.recordings[rows]
@@ -165,7 +166,7 @@ def _openness(
 def _in_flow(
     export: Export, rows: Int[np.ndarray, " picks"], shares: Float[np.ndarray, "picks members"], reach: int | float
 ) -> Int[np.ndarray, " picks"]:
-    """The order in which contents that came in this one are played: alike ones follow one another, one artist's not."""
+    """Returns a smoother order of the picks: similar contents follow one another, those of one artist do not."""
     vectors = np.asarray(export.vectors[rows], np.float64)
     gains = neighbour_gains(vectors, np.zeros(len(rows)), 0)
     return in_sequence(gains - 2 * clashes(export.facts.artists.take(rows).unique()), shares, reach)
@@ -174,7 +175,7 @@ def _in_flow(
 def _reasons(
     guests: Sequence[Guest], rows: Int[np.ndarray, " picks"], shares: Float[np.ndarray, "picks members"]
 ) -> list[list[Reason | None]]:
-    """Why each content is there, by guest; null of those whom it is not for."""
+    """Returns the reason of each content for each guest; null for guests that it is not for."""
     because: list[list[Reason | None]] = [[None] * len(guests) for _ in rows]
     for number, guest in enumerate(guests):
         places = np.flatnonzero(shares[:, number] * len(guests) >= FOR_THEM)
@@ -184,7 +185,7 @@ def _reasons(
 
 
 def _main_reason(reasons: Sequence[Reason | None], share: Float[np.ndarray, " members"]) -> Reason:
-    """One reason for all: that it is for all of them, or else that of whose place it is most of all."""
+    """Returns one reason for all: that the content is for all of them, or that of the guest with the largest share."""
     if (share * len(share) >= FOR_ALL).all():
         return Reason(kind="shared")
     reason = reasons[int(share.argmax())]

@@ -1,4 +1,4 @@
-"""Continuation: what goes on from the pieces of a playlist."""
+"""Continuation of a playlist: pieces that fit those in it."""
 
 from dataclasses import dataclass, replace
 
@@ -16,16 +16,16 @@ from towers.retrieval.query import Query, allowed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinuationSettings:
-    """How a continuation weighs what it goes by.
+    """Weights of a continuation.
 
     Args:
-        closeness: weight of the cosine with the mean of what is given.
-        listened: of the mean weight by co-listening with what is given.
-        playlists: of the share of like playlists that hold a piece.
-        utility: of how well a piece fits the listener, where there is one.
+        closeness: weight of the cosine with the mean of the given pieces.
+        listened: weight of the mean co-listening with the given pieces.
+        playlists: weight of the share of similar playlists that hold a piece.
+        utility: weight of the listener's utility of a piece, where there is a listener.
 
     Raises:
-        UserError: a weight below 0, or none above.
+        UserError: a weight is below 0, or all are 0.
     """
 
     closeness: int | float = 6.5
@@ -43,12 +43,12 @@ class ContinuationSettings:
 
 
 class KnownPlaylists:
-    """Playlists as neighbours of one that goes on (kNN of sets); made once, asked for many.
+    """Playlists as neighbours of one that is to be continued (kNN of sets); built once, used many times.
 
     Args:
-        members: content rows of each.
-        num_contents: of the export.
-        nearest: so many most similar playlists are asked.
+        members: content rows of each playlist.
+        num_contents: number of contents in the export.
+        nearest: number of most similar playlists that are used.
     """
 
     def __init__(self, members: Ragged, num_contents: int, nearest: int = 200):
@@ -59,11 +59,11 @@ class KnownPlaylists:
         self._holding = Ragged(offsets, self._lists.list_of_value[order])  # per content the playlists that hold it
 
     def like(self, given: Int[np.ndarray, " given"], without: int | None = None) -> "LikePlaylists":
-        """Those that share most with some contents.
+        """Returns the playlists that share most with some contents.
 
         Args:
             given: content rows, all different.
-            without: place of a playlist that is not asked, such as the one that goes on.
+            without: place of a playlist to leave out, such as the one to be continued.
         """
         places, shared = np.unique(self._holding.take(given).values, return_counts=True)
         is_asked = places != (-1 if without is None else without)
@@ -75,21 +75,21 @@ class KnownPlaylists:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LikePlaylists:
-    """Playlists that are like one that goes on.
+    """Playlists similar to the one to be continued.
 
     Args:
         members: content rows of each, without repeats.
-        cosines: of their sets with what is given, falling, above 0.
+        cosines: cosines of their sets with the given contents, descending, above 0.
     """
 
     members: Ragged
     cosines: Float[np.ndarray, " like"]
 
     def shares(self, rows: Int[np.ndarray, " candidates"]) -> Float[np.ndarray, " candidates"]:
-        """Gives for each content the share of these playlists that hold it, weighted by their cosines.
+        """Returns for each content the share of these playlists that hold it, weighted by their cosines.
 
         Args:
-            rows: of the contents, in rising order.
+            rows: rows of the contents, ascending.
         """
         if not len(self.cosines) or not len(rows):
             return np.zeros(len(rows))
@@ -109,25 +109,25 @@ def continuation(
     query: Query | None = None,
     settings: ContinuationSettings | None = None,
 ) -> Playlist:
-    """Pieces that go on from those of a playlist, best first; none of them is among those.
+    """Returns pieces that continue those of a playlist, best first, without these.
 
     Args:
-        export: whose contents come.
-        given: rows of the playlist's pieces, one at least.
-        playlists: to learn from; null: none.
-        without: place among these of the playlist that goes on, which it must not learn from; null: it is not there.
-        listener: whose playlist it is; null: it is not known.
-        query: what may come, and how much; null: 100 pieces, those that the listener has heard among them.
-        settings: null: the defaults.
+        export: export of the contents.
+        given: rows of the playlist's pieces, at least one.
+        playlists: playlists to learn from; null: none.
+        without: place among these of the playlist itself, which must not be learned from; null: it is not among them.
+        listener: listener of the playlist; null: not known.
+        query: which contents are allowed, and how many; null: 100 pieces, including what the listener has heard.
+        settings: weights; null: the defaults.
 
     Raises:
-        UserError: nothing is given.
+        UserError: no pieces are given.
     """
     settings = settings or ContinuationSettings()
     query = query or Query(k=100, include_heard=True)
     given = np.unique(given).astype(np.int64)
     if not len(given):
-        raise UserError("a continuation needs at least one piece that it goes on from")
+        raise UserError("a continuation needs at least one piece to continue from")
     standing = None if listener is None else listener.standing
     among = allowed(export, replace(query, deny=np.concatenate([query.deny, given])), standing)
     near = export.co_listening
@@ -137,7 +137,7 @@ def continuation(
         more.append(like.members.values)
     rows = candidate_rows(export, among, mean_vector(export.vectors[given])[None], np.concatenate(more))
     if not len(rows):
-        return Playlist(rows=rows, scores=np.zeros(0), remark="nothing that may come is left")
+        return Playlist(rows=rows, scores=np.zeros(0), remark="no allowed pieces are left")
     parts = [
         Part.of_closeness(export, rows, given, settings.closeness),
         Part.of_co_listening(near, rows, given, settings.listened),
@@ -150,5 +150,5 @@ def continuation(
         parts.append(Part.of_listener(listener, rows, settings.utility))
     total = np.sum([one.values for one in parts], axis=0)
     best = np.argsort(-total, kind="stable")[: query.k]
-    remark = "" if len(best) == query.k else f"no more than {len(best)} pieces may come"
+    remark = "" if len(best) == query.k else f"no more than {len(best)} pieces are allowed"
     return Playlist(rows=rows[best], scores=total[best], reasons=reasons_of(export, rows, parts, best), remark=remark)

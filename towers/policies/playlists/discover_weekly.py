@@ -1,4 +1,4 @@
-"""Discover Weekly: every week a list of what a listener has never met."""
+"""Discover Weekly: a weekly list of contents that a listener has never met."""
 
 from dataclasses import dataclass, replace
 from zlib import crc32
@@ -17,31 +17,31 @@ from towers.policies.sequencing import ordered
 from towers.policies.soft_quotas import pick_leaning
 
 LOOKED_AT = 400
-"""The rules choose from this number of candidates, those of the highest utility; quotas are met with far fewer."""
+"""Number of candidates, those of the highest utility, that the rules choose from; quotas are met with far fewer."""
 COLD_CHANCE = 0.8
-"""Places of contents that nobody has chosen yet, as a share of their share of what people come to choose."""
+"""Share of places for contents without plays, relative to their share of what listeners come to choose."""
 
 LEAST_RETURN = 0.01
-"""In days; lower expectations count as this one, since their logarithm has no bound."""
+"""Least expected return, in days; lower ones are raised to it, since the logarithm has no bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoverWeekly:
-    """How the list is made.
+    """Settings of Discover Weekly.
 
     Args:
-        k: places.
-        max_per_artist: contents of one artist at most.
+        k: number of places.
+        max_per_artist: largest number of contents of one artist.
         new_artists: least share of the list that is by artists whom the listener never met.
-        taste_share: each taste gets at least so much of its share of the places, as far as it can, 0 to 1.
-        weeks_apart: so many weeks nothing comes again that a list has shown; whoever asks reads it from earlier lists
-            (`policies/shown`), since a request says what was shown.
-        long_term: what it counts how often those who discover something by way of a content come back: a weight of the
-            logarithm of the expected return beside that of the odds of a listen. 0: nothing; 1: contents are ranked by
-            the chance of a listen times the return.
+        taste_share: each taste gets at least this part of its share of the places, where possible, 0 to 1.
+        weeks_apart: number of weeks in which shown contents are not repeated; callers read them from earlier lists
+            (`policies/shown`) and pass them in the request.
+        long_term: weight of the logarithm of the expected return (how often listeners who discover something through a
+            content come back) beside the log odds of a listen. 0: not used; 1: contents are ranked by the probability
+            of a listen times the return.
 
     Raises:
-        UserError: a share outside 0 to 1, weeks or a weight below 0, or as `Rules`.
+        UserError: a share is outside 0 to 1, weeks or a weight are below 0, or as `Rules`.
     """
 
     k: int = 30
@@ -62,17 +62,17 @@ class DiscoverWeekly:
         Rules(k=self.k, max_per_artist=self.max_per_artist)
 
     def make(self, request: Request) -> Playlist:
-        """The list of one listener.
+        """Makes the list of one listener.
 
-        It holds nothing that any event of theirs names, nothing that was shown lately, and nothing that is not
-        released. Cold contents have their share of places: nobody has played them, so by utility alone they would come
-        too seldom to be played by anybody.
+        It leaves out contents in any of their events, contents shown lately, and contents not released yet. Cold
+        contents have a share of the places: without plays, utility alone would include them too rarely for any listener
+        to play them.
         """
         listener, export = request.listener, request.export
         query = request.query(k=self.k)
         if query.may_be_heard:
             raise UserError("familiar: Discover Weekly holds nothing that its listener knows; playlist=mix has a dial")
-        # What was skipped is among what they met, however long ago.
+        # Skipped contents are among those they met, however long ago.
         query = replace(query, deny=np.concatenate([query.deny, request.shown]), skip_cooldown_days=0)
         rows = candidates(listener, query)
         rows = rows[~listener.has_met(rows)]
@@ -89,7 +89,7 @@ class DiscoverWeekly:
         return Playlist(rows=rows, scores=utility, reasons=reasons_for(listener, rows), remark=picked.remark)
 
     def _later(self, listener: Listener, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """What the expected return of contents adds to their utility; raises `UserError` where it is not known."""
+        """Returns what contents' expected returns add to their utility; raises `UserError` where they are not known."""
         if not self.long_term:
             return np.zeros(len(rows))
         expected = listener.export.known_long_term().expected[rows].astype(np.float64)
@@ -98,7 +98,7 @@ class DiscoverWeekly:
     def _best(
         self, listener: Listener, rows: Int[np.ndarray, " rows"], utility: Float[np.ndarray, " rows"]
     ) -> tuple[Int[np.ndarray, " best"], Float[np.ndarray, " best"]]:
-        """The best candidates, and as many of the best whose artists are new, and the best cold ones."""
+        """Returns the best candidates, with some more whose artists are new, and some more cold ones."""
         order = np.lexsort((rows, -utility))
         is_new, is_cold = new_to(listener, rows[order]), listener.export.is_cold[rows[order]]
         kept = np.zeros(len(order), bool)
@@ -108,13 +108,13 @@ class DiscoverWeekly:
         return rows[order[kept]], utility[order[kept]]
 
     def _soft_quotas(self, listener: Listener, rows: Int[np.ndarray, " rows"], k: int) -> list[Quota]:
-        """Places of cold contents, and of each taste."""
+        """Returns quotas for cold contents and for each taste."""
         export, quotas = listener.export, []
         cold_share = 0.0 if export.mixture is None else export.mixture.fitted["cold_share"]
         is_cold = export.is_cold[rows] & (export.facts.recent_positives[rows] == 0)
         if cold_share:
             least = min(int(COLD_CHANCE * cold_share * k + _drawn(listener)), int(is_cold.sum()))
-            quotas.append(Quota(name="that nobody has chosen yet", mask=is_cold, least=least))
+            quotas.append(Quota(name="that no listener has chosen yet", mask=is_cold, least=least))
         tastes = listener.tastes
         nearest = tastes.affinity(export.vectors[rows]).argmax(axis=1)
         for taste, share in enumerate(tastes.shares.tolist()):
@@ -125,12 +125,13 @@ class DiscoverWeekly:
 
 
 def _drawn(listener: Listener) -> float:
-    """A number from 0 to below 1 that is a listener's own for ever: so a third of a place is one for each third one."""
+    """Returns a fixed number in [0, 1) for each listener, so that a third of a place is one for every third
+    listener."""
     if listener.user_row is None:
         return 0.5
     return crc32(listener.export.user_ids[listener.user_row].encode()) / 2**32
 
 
 def new_to(listener: Listener, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
-    """Whether the listener met nothing by any of a content's artists; true of a content without a known artist."""
+    """Returns whether the listener met none of a content's artists; true for contents without a known artist."""
     return listener.export.facts.artist_plays(listener.met, rows) == 0

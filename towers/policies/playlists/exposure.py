@@ -2,9 +2,9 @@
 
 A place of a list gets attention by its discount (Singh and Joachims 2018, "Fairness of Exposure in Rankings"); with the
 editor's order kept, all places get the same. The lists with the largest sum of values under a floor for each content
-are those with the largest sum of values and weights, one weight a content: the multipliers of the floors (the dual, by
-projected subgradients). They are added to the chance of a listen, so that a content that is short comes first where it
-costs the fewest listens.
+are those with the largest sum of values and weights, one weight a content: the Lagrange multipliers of the floors (the
+dual, by projected subgradients). They are added to the probability of a listen, so that a content below its floor is
+added first where it costs the fewest listens.
 """
 
 from collections.abc import Sequence
@@ -22,29 +22,29 @@ from towers.policies.playlists.pool import Pool
 from towers.retrieval.export import Export
 
 ROUNDS, RAISES = 60, 60
-"""Rounds of the descent, and of what follows it: weights of contents that are still short are raised."""
+"""Rounds of the descent, and of the raises that follow it, for contents that are still below the floor."""
 STEP, FADING, RAISE = 0.2, 0.95, 0.1
-"""The step of the descent in its first round, in units of the mean chance of a listen; the factor by which it shrinks
-from round to round; and the step of the rounds that raise weights, in the same units."""
+"""Step of the descent in its first round, in units of the mean probability of a listen; factor by which it shrinks from
+round to round; and step of the rounds that raise weights, in the same units."""
 MARGIN = 1.003
-"""Times the floor is aimed at."""
+"""Factor on the floor that the fit aims at."""
 SAMPLE = 20_000
-"""Listeners from whose lists weights are fitted where there are more."""
+"""Largest number of listeners from whose lists weights are fitted."""
 AGAIN = "towers playlists user=all makes it again"
-"""What helps where weights do not fit."""
+"""Advice where weights do not fit the pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Weights:
-    """What is added to the value of each content of a pool, and for whom it was made.
+    """Weights of a pool's contents, with facts about their fit.
 
     Args:
         values: `[pool]`, 0 or more.
         pool: fingerprint of the pool.
-        version: of the export.
-        floor: that was asked for.
-        reached: the least attention of any content, as a share of what it would get if all got the same.
-        listeners: from whose lists it was made.
+        version: version of the export.
+        floor: requested floor.
+        reached: least attention of any content, as a share of what it would get if all got the same.
+        listeners: number of listeners whose lists were fitted.
     """
 
     values: Float[np.ndarray, " pool"]
@@ -55,13 +55,13 @@ class Weights:
     listeners: int
 
     def write(self, path: Path, pool: Pool) -> None:
-        """Writes them as JSON, atomically, with the contents by id."""
+        """Writes the weights as JSON, atomically, with the contents by id."""
         facts = {name: getattr(self, name) for name in ("pool", "version", "floor", "reached", "listeners")}
         write_json(path, {**facts, "weights": dict(zip(pool.content_ids, self.values.tolist(), strict=True))})
 
     @classmethod
     def read(cls, path: Path, pool: Pool, export: Export) -> "Weights":
-        """What `write` wrote.
+        """Reads what `write` wrote.
 
         Raises:
             UserError: there is no such file, or it was made for another pool or version.
@@ -83,12 +83,12 @@ class Weights:
 
 
 def weights_path(pool_path: Path) -> Path:
-    """Where the weights of a pool's file stand."""
+    """Returns the path of the weights of a pool's file."""
     return pool_path.with_suffix(".weights.json")
 
 
 def weights_beside(pool_path: Path, pool: OpenPool) -> Weights:
-    """The weights beside a pool's file; fitted and written where there are none for this pool and version."""
+    """Returns the weights beside a pool's file; fits and writes them where none are there for this pool and version."""
     path = weights_path(pool_path)
     try:
         return Weights.read(path, pool.pool, pool.export)
@@ -101,11 +101,11 @@ def weights_beside(pool_path: Path, pool: OpenPool) -> Weights:
 
 
 def fit_weights(pool: OpenPool, listeners: Sequence[Listener]) -> Weights:
-    """Weights for the lists of these listeners: all, or a large sample.
+    """Fits weights for the lists of these listeners: all, or a large sample.
 
-    Of few listeners, of many who are cold, or where pins and quotas take the attention, a floor may be out of reach;
-    the weights that come nearest are given then, and `reached` says how near. Rules that cross others are left out of
-    the search, not of `reached`.
+    With few listeners, many cold ones, or pins and quotas that take the attention, a floor may be out of reach; the
+    closest weights are returned then, and `reached` says how close. Rules that cross others are ignored in the search,
+    but not in `reached`.
     """
     values = values_of(pool, listeners)
     is_warm = np.array([len(listener.met) > 0 for listener in listeners], bool)
@@ -124,12 +124,12 @@ def fit_weights(pool: OpenPool, listeners: Sequence[Listener]) -> Weights:
 def fitted(
     pool: OpenPool, values: Float[np.ndarray, "listeners pool"], is_warm: Bool[np.ndarray, " listeners"]
 ) -> Float[np.ndarray, " pool"]:
-    """The weights.
+    """Returns the weights.
 
     Args:
-        pool: with its rules and floor.
-        values: how good each content is for each listener.
-        is_warm: whose values the weights are added to.
+        pool: pool with rules and a floor.
+        values: value of each content for each listener.
+        is_warm: listeners to whose values the weights are added.
     """
     weights = np.zeros(len(pool.pool))
     if not is_warm.any():
@@ -144,7 +144,7 @@ def fitted(
     floor = pool.pool.floor
     for turn in range(ROUNDS):
         weights = np.maximum(weights + unit * STEP * FADING**turn * short(MARGIN * floor), 0)
-        weights = np.where(pool.may_come, weights - weights[pool.may_come].min(), 0)  # lists stay as they are
+        weights = np.where(pool.may_come, weights - weights[pool.may_come].min(), 0)  # does not change the lists
     best, least = weights, np.inf
     for _ in range(RAISES):
         lacking = short(floor)
@@ -157,8 +157,8 @@ def fitted(
 
 
 def attention(pool: OpenPool, lists: Int[np.ndarray, "lists length"]) -> Float[np.ndarray, " pool"]:
-    """What each content of the pool gets of all lists, 1 where it is what it would get if all that may come got the
-    same."""
+    """Returns the attention of each content of the pool over all lists, relative to what it would get if all released
+    contents got the same."""
     place_weights = pool.place_weights
     got = np.bincount(lists.ravel(), np.tile(place_weights, len(lists)), minlength=len(pool.pool))
     return got * pool.may_come.sum() / (place_weights.sum() * max(len(lists), 1))

@@ -1,4 +1,4 @@
-"""Who takes part in a blend: a listener, or an artist, a playlist or a curator."""
+"""Members of a blend: listeners, artists, playlists and curators."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -22,43 +22,43 @@ class Guest(Protocol):
 
     @property
     def export(self) -> Export:
-        """Whose contents all rows mean."""
+        """Export that all rows refer to."""
         ...
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """By which guests are told apart and put in order; it ends with `name`."""
+        """Key by which guests are distinguished and sorted; it ends with `name`."""
         ...
 
     @property
     def name(self) -> str:
-        """Their id; empty of somebody new."""
+        """Id of the guest; empty for a new listener."""
         ...
 
     @property
     def vector(self) -> Float[np.ndarray, " dim"]:
-        """Unit, in the export's space."""
+        """Unit vector in the export's space."""
         ...
 
     @property
     def chosen(self) -> Int[np.ndarray, " chosen"]:
-        """Rows of what they chose, or of what is theirs; empty of somebody who chose nothing yet."""
+        """Rows of what they chose, or of their own contents; empty without choices."""
         ...
 
     def refused(self, query: Query) -> Int[np.ndarray, " refused"]:
-        """Rows that must not come because of them."""
+        """Returns rows of contents that are excluded because of them."""
         ...
 
     def best(self, query: Query) -> Int[np.ndarray, " best"]:
-        """Rows of the `query.k` contents that fit them best, among those that may come."""
+        """Returns the rows of the `query.k` contents that fit them best, among the allowed ones."""
         ...
 
     def utility(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """How well some contents fit them; higher is better, and nothing is said of another guest's scale."""
+        """Returns how well contents fit them; higher is better, on a scale of the guest's own."""
         ...
 
     def reasons(self, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
-        """Why some contents are for them."""
+        """Returns the reasons why contents are for them."""
         ...
 
 
@@ -67,35 +67,35 @@ class ListenerGuest:
     """A listener as a guest.
 
     Args:
-        listener: of the export, or somebody new.
+        listener: a listener of the export, or a new one.
     """
 
     listener: Listener
 
     @property
     def export(self) -> Export:
-        """Whose contents all rows mean."""
+        """Export that all rows refer to."""
         return self.listener.export
 
     @property
     def name(self) -> str:
-        """Their id; empty of somebody new."""
+        """Id of the listener; empty for a new one."""
         row = self.listener.user_row
         return "" if row is None else self.export.user_ids[row]
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """By which guests are told apart."""
+        """Key by which guests are distinguished."""
         if self.name:
             return "listener", self.name
         events = self.listener.standing.events
         told = np.stack([events.timestamp_us, events.content_row, events.action])
-        # Of two who are new and told the same neither is the other, unless both are one object.
+        # Two new listeners with the same history are different guests, unless they are one object.
         return "new", repr(told.tolist()), repr(self.vector.tolist()), str(id(self.listener)), ""
 
     @property
     def vector(self) -> Float[np.ndarray, " dim"]:
-        """Unit, in the export's space."""
+        """Unit vector in the export's space."""
         return self.listener.vector
 
     @property
@@ -104,33 +104,33 @@ class ListenerGuest:
         return self.listener.chosen
 
     def refused(self, query: Query) -> Int[np.ndarray, " refused"]:
-        """What they disliked, and what they heard unless that may come."""
+        """Returns what they disliked, and what they heard unless heard contents are allowed."""
         standing = self.listener.standing
         return standing.disliked if query.may_be_heard else np.concatenate([standing.disliked, standing.heard])
 
     def best(self, query: Query) -> Int[np.ndarray, " best"]:
-        """Rows of the contents that fit them best, among those that may come."""
+        """Returns the rows of the contents that fit them best, among the allowed ones."""
         return recommend(self.export, self.vector, query, self.listener.standing).rows
 
     def utility(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """How well some contents fit them."""
+        """Returns how well contents fit them."""
         return np.asarray(self.listener.utility(rows), np.float64)
 
     def reasons(self, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
-        """What they did with each, or with others that are like it."""
+        """Returns reasons: what they did with each content, or with similar ones."""
         return reasons_for(self.listener, rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BlendPartner:
-    """An artist, a playlist or a curator as a guest: it likes what is its own, and then what is near to it.
+    """An artist, a playlist or a curator as a guest: it prefers its own contents, then what is near to it.
 
     Args:
-        export: whose contents are meant by all rows here.
+        export: export that all rows refer to.
         name: id of the artist, playlist or curator.
-        vector: where it stands in the space, unit.
+        vector: its unit vector in the space.
         members: rows of its contents; empty where they are not known.
-        row: its own among the contents; -1 of a curator.
+        row: its own row among the contents; -1 for a curator.
     """
 
     export: Export
@@ -141,7 +141,7 @@ class BlendPartner:
 
     @classmethod
     def of(cls, export: Export, name: str) -> "BlendPartner":
-        """The artist or playlist with this id, or this title if only one has it.
+        """Returns the artist or playlist with this id, or with this title if it is unique.
 
         Raises:
             UserError: there is no such content, or it is neither an artist nor a playlist.
@@ -157,7 +157,7 @@ class BlendPartner:
 
     @classmethod
     def of_curator(cls, export: Export, curator: str) -> "BlendPartner":
-        """All playlists of a curator, such as `editor`, or of the listener with this id.
+        """Returns all playlists of a curator, such as `editor`, or of the listener with this id, as one guest.
 
         Raises:
             UserError: there are none.
@@ -173,41 +173,41 @@ class BlendPartner:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """By which guests are told apart."""
+        """Key by which guests are distinguished."""
         return ("curator" if self.row < 0 else "content"), self.name
 
     @property
     def chosen(self) -> Int[np.ndarray, " chosen"]:
-        """Its contents and itself."""
+        """Rows of its contents and of itself."""
         return np.append(self.members, self.row)[: len(self.members) + (self.row >= 0)].astype(np.int64)
 
     def refused(self, query: Query) -> Int[np.ndarray, " refused"]:
-        """Nothing."""
+        """Returns no rows."""
         return np.zeros(0, np.int64)
 
     def best(self, query: Query) -> Int[np.ndarray, " best"]:
-        """Its contents that may come, and what is near to it."""
+        """Returns its allowed contents, and what is near to it."""
         near = recommend(self.export, self.vector, query, None).rows
         rows = np.union1d(near, self.members[allowed(self.export, query, None)[self.members]])
         return rows[np.argsort(-self.utility(rows), kind="stable")][: query.k]
 
     def utility(self, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-        """Inner products, its own contents above all others."""
+        """Returns inner products, with its own contents above all others."""
         is_own = np.isin(rows, self.members)
         return (self.export.vectors[rows] @ self.vector).astype(np.float64) + 2 * is_own  # cosines span 2
 
     def reasons(self, rows: Int[np.ndarray, " rows"]) -> tuple[Reason, ...]:
-        """That each is its own, or near to it."""
+        """Returns for each content that it is the guest's own, or near to it."""
         own, near = ("editor", "fits") if self.row < 0 else ("from", "near")
         return tuple(Reason(kind=own if is_own else near, because=self.row) for is_own in np.isin(rows, self.members))
 
 
 def guest_of(member: Listener | BlendPartner) -> Guest:
-    """A member as a guest."""
+    """Wraps a member as a guest."""
     return member if isinstance(member, BlendPartner) else ListenerGuest(listener=member)
 
 
 def _by_artist(export: Export, artist: int) -> Int[np.ndarray, " contents"]:
-    """Rows of all contents of an artist, which is in a row itself."""
+    """Returns the rows of an artist's contents, without the artist's own row."""
     contents = export.artist_rows.list_of_value[export.artist_rows.values == artist]
     return contents[contents != artist]

@@ -1,4 +1,4 @@
-"""Where a listener would be after hearing something."""
+"""A listener's vector after hearing contents."""
 
 from dataclasses import replace
 
@@ -12,16 +12,16 @@ from towers.retrieval.query import Standing
 
 
 def vector_after(listener: Listener, played: Int[np.ndarray, " played"]) -> Float[np.ndarray, " dim"]:
-    """The vector of a listener once they have played some contents in full, now and one after the other.
+    """Returns the vector of a listener after playing contents in full, now and in this order.
 
-    Columns of somebody new count as unknown.
+    Features of a new listener count as unknown.
     """
     return _encoded(listener, _with_plays(listener, played, _now_us(listener)))
 
 
 def listener_after(listener: Listener, played: Int[np.ndarray, " played"], days: int | float) -> Listener:
-    """The listener so many days later, once they have played some contents in full then, one after the other, and
-    nothing else. Columns of somebody new count as unknown."""
+    """Returns the listener some days later, after playing only these contents then, in full and in this order. Features
+    of a new listener count as unknown."""
     now_us = _now_us(listener) + round(days * DAY_US)
     events = _with_plays(listener, played, now_us)
     until_us = None if listener.standing.until_us is None else max(now_us, int(events.timestamp_us.max(initial=0)))
@@ -34,7 +34,7 @@ def _now_us(listener: Listener) -> int:
 
 
 def _with_plays(listener: Listener, played: Int[np.ndarray, " played"], now_us: int) -> Events:
-    """All that a listener did, and then plays from a time on."""
+    """Returns all events of a listener, followed by plays from a given time on."""
     both = [(listener.standing.events, 0), (listener.export.plays(played), now_us)]
     columns = {name: np.concatenate([getattr(part, name) for part, _ in both]) for name in EVENT_COLUMNS}
     columns["timestamp_us"] = np.concatenate([part.timestamp_us + start_us for part, start_us in both])

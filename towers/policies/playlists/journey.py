@@ -1,6 +1,6 @@
-"""A journey: from what somebody knows to where they have not been, in steps that are small by ear and by audience.
+"""A journey: from what a listener knows to where they have not been, in steps that are small by ear and by audience.
 
-As a path (`playlists/path`) it goes along the great circle between two points of the space. A path takes the piece
+Like a path (`playlists/path`) it follows the great circle between two points of the space. A path takes the piece
 nearest to each point, and two such pieces may be far from each other; a journey weighs each step from piece to piece,
 so that no step is much longer than the others.
 """
@@ -25,27 +25,27 @@ from towers.retrieval.query import Query, allowed
 from towers.retrieval.search import EXACT_BELOW
 
 LOOKED_AT = 300
-"""So many contents nearest to each point of the way are candidates, beside what the listener has heard."""
+"""Number of contents nearest to each point of the way that are candidates, beside what the listener has heard."""
 KEPT = 120
-"""Of these so many, the best for each place, are weighed against each other."""
+"""Number of best candidates of each place whose steps are weighed."""
 UNWANTED = 1_000.0
-"""What a step costs that is taken only where it cannot be otherwise; more than all others of a journey together."""
+"""Cost of a step that is to be taken only if unavoidable; more than all other costs of a journey together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneySettings:
-    """How the pieces of a journey are weighed. Distances are shares of what random pieces are apart (`journey/apart`).
+    """Weights of a journey. Distances are relative to the mean of random pairs of pieces (`journey/apart`).
 
     Args:
-        ear_share: how much of a distance is by ear, 0 to 1; the rest is by audience.
-        evenness: power of the distances, 1 or more: the higher, the more it counts that no step is a long one.
-        pull: what a piece's distance from its point of the way counts, beside that of a step.
-        liking: what a listener's chance of a listen counts, 0 to 1, for the same.
-        knowing: what it costs that a piece is unknown before `known_until`, or known after it.
-        known_until: share of the way up to which it goes over what the listener knows, as far as there is enough.
+        ear_share: share of a distance that is by ear, 0 to 1; the rest is by audience.
+        evenness: exponent of the distances, 1 or more: the higher, the more long steps are avoided.
+        pull: weight of a piece's distance from its point of the way, beside that of a step.
+        liking: weight of the probability that the listener plays a piece.
+        knowing: cost of a piece that is unknown before `known_until`, or known after it.
+        known_until: share of the way that passes pieces the listener knows, where there are enough.
 
     Raises:
-        UserError: a share outside 0 to 1, `evenness` below 1, or another weight below 0.
+        UserError: a share is outside 0 to 1, `evenness` is below 1, or another weight is below 0.
     """
 
     ear_share: int | float = 0.3
@@ -77,27 +77,28 @@ def journey(
     settings: JourneySettings | None = None,
     apart: Apart | None = None,
 ) -> Playlist:
-    """The pieces from one end to the other, both included.
+    """Returns the pieces from one end to the other, both included.
 
-    The sum is least (`journey/way`) of what steps cost and what places cost: the distances to the power of `evenness`
-    between neighbours and from the points of the way, less what the listener likes. Two pieces by one artist stand
-    next to each other, and something that the listener knows comes after something unknown, only where it cannot be
-    otherwise; no recording comes twice, but for the two ends. Scores are the cosines of the pieces with their points.
+    It minimises (`journey/way`) the sum of the costs of steps and places: the distances between neighbours and from the
+    points of the way, to the power of `evenness`, less what the listener likes. Two pieces by one artist in succession,
+    and a known piece after an unknown one, are used only if unavoidable; no recording is repeated, except at the two
+    ends. Scores are the cosines of the pieces with their points.
 
     Its `facts` are `by_audience` and `by_ear`: the length of each step, null where it is not known.
 
     Args:
-        export: whose contents they are.
-        start: where it begins.
+        export: export of the contents.
+        start: where the journey begins.
         end: where it leads.
-        steps: how many moves it takes, 1 to 200.
-        listener: for whom; null: nobody in particular.
-        query: what may come (its `k` says nothing here); null: whatever can be played, heard or not.
-        settings: null: the defaults.
-        apart: of the export, kept by who makes many journeys; null: made here.
+        steps: number of moves, 1 to 200.
+        listener: listener of the journey; null: none in particular.
+        query: which contents are allowed (its `k` is ignored); null: all that can be played, heard or not.
+        settings: weights; null: the defaults.
+        apart: distances in the export, to be shared by many journeys; null: built here.
 
     Raises:
-        UserError: `steps` out of range, both ends one content, or opposite to each other, or nothing may come.
+        UserError: `steps` is out of range, both ends are one content or opposite to each other, or no content is
+            allowed.
     """
     if not 1 <= steps <= MAX_STEPS:
         raise UserError(f"steps={steps}: must be 1 to {MAX_STEPS}")
@@ -111,7 +112,7 @@ def journey(
 
 
 class _Layers:
-    """The candidates of each place of a journey, and what they cost."""
+    """Candidates of each place of a journey, with their costs."""
 
     def __init__(
         self,
@@ -135,13 +136,13 @@ class _Layers:
         free = len(np.unique(self._recordings(self._rows)))
         self._steps = min(steps, free + len(self._fixed) - 1)
         if self._steps < 1:
-            raise NowhereToLead("nothing may stand on this way; allow more kinds, or deny less")
+            raise NowhereToLead("no content is allowed on this way; allow more kinds, or deny less")
         self._shares = np.arange(self._steps + 1) / self._steps
         self._points = arc(start.point, end.point, self._shares)
         self._costs = self._of_places()
 
     def playlist(self) -> Playlist:
-        """The journey."""
+        """Returns the journey."""
         rows, places = self._layers()
         same = [self._recordings(layer) for layer in rows]
         for which in (0, -1):  # an end that is asked for may have the recording of the other
@@ -165,7 +166,7 @@ class _Layers:
     def _candidates(
         self, points: Float[np.ndarray, "places dim"], among: Bool[np.ndarray, " contents"]
     ) -> Int[np.ndarray, " candidates"]:
-        """What may stand anywhere on the way but at ends that are asked for, rising."""
+        """Returns what is allowed anywhere on the way except at fixed ends, ascending."""
         export = self._export
         index = export.exact_index if np.count_nonzero(among) < EXACT_BELOW else export.index
         nearest, _ = index.search(points.astype(np.float32), LOOKED_AT, among)
@@ -179,7 +180,7 @@ class _Layers:
         return rows[among[rows]]
 
     def _of_places(self) -> Float[np.ndarray, "places candidates"]:
-        """What each candidate costs at each place."""
+        """Returns the cost of each candidate at each place."""
         settings, rows = self._settings, self._rows
         far = blended(
             self._apart.audience_from(self._points, rows),
@@ -194,14 +195,14 @@ class _Layers:
         return costs
 
     def _sound_points(self) -> Float[np.ndarray, "places sound_dim"]:
-        """How the way sounds at each place; zeros where one of its ends has no sound."""
+        """Returns the sound at each place of the way; zeros where one of its ends has no sound."""
         start, end = (one.sound for one in self._ends)
         if not (start.any() and end.any()) or float(start @ end) < OPPOSITE:
             return np.zeros((len(self._shares), len(start)))
         return arc(start, end, self._shares)
 
     def _layers(self) -> tuple[list[Int[np.ndarray, " _"]], list[Float[np.ndarray, " _"]]]:
-        """The candidates of each place, and what they cost."""
+        """Returns the candidates of each place, and their costs."""
         kept = max(KEPT, self._steps + 1)
         layers, costs = [], []
         for place, cost in enumerate(self._costs):
@@ -211,9 +212,7 @@ class _Layers:
             elif which is not None and len(self._ends[which].rows):
                 is_there = np.isin(rows, self._ends[which].rows)
                 if not is_there.any():
-                    raise NowhereToLead(
-                        "from, to: of one of the two ends nothing is left that may come; name another one"
-                    )
+                    raise NowhereToLead("from, to: one of the two ends has no allowed contents left; name another one")
                 rows, cost = rows[is_there], cost[is_there]
             best = np.argsort(cost, kind="stable")[:kept]
             layers.append(rows[best])
@@ -223,7 +222,7 @@ class _Layers:
     def _of_step(
         self, before: Int[np.ndarray, " before"], after: Int[np.ndarray, " after"], place: int
     ) -> Float[np.ndarray, "before after"]:
-        """What each step from one place to the next costs."""
+        """Returns the cost of each step from one place to the next."""
         settings = self._settings
         cost = self._apart.both(before, after, settings.ear_share) ** settings.evenness
         cost += UNWANTED * self._share_artists(before, after)
@@ -233,13 +232,13 @@ class _Layers:
         return cost
 
     def _is_fixed(self, which: int) -> bool:
-        """Whether the first (0) or the last (-1) piece is one that was asked for."""
+        """Returns whether the first (0) or the last (-1) piece is fixed by the request."""
         return self._ends[which].is_asked_for
 
     def _share_artists(
         self, before: Int[np.ndarray, " before"], after: Int[np.ndarray, " after"]
     ) -> Bool[np.ndarray, "before after"]:
-        """Which pairs have an artist in common."""
+        """Returns which pairs have an artist in common."""
         artists = self._export.facts.artists
         codes, place = np.unique(artists.take(np.concatenate([before, after])).values, return_inverse=True)
         has = np.zeros((len(before) + len(after), len(codes)), np.float32)
@@ -247,22 +246,22 @@ class _Layers:
         return has[: len(before)] @ has[len(before) :].T > 0
 
     def _knows(self, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
-        """What the listener has heard of some contents."""
+        """Returns which contents the listener has heard."""
         assert self._listener is not None
         return np.isin(rows, self._listener.standing.heard)
 
     def _recordings(self, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-        """A number for each that contents of one recording share."""
+        """Returns a number for each content that contents of the same recording share."""
         recordings = self._export.recordings
         return rows if recordings is None else recordings[rows].astype(np.int64)
 
     def _of_recordings(self, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " more"]:
-        """Rows of all contents that have the recording of one of some contents."""
+        """Returns the rows of all contents with the recording of a given content."""
         recordings = self._export.recordings
         return rows if recordings is None else np.flatnonzero(np.isin(recordings, recordings[rows]))
 
     def _reasons(self, chosen: Int[np.ndarray, " pieces"]) -> tuple[Reason, ...]:
-        """Why each piece is there: what the listener did with it, or how it goes on from the one before."""
+        """Returns the reason of each piece: what the listener did with it, or how it continues the one before."""
         export, listener = self._export, self._listener
         own = (None,) * len(chosen) if listener is None else reasons_for(listener, chosen)
         own = [
@@ -282,15 +281,17 @@ class _Layers:
         remarks = []
         if self._steps < self._asked:
             left = self._steps + 1 - 2
-            remarks.append(f"only {left} pieces may stand between, {self._asked - self._steps} fewer than asked for")
+            remarks.append(
+                f"only {left} pieces are allowed in between, {self._asked - self._steps} fewer than asked for"
+            )
         together = sum(bool(self._share_artists(chosen[[at]], chosen[[at + 1]])) for at in range(self._steps))
         if together:
-            remarks.append(f"{together} times an artist follows themselves, as nothing else may stand there")
+            remarks.append(f"{together} times an artist follows themselves, as no other piece is allowed there")
         return "; ".join(remarks)
 
 
 def _link(export: Export, before: int, row: int) -> str:
-    """How a piece goes on from the one before it, as a name of `reasons.WORDS`."""
+    """Returns how a piece continues the one before it, as a name of `reasons.WORDS`."""
     if export.sound_likeness.are_close(np.array([row]), np.array([before]))[0, 0]:
         return "close_in_sound"
     near = export.co_listening

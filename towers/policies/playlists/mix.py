@@ -1,4 +1,4 @@
-"""A mix: what a listener knows and what is new to them, in the styles that they listen to."""
+"""A mix: known and new contents, in the styles that a listener listens to."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ from towers.policies.sequencing import ordered
 from towers.policies.slate import in_styles, pick, pick_near
 
 LOOKED_AT = 500
-"""The list is chosen from this number of heard candidates and as many new ones, those of the highest utility."""
+"""Number of heard candidates and of new ones, those of the highest utility, that the list is chosen from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """How the list is made.
+    """Settings of a mix.
 
     Args:
-        k: places, unless others are asked for.
-        max_per_artist: contents of one artist at most; null: any number.
-        calibrated: whether the list has the styles of the listener in their shares.
+        k: number of places, unless the request has another.
+        max_per_artist: largest number of contents of one artist; null: no limit.
+        calibrated: whether the list has the listener's styles in their shares.
 
     Raises:
         UserError: as `Rules`.
@@ -38,7 +38,7 @@ class Mix:
         Rules(k=self.k, max_per_artist=self.max_per_artist)
 
     def make(self, request: Request) -> Playlist:
-        """The list of one listener; `familiar` of the request says how much of it they know, exactly."""
+        """Makes the list of one listener; the request's `familiar` is the exact share of contents that they know."""
         listener, export = request.listener, request.export
         query = request.query(k=self.k, include_heard=True)
         rows = candidates(listener, query)

@@ -1,4 +1,4 @@
-"""On repeat: what a listener plays again and again lately."""
+"""On repeat: what a listener has lately played again and again."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,16 @@ from towers.retrieval.query import Query, allowed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnRepeatSettings:
-    """What counts as again and again, and as lately.
+    """Settings of what counts as again and again, and as lately.
 
     Args:
-        k: at most so many pieces.
-        max_per_artist: at most so many of one artist.
-        min_times: how often the listener chose a piece, in all.
-        days: how long ago they last chose it at most; without a clock, as many of their events.
+        k: largest number of pieces.
+        max_per_artist: largest number of pieces of one artist.
+        min_times: least number of times that the listener chose a piece, overall.
+        days: largest number of days since the last time; without a clock, of the listener's events.
 
     Raises:
-        UserError: a number below 1, days of 0 or less.
+        UserError: a number is below 1, or `days` is not above 0.
     """
 
     k: int = 30
@@ -42,15 +42,15 @@ class OnRepeatSettings:
 
 
 def on_repeat(listener: Listener, *, query: Query | None = None, settings: OnRepeatSettings | None = None) -> Playlist:
-    """What a listener chose several times and also lately, by how likely they are to listen to it again.
+    """Lists what a listener chose several times and also lately, by how likely they are to listen to it again.
 
-    That is their utility where the export has a model of the chance of a listen, and else the activation of each piece
-    in their memory (`features/familiarity`). Nothing disliked.
+    The score is their utility where the export has a model of the probability of a listen, or else the activation of
+    each piece in their memory (`features/familiarity`). Disliked pieces are left out.
 
     Args:
-        listener: whose list it is.
-        query: what may come (its `k` says nothing here); null: all that can be played.
-        settings: null: the defaults.
+        listener: the listener.
+        query: which contents are allowed (its `k` is ignored); null: all that can be played.
+        settings: settings; null: the defaults.
     """
     settings = settings or OnRepeatSettings()
     rows, activation = _repeated(listener, settings)
@@ -68,7 +68,7 @@ def on_repeat(listener: Listener, *, query: Query | None = None, settings: OnRep
 def _repeated(
     listener: Listener, settings: OnRepeatSettings
 ) -> tuple[Int[np.ndarray, " repeated"], Float[np.ndarray, " repeated"]]:
-    """Rows of what was chosen often enough and lately, and their activation."""
+    """Returns the rows of what was chosen often enough and lately, and their activation."""
     events = listener.standing.events
     met = Familiarity.of(
         content_row=events.content_row,

@@ -1,6 +1,6 @@
-"""What adds up to how well contents go into a list, and which part of it says why a content came.
+"""Parts of the score of contents for a list; the part that raises a content most gives its reason.
 
-Every part is on one scale, the logarithm of odds, so that parts are added and compared.
+All parts are on one scale, log odds, so that they can be added and compared.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ from towers.retrieval.export import Export
 from towers.retrieval.search import EXACT_BELOW
 
 LOOKED_AT = 500
-"""Of a large catalogue, so many contents nearest to each vector are candidates."""
+"""Number of contents nearest to each vector that are candidates, in a large catalogue."""
 LOG_ODDS_OF_COSINE = 3.0
-"""What an inner product of 1 with a listener counts where the export has no model of the chance of a listen; roughly
-what the models of exports give it for contents that are new to their listener."""
+"""Log odds of an inner product of 1 with a listener, where the export has no model of the probability of a listen;
+roughly what such models give contents that are new to their listener."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """One part of how well each candidate fits.
+    """A part of the candidates' scores.
 
     Args:
-        values: `[candidates]`, logarithms of odds.
-        kinds: `[candidates]`, the kind of reason that this part gives for each; empty text where it gives none.
-        because: `[candidates]`, the row that the reason refers to; -1 where it refers to none.
+        values: `[candidates]`, log odds.
+        kinds: `[candidates]`, kind of reason that this part gives for each; empty for none.
+        because: `[candidates]`, row that the reason refers to; -1 for none.
     """
 
     values: Float[np.ndarray, " candidates"]
@@ -40,7 +40,7 @@ class Part:
     @classmethod
     def of_closeness(cls, export: Export, rows: Int[np.ndarray, " candidates"], to: Int[np.ndarray, " given"],
                      weight: int | float) -> "Part":  # fmt: skip
-        """Cosines with the mean of some contents, times `weight`; the reason is the nearest of them."""
+        """Returns cosines with the mean of some contents, times `weight`; the reason is the nearest of them."""
         cosines = export.vectors[rows] @ export.vectors[to].T
         values = weight * (export.vectors[rows] @ mean_vector(export.vectors[to])).astype(np.float64)
         return cls(values=values, kinds=np.full(len(rows), "near"), because=to[cosines.argmax(axis=1)])
@@ -48,8 +48,8 @@ class Part:
     @classmethod
     def of_co_listening(cls, near: Neighbours | None, rows: Int[np.ndarray, " candidates"],
                         to: Int[np.ndarray, " given"], weight: int | float) -> "Part":  # fmt: skip
-        """Mean weight of each candidate among the neighbours of some contents, times `weight`; the reason is the one
-        of them that it is nearest to. Zeros without neighbours."""
+        """Returns each candidate's mean weight among the neighbours of some contents, times `weight`; the reason is the
+        one with the largest weight. Zeros without neighbours."""
         values, because = np.zeros(len(rows)), np.full(len(rows), -1, np.int64)
         if near is not None and len(to):
             places, whose, weights = near.among(to, rows)
@@ -60,7 +60,7 @@ class Part:
 
     @classmethod
     def of_listener(cls, listener: Listener, rows: Int[np.ndarray, " candidates"], weight: int | float) -> "Part":
-        """The listener's utility, times `weight`."""
+        """Returns the listener's utility, times `weight`."""
         values = listener.utility(rows)
         if listener.export.listen_chance is None:
             values = LOG_ODDS_OF_COSINE * values
@@ -71,7 +71,7 @@ class Part:
 
     @classmethod
     def of_popularity(cls, export: Export, rows: Int[np.ndarray, " candidates"], weight: int | float) -> "Part":
-        """The logarithm of 1 + how often everybody chose each lately, times `weight`."""
+        """Returns the logarithm of 1 + how often all listeners chose each content lately, times `weight`."""
         values = weight * np.log1p(export.facts.recent_positives[rows].astype(np.float64))
         return cls(values=values, kinds=np.full(len(rows), "popular"), because=np.full(len(rows), -1, np.int64))
 
@@ -79,15 +79,15 @@ class Part:
 def reasons_of(
     export: Export, rows: Int[np.ndarray, " candidates"], parts: Sequence[Part], places: Int[np.ndarray, " picks"]
 ) -> tuple[Reason, ...]:
-    """For each pick the reason of the part that lifts it most above the mean of the candidates.
+    """Returns for each pick the reason of the part that raises it most above the mean of the candidates.
 
-    What is near to a content and sounds like it is said to be close in sound.
+    The reason "near" becomes "close in sound" where the two contents also sound similar.
 
     Args:
-        export: whose contents they are.
-        rows: of the candidates.
-        parts: of the same candidates; one of them at least gives every candidate a reason.
-        places: of the picks among the candidates.
+        export: export of the contents.
+        rows: rows of the candidates.
+        parts: parts of the same candidates; at least one gives every candidate a reason.
+        places: places of the picks among the candidates.
     """
     lifts = np.stack([np.where(one.kinds != "", one.values - one.values.mean(), -np.inf)[places] for one in parts])
     said = [parts[part] for part in lifts.argmax(axis=0).tolist()]
@@ -106,13 +106,14 @@ def candidate_rows(
     vectors: Float[np.ndarray, "queries dim"],
     more: Int[np.ndarray, " more"],
 ) -> Int[np.ndarray, " candidates"]:
-    """What a list is chosen from, rising: all that may come or, of many, what is nearest to some vectors, and `more`.
+    """Returns the candidates of a list, ascending: all allowed contents or, of many, the nearest to some vectors, and
+    `more`.
 
     Args:
-        export: whose contents they are.
-        among: which may come.
-        vectors: that candidates are to be near to.
-        more: rows that are candidates, too, where they may come; -1 is passed over.
+        export: export of the contents.
+        among: which contents are allowed.
+        vectors: vectors that candidates should be near to.
+        more: further candidates, as far as they are allowed; -1 is ignored.
     """
     if np.count_nonzero(among) < EXACT_BELOW:
         return np.flatnonzero(among)
@@ -123,7 +124,7 @@ def candidate_rows(
 
 
 def mean_vector(vectors: Float[np.ndarray, "some dim"]) -> Float[np.ndarray, " dim"]:
-    """The direction of the mean of some vectors, unit; zeros where they cancel out."""
+    """Returns the direction of the mean of some vectors, unit; zeros where they cancel out."""
     mean = vectors.mean(axis=0)
     length = np.linalg.norm(mean)
     return mean / length if length > 0 else mean

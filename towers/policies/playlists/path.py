@@ -1,4 +1,4 @@
-"""A path between two pieces: the way there goes over pieces, in steps of about one length."""
+"""A path between two pieces: other pieces in between, in steps of about equal length."""
 
 from dataclasses import replace
 
@@ -14,25 +14,25 @@ from towers.retrieval.search import EXACT_BELOW
 
 MAX_STEPS = 200
 OPPOSITE = -1 + 1e-6
-"""A cosine below which two vectors have no shortest arc between them."""
+"""Cosine below which two vectors have no unique shortest arc between them."""
 
 
 def path(export: Export, start: int, end: int, *, steps: int = 10, query: Query | None = None) -> Playlist:
-    """The way from one content to another: both of them, and `steps - 1` pieces between.
+    """Returns the path from one content to another: both of them, and `steps - 1` pieces in between.
 
-    Points are spread evenly over the great circle between the two vectors. Each gets a piece of its own, so that the
-    sum of squared distances between points and pieces is least (an assignment, exact). Scores are the cosines of the
+    Points are spread evenly over the great circle between the two vectors. Each is assigned its own piece, such that
+    the sum of squared distances between points and pieces is least (an exact assignment). Scores are the cosines of the
     pieces with their points.
 
     Args:
-        export: whose contents they are.
-        start: row where the path begins.
-        end: row where it ends, another.
-        steps: how many moves it takes, 1 to 200.
-        query: what may stand between the two (its `k` says nothing here); null: whatever can be played.
+        export: export of the contents.
+        start: row of the first piece.
+        end: row of the last piece, a different one.
+        steps: number of moves, 1 to 200.
+        query: which contents are allowed in between (its `k` is ignored); null: all that can be played.
 
     Raises:
-        UserError: `steps` out of range, both ends one content, or opposite to each other.
+        UserError: `steps` is out of range, or both ends are one content or opposite to each other.
     """
     if not 1 <= steps <= MAX_STEPS:
         raise UserError(f"steps={steps}: must be 1 to {MAX_STEPS}")
@@ -48,7 +48,7 @@ def path(export: Export, start: int, end: int, *, steps: int = 10, query: Query 
         between, cosines = _nearest_each(export, points, among)
     rows = np.concatenate([[start], between, [end]]).astype(np.int64)
     missing = steps - 1 - len(between)
-    remark = f"only {len(between)} pieces may stand between, {missing} fewer than asked for" if missing else ""
+    remark = f"only {len(between)} pieces are allowed in between, {missing} fewer than asked for" if missing else ""
     on_the_way = [Reason(kind="after", because=int(row)) for row in rows[:-1]]
     reasons = (Reason(kind="begins"), *on_the_way)
     return Playlist(rows=rows, scores=np.array([1.0, *cosines, 1.0]), reasons=reasons, remark=remark)
@@ -57,22 +57,22 @@ def path(export: Export, start: int, end: int, *, steps: int = 10, query: Query 
 def arc(
     start: Float[np.ndarray, " dim"], end: Float[np.ndarray, " dim"], shares: Float[np.ndarray, " points"]
 ) -> Float[np.ndarray, "points dim"]:
-    """Points on the great circle between two unit vectors (spherical linear interpolation, Shoemake 1985).
+    """Returns points on the great circle between two unit vectors (spherical linear interpolation, Shoemake 1985).
 
     Args:
-        start: at share 0.
-        end: at share 1.
-        shares: of the way.
+        start: vector at share 0.
+        end: vector at share 1.
+        shares: shares of the way.
 
     Raises:
-        UserError: the two are opposite: there are many shortest ways, and none is the arc.
+        UserError: the two are opposite, so that the shortest arc is not unique.
     """
     start, end = start.astype(np.float64), end.astype(np.float64)
     cosine = float(start @ end)
     if cosine < OPPOSITE:
         raise UserError("the two ends are opposite to each other, so no way between them is the shortest")
     angle = np.arccos(min(cosine, 1.0))
-    if angle < 1e-6:  # so near that the arc is straight, and its sines have no digits left
+    if angle < 1e-6:  # so close that the arc is straight, and its sines have no digits left
         return start + shares[:, None] * (end - start)
     weights = np.sin(np.stack([1 - shares, shares], axis=1) * angle) / np.sin(angle)
     return weights @ np.stack([start, end])
@@ -81,7 +81,7 @@ def arc(
 def _nearest_each(
     export: Export, points: Float[np.ndarray, "points dim"], among: np.ndarray
 ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"]]:
-    """A content for each point, no two the same, and their cosines; in the order of the points."""
+    """Returns a content for each point, all different, and their cosines, in the order of the points."""
     # With as many candidates a point as there are points, none that the best assignment needs is missing.
     index = export.exact_index if np.count_nonzero(among) < EXACT_BELOW else export.index
     found, _ = index.search(points.astype(np.float32), len(points), among)

@@ -1,4 +1,4 @@
-"""An editor's pool: the contents from which every listener gets a list of their own, and the rules of that list."""
+"""An editor's pool: contents from which every listener gets a list of their own, and the rules of these lists."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from towers.manifest import digest_of
 from towers.policies.playlists.pool_rules import Rule, clashing
 
 LONGEST_CLASH = 4
-"""Rules that a message names at most."""
+"""Largest number of rules in an error message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A content that stands at the same place of every list.
+    """A content with a fixed place in every list.
 
     Args:
-        place: 1 for the first.
-        content_id: of the pool.
+        place: place in the list, from 1.
+        content_id: id of a content of the pool.
     """
 
     place: int
@@ -31,14 +31,14 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """How many contents of a group a list holds.
+    """Bounds on the number of contents of a group in a list.
 
     Args:
-        by: what makes the group: `genre`, `artist` or `kind`, or `contents` for ids.
-        of: the genre, artist or kind; of `contents` the ids.
-        members: those of the pool that belong to it.
-        minimum: in a list.
-        maximum: likewise; null: any number.
+        by: what defines the group: `genre`, `artist` or `kind`, or `contents` for ids.
+        of: the genre, artist or kind; for `contents` the ids.
+        members: ids of the pool's contents in the group.
+        minimum: least number of them in a list.
+        maximum: largest number of them in a list; null: no limit.
     """
 
     by: str
@@ -57,24 +57,24 @@ class Quota:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
-    """A pool whose rules can hold together.
+    """A pool whose rules do not contradict each other.
 
     Args:
-        name: of the pool, for messages: its file or playlist.
-        title: as people read it.
-        content_ids: in the editor's order.
-        rows: `[pool]`, of these in the contents table.
-        k: contents in a list; fewer where the pool has no more.
-        keeps_order: whether a list keeps the editor's order, so that only what is in it is a listener's own.
-        pins: contents that stand at the same place for everybody.
-        quotas: how many of a group a list holds.
-        valid_from: the first day on which lists are made; null: any.
-        valid_until: the last one, likewise.
-        floor: the least that each content gets of everybody's attention, as a share of what it would get if all got
-            the same: 0 for none, below 1.
+        name: name of the pool in messages: its file or playlist.
+        title: title for listeners.
+        content_ids: ids of the contents, in the editor's order.
+        rows: `[pool]`, rows of the contents in the contents table.
+        k: number of contents in a list; fewer where the pool has fewer.
+        keeps_order: whether lists keep the editor's order, so that only their contents are personal.
+        pins: contents with a fixed place in every list.
+        quotas: bounds on the numbers of contents of groups in a list.
+        valid_from: first day on which lists are made; null: no limit.
+        valid_until: last day on which lists are made; null: no limit.
+        floor: least attention of each content over all listeners, as a share of what it would get if all got the same:
+            0 for none, below 1.
 
     Raises:
-        UserError: what clashes, in one line.
+        UserError: a value is invalid, or rules contradict each other; the message names them in one line.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Pool:
                 f"{self.name}: window: it ends on {self.valid_until}, before it begins on {self.valid_from}"
             )
         _refuse_repeats(
-            f"{self.name}: contents: {{0}} stands at {{1}} and again at {{2}}", enumerate(self.content_ids, 1)
+            f"{self.name}: contents: {{0}} is listed at {{1}} and again at {{2}}", enumerate(self.content_ids, 1)
         )
         self._check_pins()
         self.refuse_clashes(self.rules())
@@ -129,27 +129,27 @@ class Pool:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where in the pool each content stands, from 0."""
+        """Place of each content in the pool, from 0."""
         return {content_id: place for place, content_id in enumerate(self.content_ids)}
 
     @property
     def length(self) -> int:
-        """Of a list, where all contents of the pool may come."""
+        """Length of a list, where all contents of the pool are allowed."""
         return min(self.k, len(self))
 
     @cached_property
     def pinned(self) -> Int[np.ndarray, " length"]:
-        """By place of a list, from 0, where in the pool its content stands; -1 where it is a listener's own."""
+        """By place of a list, from 0, the place in the pool of its pinned content; -1 where none is pinned."""
         pinned = np.full(self.length, -1)
         for pin in self.pins:
             pinned[pin.place - 1] = self.places[pin.content_id]
         return pinned
 
     def rules(self, withheld: dict[str, str] | None = None) -> tuple[Rule, ...]:
-        """What a list has to obey, its length first.
+        """Returns the rules of a list, its length first.
 
         Args:
-            withheld: contents that must not come, and why not.
+            withheld: contents that are not allowed, with the reason.
         """
         withheld = withheld or {}
         pool, everything = len(self), np.ones(len(self), bool)
@@ -172,7 +172,7 @@ class Pool:
     def _rules_of(self, pin: Pin) -> list[Rule]:
         words = f"pins: {pin.content_id} at place {pin.place}{' in the order kept' * self.keeps_order}"
         found = [Rule(words=words, among=self._among({pin.content_id}), least=1, most=1)]
-        if self.keeps_order:  # then so many of those before it come as there are places before it
+        if self.keeps_order:  # as many of the contents before it are chosen as there are places before it
             before = np.arange(len(self)) < self.places[pin.content_id]
             found.append(Rule(words=words, among=before, least=pin.place - 1, most=pin.place - 1))
         return found
@@ -181,7 +181,7 @@ class Pool:
         return np.array([content_id in content_ids for content_id in self.content_ids])
 
     def refuse_clashes(self, rules: tuple[Rule, ...]) -> None:
-        """Raises `UserError` with the rules that cannot hold together, or leave no room for the floor."""
+        """Raises `UserError` with rules that contradict each other, or leave no room for the floor."""
         found = clashing(rules)
         floor = ""
         if not found and self.floor > 0:
@@ -203,14 +203,14 @@ class Pool:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all that decides the lists: of the contents in their order, and of every rule but the window."""
+        """Digest of all that decides the lists: the contents in their order, and every rule except the window."""
         pins = sorted((pin.place, pin.content_id) for pin in self.pins)
         quotas = [(sorted(quota.members), quota.minimum, quota.maximum) for quota in self.quotas]
         return digest_of([self.content_ids, self.k, self.keeps_order, pins, quotas, self.floor])
 
 
 def _refuse_repeats(message: str, pairs: Iterable[tuple[object, object]]) -> None:
-    """Raises `UserError` where two pairs have the second in common; `message` is given it and both firsts."""
+    """Raises `UserError` where two pairs have the same second part; `message` is given it and both first parts."""
     first_of: dict[object, object] = {}
     for first, second in pairs:
         if second in first_of:

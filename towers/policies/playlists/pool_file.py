@@ -35,13 +35,13 @@ GROUPS = ("genre", "artist", "kind", "contents")
 
 
 class _Text(str):
-    """A scalar of a file, with its line."""
+    """A scalar of a file, with its line number."""
 
     line: int
 
 
 class _Loader(yaml.BaseLoader):
-    """Reads every scalar as text, so that an id such as 007 stays what it is."""
+    """A loader that reads every scalar as text, so that an id such as 007 is not changed."""
 
     def construct_scalar(self, node: yaml.ScalarNode) -> str:
         text = _Text(super().construct_scalar(node))
@@ -53,15 +53,16 @@ class _Loader(yaml.BaseLoader):
         for at, key in enumerate(keys):
             if key in keys[:at]:
                 earlier = keys[keys.index(key)]
-                raise UserError(f"line {key.line}: {key} stands in line {earlier.line} already")
+                raise UserError(f"line {key.line}: {key} is already in line {earlier.line}")
         return super().construct_mapping(node, deep)
 
 
 def read_pool(export: Export, path: Path) -> Pool:
-    """The pool of a file.
+    """Reads the pool of a file.
 
     Raises:
-        UserError: no such file, or no YAML; a key, id or rule that is wrong, with its line where it has one.
+        UserError: there is no such file, or it is not YAML; or a key, id or rule is invalid, with its line if it has
+            one.
     """
     try:
         told = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -75,12 +76,12 @@ def read_pool(export: Export, path: Path) -> Pool:
 
 
 def pool_of(export: Export, told: Any, name: str) -> Pool:
-    """The pool of a mapping with the keys of `KEYS`, of which `contents` must be there.
+    """Builds the pool of a mapping with keys of `KEYS`, of which `contents` is required.
 
     Args:
-        export: whose contents are meant.
-        told: as `read_pool` finds it in a file; numbers, dates and ids may be text.
-        name: of the pool, for messages.
+        export: export of the contents.
+        told: the mapping, as `read_pool` reads it from a file; numbers, dates and ids may be text.
+        name: name of the pool in messages.
 
     Raises:
         UserError: as `read_pool`.
@@ -112,7 +113,7 @@ def pool_of(export: Export, told: Any, name: str) -> Pool:
 
 
 def told_of(pool: Pool) -> dict[str, Any]:
-    """The mapping from which `pool_of` makes the pool again."""
+    """Returns the mapping from which `pool_of` builds the pool again."""
     told: dict[str, Any] = {"title": pool.title, "contents": list(pool.content_ids), "k": pool.k}
     told["order"] = ORDERS[pool.keeps_order]
     if pool.pins:
@@ -129,9 +130,9 @@ def write_pool(pool: Pool, path: Path, notes: Mapping[str, str] | None = None) -
     """Writes the pool as YAML, atomically, for an editor to change.
 
     Args:
-        pool: what is written.
-        path: of the file.
-        notes: by content id, what stands beside a content as a comment.
+        pool: pool to write.
+        path: path of the file.
+        notes: comment beside each content, by content id.
     """
     told, notes = told_of(pool), notes or {}
     contents = told.pop("contents")
@@ -146,20 +147,20 @@ def write_pool(pool: Pool, path: Path, notes: Mapping[str, str] | None = None) -
 
 
 def _yaml(value: Any) -> str:
-    """On one line each, so that a comment can follow."""
+    """Returns YAML with one line for each value, so that a comment can follow."""
     return yaml.safe_dump(value, allow_unicode=True, sort_keys=False, default_flow_style=False, width=1 << 20)
 
 
 def pools_of_editors(
     export: Export, rules: Mapping[str, Any] | None = None, playlists: Iterable[Mapping[str, Any]] | None = None
 ) -> list[Pool]:
-    """A pool of each playlist of an editor (`curator` is `editor`), all with the same rules.
+    """Returns a pool for each playlist of an editor (`curator` is `editor`), all with the same rules.
 
     Args:
-        export: whose contents are meant.
-        rules: keys of `KEYS` but `contents`.
-        playlists: rows of the contract's table: `playlist_id`, `title`, `curator`, `content_ids`; null: the export's,
-            as far as it has their contents.
+        export: export of the contents.
+        rules: keys of `KEYS` except `contents`.
+        playlists: rows of the contract's table: `playlist_id`, `title`, `curator`, `content_ids`; null: those of the
+            export, without contents that it does not have.
 
     Raises:
         UserError: as `pool_of`.

@@ -1,10 +1,10 @@
-"""Lists under rules of the form "at least so many and at most so many of these": whether there is one, and the best.
+"""Lists under rules of the form "at least this many and at most that many of these": whether one exists, and the best.
 
-A pin is such a rule, too: one of one content. Where any two groups are nested or apart, the sets that obey are the
-bases of a matroid, so that taking the best content that still leaves a way to obey is exact, for any discount by place
-(Edmonds 1971, "Matroids and the greedy algorithm"). That is done for many listeners at once. Rules that cross, such as
-of a genre and of an artist who is not of that genre alone, need an integer program for those listeners whose list
-breaks one of them.
+A pin is also such a rule, with one content. Where any two groups are nested or disjoint, the sets that obey the rules
+are the bases of a matroid, so that taking the best content that still leaves a way to obey is exact, for any discount
+by place (Edmonds 1971, "Matroids and the greedy algorithm"). This is done for many listeners at once. Rules that cross,
+such as those of a genre and of an artist with contents in other genres too, need an integer program for those listeners
+whose list breaks one of them.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 EXACT = {"mip_rel_gap": 0.0}
-"""Settings of the solver, which else is content with a list that is nearly the best."""
+"""Options of the solver, which by default accepts a list that is nearly the best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """How many of some contents of a pool a list holds.
+    """Bounds on the number of some contents of a pool in a list.
 
     Args:
-        words: the rule as its author knows it.
+        words: the rule as its author wrote it.
         among: `[pool]`, the contents that count.
-        least: of them in a list.
-        most: likewise.
+        least: least number of them in a list.
+        most: largest number of them in a list.
     """
 
     words: str
@@ -38,18 +38,19 @@ class Rule:
     most: int
 
     def holds(self, chosen: Bool[np.ndarray, "lists pool"]) -> Bool[np.ndarray, " lists"]:
-        """For each of some lists."""
+        """Returns whether the rule holds, for each list."""
         count = chosen[:, self.among].sum(axis=1)
         return (count >= self.least) & (count <= self.most)
 
 
 def clashing(rules: Sequence[Rule], share: Float[np.ndarray, " pool"] | None = None) -> list[Rule]:
-    """The fewest of the rules that cannot hold together, in the sense that any of them less can; empty where all can.
+    """Returns a minimal set of rules that cannot hold together; any of them removed, the others can. Empty where all
+    can hold.
 
     Args:
-        rules: at least one.
-        share: the share of all lists that must hold each content; given, a mean over lists is looked for that obeys,
-            and no single list.
+        rules: at least one rule.
+        share: least share of all lists that must have each content; if given, a mean over lists has to obey, not a
+            single list.
     """
     if _can_hold(rules, share):
         return []
@@ -73,7 +74,8 @@ def _can_hold(rules: Sequence[Rule], share: Float[np.ndarray, " pool"] | None) -
 
 
 def _constraint(rules: Sequence[Rule], others: int = 0) -> LinearConstraint:
-    """On whether each content is chosen, followed by `others` variables of which the rules know nothing."""
+    """Returns the rules as constraints on whether each content is chosen, followed by `others` unconstrained
+    variables."""
     among: Any = np.stack([rule.among for rule in rules]).astype(np.float64)
     among = sparse.hstack([sparse.csr_array(among), sparse.csr_array((len(rules), others))]) if others else among
     bounds: Any = np.array([[rule.least, rule.most] for rule in rules]).T
@@ -85,10 +87,10 @@ class Chooser:
     """Chooses the best lists that obey rules which can hold together.
 
     Args:
-        rules: the first one says of the whole pool how many contents a list holds: as many at most as at least.
-        discounts: of the places that are not pinned, falling; the best content takes the first. Null: all contents of
-            a list count alike.
-        pinned: `[pool]`, contents whose place is pinned; they count for none of `discounts`.
+        rules: the rules; the first one is of the whole pool and fixes the number of contents in a list.
+        discounts: weights of the places that are not pinned, descending; the best content takes the first. Null: all
+            contents of a list count equally.
+        pinned: `[pool]`, contents whose place is pinned; they take none of `discounts`.
     """
 
     rules: tuple[Rule, ...]
@@ -96,10 +98,10 @@ class Chooser:
     pinned: Bool[np.ndarray, " pool"]
 
     def best(self, values: Float[np.ndarray, "lists pool"]) -> Bool[np.ndarray, "lists pool"]:
-        """Which contents each list holds: those with the largest sum of values, discounted by place.
+        """Returns which contents each list holds: those with the largest sum of values, discounted by place.
 
         Args:
-            values: how good a content is for each list; of equal ones the first in the pool is taken.
+            values: value of each content for each list; ties go to the first in the pool.
         """
         chosen = self.nearly_best(values)
         obeys = np.all([rule.holds(chosen) for rule in self._parted[1]], axis=0) if self._parted[1] else True
@@ -108,12 +110,12 @@ class Chooser:
         return chosen
 
     def nearly_best(self, values: Float[np.ndarray, "lists pool"]) -> Bool[np.ndarray, "lists pool"]:
-        """The same without the rules that cross others, a thousand times as fast."""
+        """Returns the same without the rules that cross others, a thousand times faster."""
         return self._tree.best(values)
 
     @cached_property
     def _parted(self) -> tuple[list[Rule], list[Rule]]:
-        """Rules of which any two are nested or apart, and those that cross one of them."""
+        """Rules of which any two are nested or disjoint, and those that cross one of them."""
         nested, crossing = [self.rules[0]], []
         for rule in self.rules[1:]:
             apart = (_are_nested(rule.among, other.among) for other in nested)
@@ -125,9 +127,9 @@ class Chooser:
         return _Tree.of(self._parted[0])
 
     def _by_program(self, values: Float[np.ndarray, " pool"]) -> Bool[np.ndarray, " pool"]:
-        """Of one list: whether each content is chosen, an integer; and how much of each place it takes.
+        """Solves for one list: whether each content is chosen, an integer; and how much of each place it takes.
 
-        Who is where is an assignment, which comes out whole once the contents are.
+        The assignment to places is integral once the choice of contents is.
         """
         constraints, integrality = self._program
         gain = np.zeros(len(integrality))
@@ -140,8 +142,8 @@ class Chooser:
 
     @cached_property
     def _program(self) -> tuple[list[LinearConstraint], Int[np.ndarray, " variables"]]:
-        """What any list obeys, and which variables are integers: whether each content is chosen. Discounted, there
-        follow the share of each place that each content takes."""
+        """Constraints of any list, and which variables are integers: whether each content is chosen. With discounts,
+        the share of each place that each content takes follows."""
         pool = len(self.pinned)
         if self.discounts is None:
             return [_constraint(self.rules)], np.ones(pool, int)
@@ -160,12 +162,13 @@ class Chooser:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Tree:
-    """Groups of which any two are nested or apart, the whole pool the last.
+    """Groups of which any two are nested or disjoint, the whole pool last.
 
     Args:
         chains: `[pool, depth]`, the groups that a content is in, from the smallest to the whole pool, which repeats.
-        reserved: `[groups]`, contents that must yet come from the group, beside those that its subgroups must give.
-        room: `[groups]`, contents that may come beyond what must.
+        reserved: `[groups]`, number of contents still required from the group, beside those required from its
+            subgroups.
+        room: `[groups]`, number of contents allowed beyond the required ones.
     """
 
     chains: Int[np.ndarray, "pool depth"]
@@ -174,7 +177,7 @@ class _Tree:
 
     @classmethod
     def of(cls, rules: Sequence[Rule]) -> "_Tree":
-        """The first of the rules is of the whole pool."""
+        """Builds the tree; the first rule is of the whole pool."""
         by_group: dict[bytes, tuple[np.ndarray, int, int]] = {}
         for rule in rules:
             key = rule.among.tobytes()
@@ -201,9 +204,10 @@ class _Tree:
         return cls(chains=np.array(padded, np.int64), reserved=reserved, room=room)
 
     def best(self, values: Float[np.ndarray, "lists pool"]) -> Bool[np.ndarray, "lists pool"]:
-        """Takes contents from the best on, each that leaves a way to obey.
+        """Takes contents in descending order of value, each that leaves a way to obey the rules.
 
-        A content counts for what its smallest group must yet give; else it takes room there and asks the next larger.
+        A content counts towards what its smallest group requires; otherwise it takes room there and asks the next
+        larger group.
         """
         order = np.argsort(-values, axis=1, kind="stable")
         chosen = np.zeros(values.shape, bool)
@@ -217,7 +221,7 @@ class _Tree:
             chain = self.chains[content]
             is_asked = reserved[lists[:, None], chain] > 0
             ends = is_asked | (room[lists[:, None], chain] == 0)
-            end = ends.argmax(axis=1)  # at the whole pool at the latest, which has no room
+            end = ends.argmax(axis=1)  # the whole pool at the latest, which has no room
             is_taken = is_asked[lists, end]
             chosen[lists, content] = is_taken
             reserved[lists[is_taken], chain[lists, end][is_taken]] -= 1
@@ -229,6 +233,6 @@ class _Tree:
 
 
 def _are_nested(one: Bool[np.ndarray, " pool"], other: Bool[np.ndarray, " pool"]) -> bool:
-    """Whether one group holds the other, or they share nothing."""
+    """Returns whether one group contains the other, or they are disjoint."""
     both = one & other
     return not both.any() or bool((both == one).all() or (both == other).all())

@@ -1,7 +1,7 @@
-"""A pool for an editor to begin with: what is near a few pieces, ranked, with what is new in it marked.
+"""A first pool for an editor: contents near a few pieces, ranked, with new ones marked.
 
-A content is as good as it is close to the seeds: the soft maximum of its inner products with them, so that seeds of
-several kinds bring contents of each and none that lie between, joined with how much the same listeners choose it.
+A content's score is its closeness to the seeds: the soft maximum of its inner products with them, so that different
+seeds bring contents of their own kinds and none that lie between, plus how much the same listeners choose it.
 """
 
 from collections.abc import Sequence
@@ -22,24 +22,25 @@ from towers.policies.slate import pick
 from towers.retrieval.export import Export
 
 LOOKED_AT = 20
-"""Times `k` nearest contents that are looked at, so that caps of artists leave enough."""
+"""Number of nearest contents that are considered, as a multiple of `k`, so that caps of artists leave enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalSettings:
-    """How a pool is proposed.
+    """Settings of a proposed pool.
 
     Args:
-        k: contents of the pool, the seeds among them.
-        max_per_artist: at most so many of an artist beside the seeds; null: any number.
-        new_days: what came out within so many days before the export's last event is new, and so is what nobody has
-            played.
-        sharpness: of the soft maximum: near 0 a content should be close to all seeds, at 20 close to one of them.
-        co_listening: what it counts that the same listeners choose a content and the seeds, where closeness counts 1;
-            both in standard deviations over the catalogue.
+        k: number of contents of the pool, including the seeds.
+        max_per_artist: largest number of contents of one artist beside the seeds; null: no limit.
+        new_days: contents released within this number of days before the export's last event are new, and so are those
+            that no listener has played.
+        sharpness: sharpness of the soft maximum: near 0 a content should be close to all seeds, at 20 close to one of
+            them.
+        co_listening: weight of being chosen by the same listeners as the seeds, where closeness has weight 1; both in
+            standard deviations over the catalogue.
 
     Raises:
-        UserError: a number below what it may be.
+        UserError: a number is out of range.
     """
 
     k: int = 60
@@ -63,18 +64,18 @@ class ProposalSettings:
 def propose_pool(
     export: Export, seeds: Integer[np.ndarray, " seeds"], settings: ProposalSettings | None = None
 ) -> Playlist:
-    """A pool around a few contents: these first, then what is near them, the best first.
+    """Proposes a pool around a few contents: these first, then what is near them, best first.
 
-    Remasters and duplicates of what is in it are left out, and so is what is not out on the export's last day. The
-    fact `new` counts what is new.
+    Remasters and duplicates of its contents are left out, and so are contents not released on the export's last day.
+    The fact `new` is the number of new contents.
 
     Args:
-        export: from whose contents it is made.
-        seeds: rows of contents that can be played; repeats count once.
-        settings: null: the defaults.
+        export: export of the contents.
+        seeds: rows of playable contents; repeats count once.
+        settings: settings; null: the defaults.
 
     Raises:
-        UserError: no seeds, as many as the pool has places, or one that cannot be played.
+        UserError: there are no seeds, as many as the pool has places, or one that cannot be played.
     """
     settings = settings or ProposalSettings()
     seeds = seeds[np.sort(np.unique(seeds, return_index=True)[1])].astype(np.int64)
@@ -91,7 +92,7 @@ def propose_pool(
         _newness(export, row) if new else Reason(kind="near", because=seed_of[row])
         for row, new in zip(rows.tolist(), is_new.tolist(), strict=True)
     ]
-    # The seeds stand before all else whatever they score.
+    # The seeds are first, with the largest score of the others.
     of_seeds = np.full(len(seeds), scores.max(initial=0.0))
     return Playlist(
         rows=np.concatenate([seeds, rows]),
@@ -103,14 +104,14 @@ def propose_pool(
 
 
 def write_proposal(export: Export, proposal: Playlist, path: Path, title: str = "", k: int = 30) -> Pool:
-    """Writes a proposed pool as the file that an editor changes, with the reason of each content beside it.
+    """Writes a proposed pool as a file for an editor to change, with the reason of each content beside it.
 
     Args:
-        export: of the proposal.
-        proposal: as `propose_pool` gives it.
-        path: of the YAML file.
-        title: of the pool.
-        k: contents of each listener's list.
+        export: export of the proposal.
+        proposal: result of `propose_pool`.
+        path: path of the YAML file.
+        title: title of the pool.
+        k: number of contents in each listener's list.
 
     Returns:
         The pool, as `pool_file.read_pool` reads it from the file.
@@ -137,7 +138,7 @@ def _near(
     may_come: Bool[np.ndarray, " contents"],
     settings: ProposalSettings,
 ) -> tuple[Int[np.ndarray, " found"], Float[np.ndarray, " found"], Int[np.ndarray, " found"]]:
-    """The best contents, how good each is, and which seed each is nearest to."""
+    """Returns the best contents, the score of each, and the seed that each is nearest to."""
     cosines = np.asarray(export.vectors @ export.vectors[seeds].T, np.float64)
     close = np.log(np.exp(settings.sharpness * cosines).mean(axis=1))
     score = _standardised(close, may_come)
@@ -175,7 +176,7 @@ def _is_new(export: Export, rows: Int[np.ndarray, " rows"], days: int) -> Bool[n
 
 
 def _newness(export: Export, row: int) -> Reason:
-    """New by its first artist who has a row."""
+    """Returns the reason "new by" the first artist who has a row, or else "new"."""
     artist_ids: Sequence[str] = export.contents["artist_ids"][row].as_py() or ()
     artists = export.content_ids.rows(list(artist_ids))
     known = [artist for artist in artists.tolist() if artist >= 0 and schema.KINDS[export.kinds[artist]] == "artist"]

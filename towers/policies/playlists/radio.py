@@ -1,4 +1,4 @@
-"""Radio: what goes on from a piece or an artist, for a listener or for nobody."""
+"""Radio: pieces that continue from a piece or an artist, with or without a listener."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,24 +18,24 @@ from towers.retrieval.export import Export
 from towers.retrieval.query import Query, allowed
 
 PIECES_OF_ARTIST = 5
-"""Of an artist who is a seed, so many pieces stand for the artist where only pieces can."""
+"""Number of an artist's pieces that represent an artist seed where only pieces can be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadioSettings:
-    """How a radio weighs what it goes by; weights are logarithms of odds, beside those of a listen.
+    """Weights of a radio; they are log odds, beside those of a listen.
 
     Args:
-        closeness: what a cosine of 1 with where the radio is counts.
-        first_closeness: how many times that counts for the first piece.
-        hearing: what it counts that a listener is nearer to a piece, by 1, once they have played the seeds.
-        listened: what it counts to be a neighbour of the seeds by co-listening, at weight 1.
-        popularity: what the logarithm of 1 + everybody's plays lately counts where the radio is for nobody.
-        drift: how far the radio moves with each piece, 0 to 1: 0 stays at the seeds, 1 goes on from the last piece.
-        max_in_row: of one artist, at most so many pieces one after the other.
+        closeness: weight of the cosine with the radio's present position.
+        first_closeness: factor on this weight for the first piece.
+        hearing: weight of how much nearer the listener is to a piece after playing the seeds.
+        listened: weight of being a neighbour of the seeds by co-listening.
+        popularity: weight of the logarithm of 1 + all listeners' latest plays, for a radio without a listener.
+        drift: how far the radio moves with each piece, 0 to 1: 0 stays at the seeds, 1 continues from the last piece.
+        max_in_row: largest number of consecutive pieces of one artist.
 
     Raises:
-        UserError: a weight below 0, `drift` outside 0 to 1, `max_in_row` below 1.
+        UserError: a weight is below 0, `drift` is outside 0 to 1, or `max_in_row` is below 1.
     """
 
     closeness: int | float = 1.5
@@ -51,7 +51,7 @@ class RadioSettings:
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name}={getattr(self, name)}: must be 0 or more")
         if not 0 <= self.drift <= 1:
-            raise UserError(f"drift={self.drift}: must be 0 (stays at the seeds) to 1 (goes on from the last piece)")
+            raise UserError(f"drift={self.drift}: must be 0 (stays at the seeds) to 1 (continues from the last piece)")
         if self.max_in_row < 1:
             raise UserError(f"max_in_row={self.max_in_row}: must be at least 1")
 
@@ -64,21 +64,21 @@ def radio(
     query: Query | None = None,
     settings: RadioSettings | None = None,
 ) -> Playlist:
-    """Pieces that go on from some contents, in the order in which they are played; the seeds are not among them.
+    """Returns pieces that continue from some contents, in playing order, without the seeds.
 
-    One piece after the other: the best by its closeness to where the radio is, by co-listening with the seeds, by the
-    listener's utility, and by where hearing the seeds moves the listener. The radio begins at the seeds and moves
-    slowly with what it plays.
+    Pieces are added one by one: the best by its closeness to the radio's position, by co-listening with the seeds, by
+    the listener's utility, and by where hearing the seeds moves the listener. The position starts at the seeds and
+    moves slowly with what is played.
 
     Args:
-        export: whose contents come.
-        seeds: rows, of pieces or artists, one at least.
-        listener: for whom; null: nobody in particular.
-        query: what may come, and how much; null: 25 pieces, heard ones among them.
-        settings: null: the defaults.
+        export: export of the contents.
+        seeds: rows of pieces or artists, at least one.
+        listener: listener of the radio; null: none in particular.
+        query: which contents are allowed, and how many; null: 25 pieces, including heard ones.
+        settings: weights; null: the defaults.
 
     Raises:
-        UserError: no seed.
+        UserError: there are no seeds.
     """
     settings = settings or RadioSettings()
     query = query or Query(k=25, include_heard=True)
@@ -94,14 +94,18 @@ def radio(
         more.append(candidates(listener, query))
     rows = candidate_rows(export, among, mean_vector(export.vectors[seeds])[None], np.concatenate(more))
     if not len(rows):
-        return Playlist(rows=rows, scores=np.zeros(0), remark="nothing that may come is left")
+        return Playlist(rows=rows, scores=np.zeros(0), remark="no allowed pieces are left")
     places, scores, reasons = _Tuning(export, rows, seeds, pieces, listener, settings).played(query.k)
-    remark = "" if len(places) == query.k else f"{len(places)} of {query.k} places are filled: nothing else may follow"
+    remark = (
+        ""
+        if len(places) == query.k
+        else f"{len(places)} of {query.k} places are filled: no other piece is allowed to follow"
+    )
     return Playlist(rows=rows[places], scores=np.array(scores), reasons=tuple(reasons), remark=remark)
 
 
 class _Tuning:
-    """Candidates, and what each is worth wherever the radio is."""
+    """Candidates, with the parts of their scores that depend on the radio's position and those that do not."""
 
     def __init__(
         self,
@@ -126,7 +130,7 @@ class _Tuning:
             self._fixed.append(_hearing(listener, rows, pieces, settings.hearing))
 
     def played(self, k: int) -> tuple[list[int], list[float], list[Reason]]:
-        """Places of the picks among the candidates, how well each fits, and why it comes."""
+        """Returns places of the picks among the candidates, their scores, and their reasons."""
         here, closeness = self._start, self._settings.closeness * self._settings.first_closeness
         fixed = np.sum([part.values for part in self._fixed], axis=0)
         is_left, may_come = np.ones(len(self._rows), bool), np.ones(len(self._rows), bool)
@@ -147,7 +151,7 @@ class _Tuning:
         return places, scores, reasons
 
     def _in_a_row(self, places: Sequence[int]) -> set[int]:
-        """Artists of whom no more may come now: all of the last pieces are by them."""
+        """Returns the artists who may not follow now: all of the last pieces are by them."""
         last = [set(self._artists[place].tolist()) for place in places[-self._settings.max_in_row :]]
         return set.intersection(*last) if len(last) == self._settings.max_in_row else set()
 
@@ -162,7 +166,7 @@ class _Tuning:
 
 
 def _pieces(export: Export, seeds: Int[np.ndarray, " seeds"]) -> Int[np.ndarray, " pieces"]:
-    """The seeds that can be played, and the pieces of artists among them that are played most lately."""
+    """Returns the seeds that can be played, and for artists among the seeds their most played pieces lately."""
     is_playable = export.catalogue.of_kinds(schema.PLAYABLE_KINDS)
     found = [seeds[is_playable[seeds]]]
     artists = export.artist_rows
@@ -177,7 +181,7 @@ def _pieces(export: Export, seeds: Int[np.ndarray, " seeds"]) -> Int[np.ndarray,
 def _hearing(
     listener: Listener, rows: Int[np.ndarray, " candidates"], pieces: Int[np.ndarray, " pieces"], weight: int | float
 ) -> Part:
-    """How much nearer the listener is to each candidate once they have played some pieces, times `weight`."""
+    """Returns how much nearer the listener is to each candidate after playing some pieces, times `weight`."""
     values = np.zeros(len(rows))
     if weight and len(pieces):
         moved = vector_after(listener, pieces) - listener.vector
@@ -186,14 +190,14 @@ def _hearing(
 
 
 def _moved(here: np.ndarray, to: np.ndarray, drift: int | float) -> np.ndarray:
-    """A step towards a piece, on the sphere."""
+    """Returns the position after a step towards a piece, on the sphere."""
     moved = (1 - drift) * here + drift * to
     length = np.linalg.norm(moved)
     return moved / length if length > 0 else here
 
 
 def _by(artists: Ragged, some: set[int]) -> Bool[np.ndarray, " candidates"]:
-    """Which candidates are by any of some artists."""
+    """Returns which candidates are by any of some artists."""
     if not some:
         return np.zeros(len(artists), bool)
     is_theirs = np.isin(artists.values, list(some))

@@ -14,15 +14,16 @@ from towers.retrieval.export import Export
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarArtistsSettings:
-    """How likeness by listening and by vector are joined.
+    """Weights of similarity by listening and by vector.
 
     Args:
-        vector_share: of the likeness, how much comes from vectors, 0 to 1; all of it for an artist whom nobody plays.
-        popularity: power of an artist's plays lately by which the cosine of vectors is multiplied: who is played more
-            shares more listeners with anybody. 0: not at all.
+        vector_share: share of the similarity that comes from vectors, 0 to 1; all of it for an artist without
+            listeners.
+        popularity: power of an artist's latest plays by which the cosine of vectors is multiplied, as popular artists
+            share more listeners with any other. 0: not used.
 
     Raises:
-        UserError: `vector_share` outside 0 to 1, `popularity` below 0.
+        UserError: `vector_share` is outside 0 to 1, or `popularity` is below 0.
     """
 
     vector_share: int | float = 0.5
@@ -38,18 +39,18 @@ class SimilarArtistsSettings:
 def similar_artists(
     export: Export, artist: int, *, k: int = 10, settings: SimilarArtistsSettings | None = None
 ) -> Playlist:
-    """The artists most similar to one, best first; scores are comparable between the artists of one list alone.
+    """Returns the artists most similar to one, best first; scores are comparable within one list only.
 
-    Their neighbours by co-listening where the export has these, blended with cosines of vectors.
+    They are neighbours by co-listening, where the export has these, blended with cosines of vectors.
 
     Args:
-        export: whose artists they are.
+        export: export of the artists.
         artist: row of the artist.
-        k: at most so many.
-        settings: null: the defaults.
+        k: largest number of artists.
+        settings: weights; null: the defaults.
 
     Raises:
-        UserError: the row is no artist's, or `k` below 1.
+        UserError: the row is not an artist's, or `k` is below 1.
     """
     settings = settings or SimilarArtistsSettings()
     kind = schema.KINDS[export.kinds[artist]]
@@ -69,7 +70,7 @@ def similar_artists(
 
 
 def _others(export: Export, artist: int) -> tuple[Int[np.ndarray, " others"], Float[np.ndarray, " others"]]:
-    """Artists that may be similar, and their weights by co-listening, 0 where they are no neighbours."""
+    """Returns artists that may be similar, and their weights by co-listening, 0 where they are no neighbours."""
     near = export.co_listening
     among = export.catalogue.of_kinds(("artist",)).copy()
     among[artist] = False
@@ -83,7 +84,7 @@ def _others(export: Export, artist: int) -> tuple[Int[np.ndarray, " others"], Fl
 
 
 def _plays(export: Export) -> Float[np.ndarray, " contents"]:
-    """In an artist's row, how often everybody chose something of theirs lately."""
+    """Returns, in each artist's row, how often all listeners chose something of theirs lately."""
     artists = export.artist_rows
     of_contents = np.repeat(export.facts.recent_positives, artists.lengths)
     return np.bincount(artists.values, of_contents, minlength=len(artists))
@@ -92,8 +93,8 @@ def _plays(export: Export) -> Float[np.ndarray, " contents"]:
 def _scaled(
     listened: Float[np.ndarray, " others"], by_vector: Float[np.ndarray, " others"]
 ) -> Float[np.ndarray, " others"]:
-    """Weights by co-listening on the scale of those by vector: the inverse of the least-squares fit of the first by the
-    second, over the neighbours. All is by vector where there are none."""
+    """Scales weights by co-listening to those by vector: by the inverse of the least-squares fit of the former by the
+    latter, over the neighbours. Without neighbours it returns those by vector."""
     is_near = listened > 0
     if not is_near.any():
         return by_vector

@@ -1,4 +1,4 @@
-"""Whether the exported towers give what torch gives, on real inputs and by the path that serving takes."""
+"""Parity of the exported towers with torch, on real inputs and through the code that serving runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,27 +31,27 @@ LISTENERS, CONTENTS = 32, 16
 
 
 def check_parity(towers: Mapping[str, dict[str, Any]], max_difference: float) -> None:
-    """Whether exported towers give what torch gives, but for what rounding alone explains.
+    """Checks that exported towers agree with torch up to what rounding explains.
 
     Args:
-        towers: by name, what `user_parity` and `content_parity` found; without `difference` nothing is held against.
-        max_difference: of any component of a unit vector.
+        towers: by name, results of `user_parity` and `content_parity`; results without `difference` are not checked.
+        max_difference: largest difference of any component of a unit vector.
 
     Raises:
-        UserError: one does not.
+        UserError: a tower differs by more.
     """
     for name, parity in towers.items():
         allowed = max(max_difference, parity.get("by_rounding", 0.0))
-        if not parity.get("difference", 0.0) <= allowed:  # not a number is no parity either
+        if not parity.get("difference", 0.0) <= allowed:  # true for NaN, too
             raise UserError(
                 f"{name} differs from torch by {parity['difference']:.2e}, over max_parity_difference="
-                f"{max_difference:g} and what rounding explains; nothing is exported: raise the limit if that is near "
-                "enough for you"
+                f"{max_difference:g} and what rounding explains; nothing is exported: raise the limit if this is "
+                "acceptable"
             )
 
 
 def listeners_compared(store: Store, at_most: int = LISTENERS) -> Int[np.ndarray, " rows"]:
-    """Some listeners, spread over the store."""
+    """Returns the rows of some listeners, spread over the store."""
     return _spread(np.arange(store.histories.num_users), at_most)
 
 
@@ -61,13 +61,13 @@ def user_parity(
     rows: Int[np.ndarray, " rows"],
     expected: Float[np.ndarray, "rows dim"],
 ) -> dict[str, Any]:
-    """How far the exported user tower is from torch, through the serving side's features.
+    """Measures how far the exported user tower is from torch, through the features of serving.
 
     Args:
-        encoder: of the exported tower.
-        store: gives the histories, to their ends.
-        rows: of the listeners.
-        expected: their vectors as torch has them, as they are exported.
+        encoder: encoder with the exported tower.
+        store: store with the histories, which are read to their ends.
+        rows: rows of the listeners.
+        expected: their exported vectors as computed by torch.
 
     Returns:
         `difference`, the greatest of any component; `inputs`, in words.
@@ -77,7 +77,7 @@ def user_parity(
 
 
 def events_of(store: Store, user_row: int) -> Events:
-    """What a listener did, up to the end of the data."""
+    """Returns the events of a listener, up to the end of the data."""
     part = slice(store.histories.offsets[user_row], store.histories.offsets[user_row + 1])
     return Events(**{name: np.asarray(getattr(store.histories, name)[part]) for name in EVENT_COLUMNS})
 
@@ -90,23 +90,25 @@ def content_parity(
     project: Callable[[Float[np.ndarray, "rows model_dim"]], Float[np.ndarray, "rows dim"]],
     max_difference: float,
 ) -> dict[str, Any]:
-    """How far the exported content tower is from torch, on contents with both sound and metadata, and without either.
+    """Measures how far the exported content tower is from torch, on contents with sound and metadata, without one, and
+    without both.
 
-    Sound is decoded from the data's own files where these are still there; torch hears the same samples. What torch
-    makes of the store's records, which `prepare` resampled by itself, is compared as well.
+    Sound is decoded from the data's own files where these are still there; torch is given the same samples. The vectors
+    that torch computes from the store's records, which `prepare` resampled by itself, are compared as well.
 
     Args:
-        encoder: of the exported tower.
-        two_tower: in evaluation mode.
-        store: that it was trained on.
-        sounds: what its audio encoder reads; null without sound.
-        project: from the model's vectors to those that are exported.
-        max_difference: above which it is measured what rounding alone explains.
+        encoder: encoder with the exported tower.
+        two_tower: network in evaluation mode.
+        store: store that it was trained on.
+        sounds: sounds that its audio encoder reads; null without sound.
+        project: function from the model's vectors to exported ones.
+        max_difference: difference above which the effect of rounding is measured.
 
     Returns:
-        `difference`, the greatest of any component; `inputs`, in words; `least_cosine_to_prepared` of the vectors
-        of what serving decodes to those of the store's records, where there is such sound; and, where the difference is
-        above `max_difference`, `by_rounding`: how far apart torch's own vectors may be by the rounding of log-mels.
+        `difference`, the greatest of any component; `inputs`, in words; `least_cosine_to_prepared`, the least cosine of
+        the vectors of what serving decodes with those of the store's records, where there is such sound; and, where the
+        difference is above `max_difference`, `by_rounding`: how far apart torch's own vectors may be by the rounding of
+        log-mels.
     """
     has_sound = np.ones(len(store.content_ids), dtype=bool) if sounds is None else sounds.rows >= 0
     hearing = _Hearing(store=store, sounds=sounds, rows=_spread(np.flatnonzero(has_sound), CONTENTS).tolist())
@@ -149,9 +151,9 @@ Bounds = tuple[Record, Record]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Example:
-    """What is heard of one content, as serving reads it, as torch does, and the record that the store has of it.
+    """The sound of one content: as serving reads it, as torch does, and the record in the store.
 
-    Where there is a waveform, also what gives its record rounded either way.
+    With a waveform there is also a function that returns its record rounded down and up.
     """
 
     served: Heard
@@ -162,7 +164,7 @@ class _Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Examples:
-    """By content row, and what is compared in words that follow a number."""
+    """Examples by content row, and a phrase that says what is compared, to follow a number."""
 
     of: Mapping[int, _Example]
     words: str
@@ -173,9 +175,9 @@ class _Hearing:
     """Finds sounds that an encoder can read.
 
     Args:
-        store: that it was trained on.
-        sounds: what it reads; null without sound.
-        rows: of the contents whose sounds are looked for.
+        store: store that the encoder was trained on.
+        sounds: sounds that it reads; null without sound.
+        rows: rows of the contents whose sounds are looked for.
     """
 
     store: Store
@@ -183,7 +185,7 @@ class _Hearing:
     rows: Sequence[int]
 
     def of_spectrograms(self, encoder: AudioEncoder) -> _Examples:
-        """The data's own files, decoded as serving does it."""
+        """Returns the data's own files, decoded as serving does it."""
         root = self.store.manifest.get("root")
         if self.sounds is None or not (self.sounds.rows >= 0).any():
             return _Examples(of={}, words="contents without sound: the data has none")
@@ -207,7 +209,7 @@ class _Hearing:
         return _Examples(of=examples, words="files" if examples else "contents without sound: no file can be used")
 
     def of_vectors(self, encoder: AudioEncoder) -> _Examples:
-        """The vectors that it brings along."""
+        """Returns the given vectors of the contents."""
         assert self.sounds is not None
         examples = {}
         for row in self._heard_rows(self.sounds):
@@ -216,11 +218,11 @@ class _Hearing:
         return _Examples(of=examples, words="vectors of sounds")
 
     def of_nothing(self, encoder: AudioEncoder) -> _Examples:
-        """None."""
+        """Returns no examples."""
         return _Examples(of={}, words="contents; the model does without sound")
 
     def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> _Examples:
-        """Gives of each content the inputs of all parts that have something of it."""
+        """Returns for each content the inputs of all parts that have something of it."""
         assert isinstance(encoder, JoinedAudioEncoder)
         heard = [(part, part.hears(self.store.content_ids, self.store.sounds)) for part in parts]
         found = [part.heard_through(replace(self, sounds=sounds)) for part, sounds in heard]
@@ -233,7 +235,7 @@ class _Hearing:
 
 
 def _joined(encoder: JoinedAudioEncoder, parts: Sequence[_Example | None]) -> _Example:
-    """One example of those of each part; null where a part hears nothing of the content."""
+    """Joins the examples of the parts; a null part has nothing of the content."""
 
     def record(of: Callable[[_Example], Record]) -> Record:
         return encoder.record_of([None if part is None else of(part) for part in parts])
@@ -257,10 +259,11 @@ def _joined(encoder: JoinedAudioEncoder, parts: Sequence[_Example | None]) -> _E
 def _rounded_either_way(
     crops: Sequence[Float[np.ndarray, " _"]], settings: SpectrogramSettings
 ) -> tuple[Float[np.ndarray, "n_mels frames"], Float[np.ndarray, "n_mels frames"]]:
-    """A sound's record, rounded to float16 from the least and from the greatest that its log-mel may be in float32.
+    """Returns a sound's record rounded to float16 from the least and from the greatest value that its log-mel may have
+    in float32.
 
-    Far below a loud tone, float32 leaves three digits of a band's power. A tone that stands still has the same power
-    in all frames: where that lies between two numbers of float16, all of them are rounded alike, this way or that.
+    Far below a loud tone, float32 leaves three digits of a band's power. A steady tone has the same power in all
+    frames: where that lies between two numbers of float16, all of them are rounded in the same direction, down or up.
     """
     waveforms = [torch.from_numpy(crop) for crop in crops]
     exact = log_mel_of([crop.double() for crop in waveforms], LogMel(settings).double(), settings)
@@ -269,7 +272,7 @@ def _rounded_either_way(
 
 
 def _codes(store: Store, rows: Sequence[int]) -> tuple[list[dict[str, list[int]]], list[dict[str, list[int]]]]:
-    """Of contents, as serving finds them from raw metadata, and as the store has them."""
+    """Returns the codes of contents, as serving finds them from raw metadata, and as the store has them."""
     vocabularies = {part: store.vocabulary(part) for part in store.features.content_parts}
     served = [codes_of(vocabularies, metadata) for metadata in store.contents.take(rows).to_pylist()]
     return served, [{part: codes[row].tolist() for part, codes in store.content_codes.items()} for row in rows]
@@ -281,7 +284,7 @@ def _in_torch(
     records: Sequence[Shaped[np.ndarray, "features frames"] | None],
     codes: Sequence[Mapping[str, Sequence[int]]],
 ) -> Float[np.ndarray, "rows model_dim"]:
-    """Unit vectors without ids, each encoded alone, null records without sound."""
+    """Returns unit vectors without ids, each encoded alone; contents with null records have no sound."""
     vectors = []
     for record, known in zip(records, codes, strict=True):
         audio = torch.zeros(1, two_tower.audio_encoder.dim)

@@ -1,7 +1,7 @@
-"""What an exported content tower hears, within its graph: a waveform, a vector made elsewhere, both, or nothing.
+"""Front ends of an exported content tower, within its graph: a waveform, a vector made elsewhere, both, or nothing.
 
-batch: contents. samples: of the longest waveform, the others padded on the right. Which of the front ends an encoder
-needs, it says itself (`AudioEncoder.heard_through`).
+batch: contents. samples: number of samples of the longest waveform; the others are padded on the right. An encoder
+chooses its front end by itself (`AudioEncoder.heard_through`).
 """
 
 from collections.abc import Sequence
@@ -22,48 +22,49 @@ from towers.retrieval.content_encoder import AUDIO_VECTOR, HAS_AUDIO, NUM_SAMPLE
 
 
 class FrontEnd(nn.Module):
-    """From a graph's inputs to audio vectors `[batch, audio_dim]` and whether there is sound, `[batch]`.
+    """Maps a graph's inputs to audio vectors `[batch, audio_dim]` and whether there is sound, `[batch]`.
 
-    This one has no inputs: it is that of an encoder which does without sound.
+    This one has no inputs: it is for an encoder that does without sound.
 
     Args:
-        encoder: of the network.
+        encoder: audio encoder of the network.
     """
 
     inputs: tuple[str, ...] = ()
-    """Names of what it reads."""
+    """Names of the graph's inputs that it reads."""
 
     def __init__(self, encoder: AudioEncoder):
         super().__init__()
         self._encoder = encoder
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
-        """Inputs as they might be."""
+        """Returns example inputs."""
         return ()
 
     def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
-        """Which of the inputs' dimensions may differ."""
+        """Returns the dynamic dimensions of the inputs."""
         return ()
 
     def metadata(self) -> dict[str, str]:
-        """What a reader has to know of the inputs."""
+        """Returns what a reader has to know of the inputs."""
         return {}
 
     def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
-        """Of so many contents."""
+        """Returns the audio vectors of `batch` contents."""
         return torch.zeros(batch, self._encoder.dim), torch.zeros(batch, dtype=torch.bool)
 
 
 class WaveformFrontEnd(FrontEnd):
-    """Reads waveforms at the model's rate, mono, and how many samples each has, 0 where there is none.
+    """Reads waveforms at the model's rate, mono, and the number of samples of each, 0 where there is none.
 
-    The graph makes of a waveform the record that `towers.data.audio.log_mel` makes of a file with it, float16 and all:
-    the middles of equal stretches where it is longer than a record, repeated where it is shorter, and the log-mel.
-    Which samples are read follows from their number; a convolution with the windowed Fourier transform does the rest.
+    The graph makes from a waveform the record that `towers.data.audio.log_mel` makes from a file with it, rounded to
+    float16 in the same way: the middles of equal stretches where it is longer than a record, repeated where it is
+    shorter, and then the log-mel. The samples to read follow from their number; a convolution with the windowed Fourier
+    transform does the rest.
 
     Args:
-        encoder: of log-mel spectrograms.
-        settings: of the spectrogram.
+        encoder: encoder of log-mel spectrograms.
+        settings: settings of the spectrogram.
     """
 
     inputs = (WAVEFORM, NUM_SAMPLES)
@@ -83,21 +84,22 @@ class WaveformFrontEnd(FrontEnd):
         self.register_buffer("_mel", log_mel.mel_filters)
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
-        """Noise of half a second."""
+        """Returns noise of half a second."""
         samples = self._settings.sample_rate // 2
         return torch.randn(batch, samples), torch.full((batch,), samples)
 
     def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
-        """Any number of any length."""
+        """Returns that any number of waveforms of any length is accepted."""
         return {0: batch, 1: torch.export.Dim("samples", min=1)}, {0: batch}
 
     def metadata(self) -> dict[str, str]:
-        """The waveforms' rate in Hz, and the seconds and crops of which more than so much sound is read."""
+        """Returns the waveforms' rate in Hz, the seconds of a record, and the number of crops read from longer
+        sound."""
         names = ("sample_rate", "record_s", "num_crops")
         return {name: str(getattr(self._settings, name)) for name in names}
 
     def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
-        """Vectors of the records, each as if its waveform were alone."""
+        """Returns vectors of the records; other waveforms of the batch do not affect them."""
         waveform, num_samples = inputs
         crops = self._crops(waveform, num_samples)
         cosine, sine = conv1d(crops.flatten(0, 1)[:, None], self._fourier, stride=self._settings.hop_length).chunk(2, 1)
@@ -108,7 +110,8 @@ class WaveformFrontEnd(FrontEnd):
     def _crops(
         self, waveform: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch crops crop_samples"]:
-        """Of longer sound the middles of its stretches, of shorter its repeats, as far as the windows reach."""
+        """Returns the middles of stretches of longer sound, or repeats of shorter sound, as far as the windows
+        reach."""
         num_crops = self._settings.num_crops
         length = -(-self._wanted // num_crops)
         count = num_samples[:, None]
@@ -122,31 +125,31 @@ class VectorFrontEnd(FrontEnd):
     """Reads vectors that were made elsewhere, as the encoder does.
 
     Args:
-        encoder: takes records of one frame.
+        encoder: encoder of records of one frame.
     """
 
     inputs = (AUDIO_VECTOR, HAS_AUDIO)
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
-        """Noise."""
+        """Returns noise."""
         return torch.randn(batch, self._encoder.dim), torch.ones(batch, dtype=torch.bool)
 
     def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
-        """Any number."""
+        """Returns that any number of vectors is accepted."""
         return {0: batch}, {0: batch}
 
     def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
-        """As they are."""
+        """Returns the encoder's output for the given vectors."""
         audio_vector, has_audio = inputs
         return self._encoder(audio_vector[:, :, None]), has_audio
 
 
 class JoinedFrontEnd(FrontEnd):
-    """Reads what the front ends of an encoder's parts read; of a content there may be any of it.
+    """Reads the inputs of the front ends of an encoder's parts; a content may have any of them.
 
     Args:
-        encoder: joins the parts.
-        parts: their front ends.
+        encoder: encoder that joins the parts.
+        parts: front ends of the parts.
     """
 
     def __init__(self, encoder: JoinedAudioEncoder, parts: Sequence[FrontEnd]):
@@ -157,26 +160,26 @@ class JoinedFrontEnd(FrontEnd):
         self.inputs = tuple(dict.fromkeys(name for part in parts for name in part.inputs))
 
     def example(self, batch: int) -> tuple[Tensor, ...]:
-        """Those of all parts."""
+        """Returns the example inputs of all parts."""
         return self._of_each([part.example(batch) for part in self._own])
 
     def dynamic(self, batch: Any) -> tuple[dict[int, Any], ...]:
-        """Those of all parts."""
+        """Returns the dynamic dimensions of all parts."""
         return self._of_each([part.dynamic(batch) for part in self._own])
 
     def metadata(self) -> dict[str, str]:
-        """That of all parts."""
+        """Returns the metadata of all parts."""
         return {name: text for part in self._own for name, text in part.metadata().items()}
 
     def forward(self, batch: int, *inputs: Tensor) -> tuple[Float[Tensor, "batch audio_dim"], Bool[Tensor, " batch"]]:
-        """There is sound where a part hears some."""
+        """Joins the parts' vectors; there is sound where any part has some."""
         given = dict(zip(self.inputs, inputs, strict=True))
         heard = [part(batch, *(given[name] for name in part.inputs)) for part in self._own]
         are_there = [there for _, there in heard]
         return self._together([vectors for vectors, _ in heard], are_there), torch.stack(are_there).any(dim=0)
 
     def _of_each(self, values: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """In the order of the inputs, one of each."""
+        """Returns one value for each input, in the order of the inputs."""
         named = {
             name: value
             for part, own in zip(self._own, values, strict=True)
@@ -187,37 +190,38 @@ class JoinedFrontEnd(FrontEnd):
 
 @dataclass(frozen=True, slots=True)
 class FrontEnds:
-    """Gives an encoder the front end that it needs.
+    """Builds the front end that an encoder needs.
 
     Args:
-        settings: of the spectrogram.
+        settings: settings of the spectrogram.
     """
 
     settings: SpectrogramSettings
 
     def of_spectrograms(self, encoder: AudioEncoder) -> FrontEnd:
-        """For one that reads log-mel spectrograms."""
+        """Builds the front end of an encoder that reads log-mel spectrograms."""
         return WaveformFrontEnd(encoder, self.settings)
 
     def of_vectors(self, encoder: AudioEncoder) -> FrontEnd:
-        """For one whose vectors are made elsewhere."""
+        """Builds the front end of an encoder whose vectors are made elsewhere."""
         return VectorFrontEnd(encoder)
 
     def of_nothing(self, encoder: AudioEncoder) -> FrontEnd:
-        """For one that does without sound."""
+        """Builds the front end of an encoder that does without sound."""
         return FrontEnd(encoder)
 
     def of_several(self, encoder: AudioEncoder, parts: Sequence[AudioEncoder]) -> FrontEnd:
-        """Makes the front end of an encoder that joins several: one input for each of its parts."""
+        """Builds the front end of an encoder that joins several, with the inputs of all its parts."""
         assert isinstance(encoder, JoinedAudioEncoder)
         return JoinedFrontEnd(encoder, [part.heard_through(self) for part in parts])
 
 
 def _places(settings: SpectrogramSettings, crop_frames: int) -> Int[Tensor, "crops crop_samples"]:
-    """Which sample of its crop stands where under the windows of a record's frames.
+    """Returns the sample of its crop at each position under the windows of a record's frames.
 
-    As in `torch.stft`, windows stand around their frame, and sound is mirrored at the ends of a crop, here every
-    `crop_frames`. There are always as many rows as the settings have crops: one crop's frames are divided among them.
+    As in `torch.stft`, windows are centred on their frames, and sound is mirrored at the ends of a crop, here every
+    `crop_frames`. There are always as many rows as the settings have crops: a single crop's frames are divided among
+    them.
     """
     frames = settings.num_frames // settings.num_crops
     first = np.arange(settings.num_crops) * frames % crop_frames * settings.hop_length
@@ -228,7 +232,7 @@ def _places(settings: SpectrogramSettings, crop_frames: int) -> Int[Tensor, "cro
 
 
 def _windowed_fourier(window: Float[Tensor, " n_fft"]) -> Float[Tensor, "parts 1 n_fft"]:
-    """Cosines of all frequencies up to the highest, then sines, times the window."""
+    """Returns cosines of all frequencies up to the highest, then sines, times the window."""
     size = len(window)
     turns = np.outer(np.arange(size // 2 + 1), np.arange(size)) % size * (2 * np.pi / size)
     waves = np.concatenate([np.cos(turns), np.sin(turns)]) * window.double().numpy()

@@ -1,6 +1,6 @@
-"""Both towers as ONNX, so that a fresh listener or a new content needs no retrain and serving no torch.
+"""Both towers as ONNX, so that a new listener or a new content needs no retraining and serving needs no torch.
 
-The same weights give the same bytes: no clock, and none of the exporter's traces of where the code lies.
+The same weights give the same bytes: there is no clock, and the exporter's traces of source files are removed.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from towers.retrieval.encoders import ONNX_INPUTS
 
 OPSET = 20
 TURN = "_matrix"
-"""How the names end of the matrices that turn vectors in an exported graph."""
+"""Suffix of the names of the matrices that rotate vectors in an exported graph."""
 Matrix = Float[np.ndarray, "rows columns"]
 
 
@@ -42,18 +42,18 @@ def export_user_tower(
     reads: Matrix | None = None,
     writes: Matrix | None = None,
 ) -> None:
-    """Writes the tower with dynamic batch and length; `space_id` stands in the file's metadata.
+    """Writes the tower with dynamic batch and length; `space_id` is in the file's metadata.
 
     Args:
-        user_tower: in evaluation mode.
-        content_dim: of the content vectors that the tower itself reads.
-        num_columns: listener columns.
-        path: of the file.
-        space_id: of the vectors that the tower reads and makes.
-        reads: `[content_dim, input_dim]`, from the vectors that the file reads to those of the tower; null: they are
+        user_tower: tower in evaluation mode.
+        content_dim: dimension of the content vectors that the tower itself reads.
+        num_columns: number of listener columns.
+        path: path of the file.
+        space_id: id of the space of the vectors that the file reads and returns.
+        reads: `[content_dim, input_dim]`, maps the vectors that the file reads to those of the tower; null: they are
             the same.
-        writes: `[dim, content_dim]`, from the tower's vectors to those that the file gives, which are normalised anew;
-            null: they are the same.
+        writes: `[dim, content_dim]`, maps the tower's vectors to those that the file returns, which are normalised
+            again; null: they are the same.
     """
     model = _LastState(user_tower, _Read.through(reads), _Written.through(writes)).cpu().eval()
     input_dim = content_dim if reads is None else reads.shape[1]
@@ -81,16 +81,16 @@ def export_content_tower(
 ) -> None:
     """Writes audio encoder and content tower, without what is trained for single ids; dynamic in every length.
 
-    The inputs are what the encoder hears (`waveform` and `num_samples`; or `audio_vector` and `has_audio`; or nothing)
-    and every metadata part by its name, `[batch, width]`, int64, 0 where there is none. `space_id` stands in the
-    metadata, and for waveforms their rate.
+    The inputs are those of the encoder's front end (`waveform` and `num_samples`; or `audio_vector` and `has_audio`; or
+    none) and every metadata part by its name, `[batch, width]`, int64, 0 where there is none. The metadata has
+    `space_id`, and for waveforms their rate.
 
     Args:
-        two_tower: in evaluation mode.
-        features: of the store that it was trained on.
-        path: of the file.
-        space_id: of the vectors that the tower makes.
-        writes: as for `export_user_tower`.
+        two_tower: network in evaluation mode.
+        features: features of the store that it was trained on.
+        path: path of the file.
+        space_id: id of the space of the vectors that the file returns.
+        writes: as in `export_user_tower`.
 
     Raises:
         ValueError: the network knows contents by their ids alone.
@@ -110,7 +110,7 @@ def export_content_tower(
 
 
 class _Read(nn.Module):
-    """Vectors times the transpose of a matrix."""
+    """Multiplies vectors by the transpose of a matrix."""
 
     def __init__(self, matrix: Matrix):
         super().__init__()
@@ -119,7 +119,7 @@ class _Read(nn.Module):
 
     @classmethod
     def through(cls, matrix: Matrix | None) -> nn.Module:
-        """What leaves vectors as they are where there is no matrix."""
+        """Returns a module for the matrix, or the identity without one."""
         return nn.Identity() if matrix is None else cls(matrix)
 
     def forward(self, vectors: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch rows"]:
@@ -127,7 +127,7 @@ class _Read(nn.Module):
 
 
 class _Written(_Read):
-    """The same, normalised."""
+    """Multiplies vectors by the transpose of a matrix, then normalises them."""
 
     def forward(self, vectors: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch rows"]:
         return normalize(super().forward(vectors), dim=-1)
@@ -214,7 +214,7 @@ def _graph(
 
 
 def _places_of_traces(*graphs: Any) -> Iterator[Any]:
-    """Whatever may say from which line of which file it comes."""
+    """Yields all parts of graphs in which the exporter records lines of source files."""
     for graph in graphs:
         yield graph
         yield from graph.node

@@ -1,4 +1,4 @@
-"""Smaller or quicker forms of an exported tower, kept where what is recommended stays the same."""
+"""Smaller or faster forms of an exported tower, kept where recommendations stay nearly the same."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -23,16 +23,16 @@ QUANTIZED = ("MatMul", "Gemm", "Conv")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What became of a variant.
+    """Result of a variant.
 
     Args:
-        name: of it.
-        file: its name; null where it was not kept.
-        overlap: share of the nearest 20 that it has in common with float32, mean over the inputs, 0 to 1.
-        size_bytes: of the file.
-        float32_bytes: of the file that it stands for.
-        ms: milliseconds to encode one input, the least of several rounds; of the clock, so not for a manifest.
-        float32_ms: likewise.
+        name: name of the variant.
+        file: name of the file; null where it was not kept.
+        overlap: share of the nearest 20 in common with float32, mean over the inputs, 0 to 1.
+        size_bytes: size of the file.
+        float32_bytes: size of the original file.
+        ms: milliseconds to encode one input, the least of several rounds; measured, so not for a manifest.
+        float32_ms: the same for the original.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Variant:
     float32_ms: float
 
     def figures(self) -> dict[str, Any]:
-        """Those that are the same whenever they are measured, for a manifest."""
+        """Returns the reproducible figures, for a manifest."""
         return {"file": self.file, f"overlap@{NEAREST}": self.overlap, "size_bytes": self.size_bytes}
 
 
@@ -60,14 +60,14 @@ def write_variants(
     The same tower gives the same bytes.
 
     Args:
-        path: of the tower in float32.
-        names: `int8` (weights and products of matrices and convolutions, scaled as they come), `float16`.
-        encode: runs the tower in a file on real inputs, at least one.
-        candidates: of which the nearest are looked for.
+        path: path of the tower in float32.
+        names: `int8` (weights and products of matrices and convolutions, scaled dynamically), `float16`.
+        encode: function that runs the tower in a file on real inputs, at least one.
+        candidates: vectors of which the nearest are compared.
         min_overlap: least share of the nearest 20 in common with float32, mean over the inputs, 0 to 1.
 
     Raises:
-        UserError: no such variant.
+        UserError: a variant is unknown.
     """
     for name in names:
         if name not in _CONVERSIONS:
@@ -118,13 +118,13 @@ _CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {"int8": _int8, "float16
 
 
 def _save(model: onnx.ModelProto, path: Path, target: Path) -> None:
-    """With the metadata of the tower that it stands for."""
+    """Saves a variant with the metadata of the original tower."""
     onnx.helper.set_model_props(model, {prop.key: prop.value for prop in onnx.load(path).metadata_props})
     onnx.save(model, target)
 
 
 def _before_rounding(model: onnx.ModelProto) -> list[str]:
-    """Nodes from a waveform to its record, which is rounded to float16: their small numbers need float32."""
+    """Returns nodes from a waveform to its record, which is rounded to float16: their small numbers need float32."""
     made_by = {name: node for node in model.graph.node for name in node.output}
     open_nodes = [node for node in model.graph.node if _rounds(node)]
     seen: set[str] = set()
@@ -137,8 +137,8 @@ def _before_rounding(model: onnx.ModelProto) -> list[str]:
 
 
 def _turns(model: onnx.ModelProto) -> list[str]:
-    """Nodes that turn vectors: along principal axes a few dimensions are far larger than the others, and eight bits for
-    all of them alike leave little of the small ones."""
+    """Returns nodes that rotate vectors: along principal axes a few dimensions are far larger than the others, so eight
+    bits for all of them keep little of the small ones."""
     return [node.name for node in model.graph.node if any(name.endswith(TURN) for name in node.input)]
 
 
@@ -147,7 +147,7 @@ def _rounds(node: onnx.NodeProto) -> bool:
 
 
 def _timed(encode: Callable[[Path], np.ndarray], path: Path) -> tuple[Float[np.ndarray, "inputs dim"], float]:
-    """Vectors, and milliseconds an input in the quickest of some rounds."""
+    """Returns the vectors, and milliseconds an input in the fastest of some rounds."""
     vectors, seconds = encode(path), []
     for _ in range(REPETITIONS):
         start = perf_counter()
@@ -157,7 +157,7 @@ def _timed(encode: Callable[[Path], np.ndarray], path: Path) -> tuple[Float[np.n
 
 
 def _overlap(first: Int[np.ndarray, "inputs nearest"], second: Int[np.ndarray, "inputs nearest"]) -> float:
-    """Share of the rows that both have, mean over the inputs."""
+    """Returns the share of rows in common, mean over the inputs."""
     common = [len(np.intersect1d(*rows)) for rows in zip(first, second, strict=True)]
     return float(np.mean(common)) / first.shape[1]
 

@@ -1,4 +1,4 @@
-"""What sinks of every engine have in common: the engine is opened for each step, and `Filling` knows the order."""
+"""Base of the sinks of all engines: the engine is opened for each step, and `Filling` does the steps in order."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from towers.retrieval.export import Export
 
 
 class EngineSink(ABC):
-    """A `Sink` by an engine's client; a subclass opens the client and knows the names that serving reads.
+    """A `Sink` that uses an engine's client; a subclass opens the client and knows the names that serving reads.
 
     Args:
-        uri: a path of a local engine, or SCHEME://... of one elsewhere.
-        prefix: of the names of tables.
-        batch_size: rows sent at a time.
-        keep: versions that stay, the one that is served and the one before it among them.
-        dim: leading dimensions of the vectors that are written, normalised; null: all.
+        uri: path of a local engine, or SCHEME://... of a remote one.
+        prefix: prefix of the names of tables.
+        batch_size: number of rows sent at a time.
+        keep: number of versions that are kept, including the one that is served and the one before it.
+        dim: number of leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
-        UserError: a setting that does not fit.
+        UserError: a setting is out of range.
     """
 
     def __init__(self, *, uri: str, prefix: str, batch_size: int, keep: int, dim: int | None):
@@ -34,20 +34,20 @@ class EngineSink(ABC):
 
     @abstractmethod
     def _engine(self) -> AbstractContextManager[Engine]:
-        """Opens the engine, and makes one where there is none; its errors come out as `UserError`."""
+        """Opens the engine, and creates it where there is none; its errors are raised as `UserError`."""
 
     @abstractmethod
     def _led(self, served: str) -> str:
-        """Says, in a line for people, what serving reads now."""
+        """Returns a line that says what serving reads now."""
 
     @property
     def _shown(self) -> str:
-        """The address as messages may show it."""
+        """Address as messages may show it."""
         return self._uri
 
     @property
     def _folder(self) -> Path:
-        """Where a local engine writes."""
+        """Folder that a local engine writes to."""
         return Path(self._uri)
 
     @property
@@ -56,7 +56,7 @@ class EngineSink(ABC):
 
     @property
     def _is_there(self) -> bool:
-        """Whether there may be an engine; false of a file or folder that nobody has made."""
+        """Whether there may be an engine; false for a local path that does not exist."""
         return not self._is_local or Path(self._uri).exists()
 
     def check(self, dim: int) -> None:

@@ -1,4 +1,5 @@
-"""The order in which any engine is filled: rows, check; later the switch, and only then what is old goes."""
+"""The order of steps by which any engine is filled: rows, check; later the switch, and only then old tables are
+removed."""
 
 import re
 from collections import Counter
@@ -18,24 +19,24 @@ from towers.retrieval.export import Export
 
 LEGAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 SAME = 1e-6
-"""A vector comes back as it went in, but for the last digit of float32."""
+"""Tolerance of vectors that are read back: the last digit of float32."""
 IDS_AT_ONCE = 1_000
 """Number of ids in one request to an engine."""
 NEAR_ENOUGH = 0.01
-"""By so much the engine's best score may miss a canary's own: an engine may compress what it searches."""
+"""Tolerance between the engine's best score for a canary and its exact score: an engine may compress vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What a table says of itself.
+    """Metadata that a table carries.
 
     Args:
-        version: of the export.
-        space_id: of its vectors.
-        dim: leading dimensions that its vectors have, normalised; null: all of the export's.
-        kept: share of the nearest 20 of listeners that these keep; 1 where they are all.
-        written: when it was begun, ISO 8601 in UTC.
-        is_complete: all rows are in and the index is built.
+        version: version of the export.
+        space_id: space of its vectors.
+        dim: number of leading dimensions of its vectors, normalised; null: all of the export's.
+        kept: share of listeners' nearest 20 that these dimensions keep; 1 where they are all.
+        written: time at which writing began, ISO 8601 in UTC.
+        is_complete: whether all rows are in and the index is built.
     """
 
     version: str
@@ -46,17 +47,17 @@ class Labels:
     is_complete: bool = False
 
     def facts(self) -> dict[str, str]:
-        """As texts that an engine keeps with the table."""
+        """Returns the metadata as texts that an engine keeps with the table."""
         facts = {"version": self.version, "space_id": self.space_id, "written": self.written}
         return facts if self.dim is None else facts | {"dim": str(self.dim), "kept@20": f"{self.kept:.4f}"}
 
     def fit(self, other: "Labels") -> bool:
-        """Whether both are of vectors of one space, cut alike."""
+        """Returns whether both are of vectors of one space with the same dimensions."""
         return (self.space_id, self.dim) == (other.space_id, other.dim)
 
     @classmethod
     def read(cls, facts: Mapping[str, str], is_complete: bool) -> "Labels":
-        """What `facts` gave; tables of before know nothing of dimensions and have all."""
+        """Reads what `facts` returned; older tables do not state their dimensions and have all of them."""
         return cls(
             version=facts["version"],
             space_id=facts["space_id"],
@@ -69,22 +70,22 @@ class Labels:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Engine(Protocol):
-    """What filling needs of an engine; names are those of tables."""
+    """Operations of an engine that filling needs; tables are given by name."""
 
     def tables(self) -> dict[str, Labels]:
-        """Those that a sink made, finished or not."""
+        """Returns the tables that a sink made, complete or not."""
         ...
 
     def in_use(self) -> set[str]:
-        """Those that serving is led to."""
+        """Returns the tables that serving reads."""
         ...
 
     def serving(self) -> str | None:
-        """That of the contents that serving is led to; null where it is led nowhere."""
+        """Returns the table of contents that serving reads; null where there is none."""
         ...
 
     def create(self, name: str, rows: Rows, labels: Labels, on_rows: Callable[[int], None]) -> None:
-        """Writes all rows, telling how many are in."""
+        """Writes all rows, calling `on_rows` with the number written so far."""
         ...
 
     def finish(self, name: str, rows: Rows) -> None:
@@ -92,37 +93,37 @@ class Engine(Protocol):
         ...
 
     def count(self, name: str) -> int:
-        """Rows there are."""
+        """Returns the number of rows."""
         ...
 
     def vectors(self, name: str, id_column: str, ids: Sequence[str]) -> dict[str, Float[np.ndarray, " dim"]]:
-        """The vectors of those `ids` that are there."""
+        """Returns the vectors of those `ids` that the table has."""
         ...
 
     def best_score(self, name: str, vector: Float[np.ndarray, " dim"]) -> float:
-        """The highest inner product that a search finds."""
+        """Returns the highest inner product that a search finds."""
         ...
 
     def switch(self, contents: str, users: str, labels: Labels) -> None:
-        """Leads serving to these two."""
+        """Makes serving read these two tables."""
         ...
 
     def drop(self, name: str) -> None:
-        """Removes a table, half-written or not."""
+        """Removes a table, complete or not."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filling:
-    """How an engine is filled.
+    """Fills an engine, step by step.
 
     Args:
-        prefix: names start with it: `<prefix>_contents_<version>`, `<prefix>_users_<version>`.
-        keep: so many versions stay, the one that is served and the one before it among them.
-        dim: leading dimensions of the vectors that are written, normalised; null: all.
+        prefix: start of all names: `<prefix>_contents_<version>`, `<prefix>_users_<version>`.
+        keep: number of versions that are kept, including the one that is served and the one before it.
+        dim: number of leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
-        UserError: a prefix that is no name, fewer than two versions or one dimension.
+        UserError: the prefix is not a name, or there are fewer than two versions or one dimension.
     """
 
     prefix: str
@@ -134,7 +135,7 @@ class Filling:
             raise UserError(f"sink.prefix={self.prefix!r}: must be letters, digits and _, a letter first")
         if self.keep < 2:
             raise UserError(
-                f"sink.keep={self.keep}: must be at least 2, the version that is served and the one before it"
+                f"sink.keep={self.keep}: must be at least 2: the version that is served and the one before it"
             )
         if self.dim is not None and self.dim < 1:
             raise UserError(f"sink.dim={self.dim}: must be at least 1, or null for all")
@@ -150,12 +151,13 @@ class Filling:
         return self.serve(engine, export)
 
     def fill(self, engine: Engine, export: Export, on_progress: Progress) -> str:
-        """Fills `engine` with this version and leaves serving where it is; raises as `Sink.fill`.
+        """Fills `engine` with this version without changing what serving reads; raises as `Sink.fill`.
 
-        What was filled later than what serves and serves not goes: it was refused, or rolled back.
+        Versions that were filled later than the served one, and are not served, are removed: they were refused or
+        rolled back.
 
         Returns:
-            How many rows it has, in words.
+            The version and its numbers of rows, in words.
         """
         self.check(export.dim)
         self._drop_passed_over(engine, export.version)
@@ -167,10 +169,10 @@ class Filling:
         return f"{labels.version}: {' and '.join(told)}"
 
     def serve(self, engine: Engine, export: Export) -> str:
-        """Leads serving to this version, which `engine` has; raises as `Sink.serve`.
+        """Makes serving read this version, which `engine` has to contain; raises as `Sink.serve`.
 
         Returns:
-            The version, and what its vectors lose where they are cut.
+            The version, and how much its vectors keep where they are truncated.
         """
         self.check(export.dim)
         tables, found = engine.tables(), []
@@ -206,7 +208,8 @@ class Filling:
         return content_rows(export, dim), user_rows(export, dim)
 
     def _labels(self, export: Export, written: str) -> Labels:
-        """What tables of an export say; the share that cut vectors keep is told while they are written alone."""
+        """Returns the metadata of an export's tables; the share kept by truncated vectors is measured only when
+        writing."""
         dim = self._dim_of(export)
         is_cut = dim < export.dim
         return Labels(
@@ -275,7 +278,7 @@ class Filling:
             raise UserError(f"{name}: {fault}; serving stays where it was")
 
     def _drop_passed_over(self, engine: Engine, filled: str) -> None:
-        """Drops what was filled after what serves: nobody was led to it, or somebody was and led away again."""
+        """Removes tables that were filled after the served ones: they were never served, or have been rolled back."""
         tables, in_use = engine.tables(), engine.in_use()
         served = [labels.written for name, labels in tables.items() if name in in_use]
         for name, labels in tables.items():
@@ -284,7 +287,8 @@ class Filling:
                 engine.drop(name)
 
     def _drop_old(self, engine: Engine, before: set[str]) -> None:
-        """Keeps the newest whole versions, what is led to and what was; what a killed run left goes with the old."""
+        """Keeps the newest complete versions, the served one and the one before; removes others, and what killed runs
+        left."""
         tables, in_use = engine.tables(), engine.in_use()
         complete = Counter(labels.version for labels in tables.values() if labels.is_complete)
         written = {
@@ -298,7 +302,7 @@ class Filling:
 
 
 def _fault(engine: Engine, name: str, rows: Rows) -> str:
-    """What is wrong with a table, empty where nothing is."""
+    """Returns what is wrong with a table; empty where nothing is."""
     count = engine.count(name)
     if count != rows.count:
         return f"{count:,} rows arrived of {rows.count:,} (is every {rows.id_column} unique?)"

@@ -16,32 +16,33 @@ from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
 
 PREFIX = "towers."
-"""Of the metadata in a table's schema."""
+"""Prefix of the keys in a table's schema metadata."""
 COMPLETE = "complete"
-"""The tag of a version of a table that has all rows and its index."""
+"""Tag of the version of a table that has all rows and its index."""
 INDEXED = {
     "kind": "Bitmap", "language": "Bitmap", "explicit": "Bitmap", "is_cold": "Bitmap",
     "artist_ids": "LabelList", "genres": "LabelList",
 }  # fmt: skip
-"""What filters ask for most."""
+"""Columns with an index, those that filters use most, and its kind."""
 MANY = 1_000_000
-"""Tables listed at once: all."""
+"""Limit on listed tables that never applies."""
 UNFINISHED = Labels(version="", space_id="", written="")
 
 
 class LanceSink(EngineSink):
-    """Fills LanceDB, embedded: a folder or an object store, no server.
+    """Fills LanceDB, embedded: a folder or an object store, without a server.
 
     Args:
         uri: a folder, or s3://BUCKET/PATH, gs://..., az://... with the environment's own credentials.
-        prefix: of the names: table `<prefix>_contents_<version>`, `users` likewise, and `<prefix>_current`.
-        batch_size: rows written at a time.
-        min_indexed: rows from which an inverted file is built; below, every vector is compared.
-        keep: versions that stay, the one that is served and the one before it among them.
-        dim: leading dimensions of the vectors that are written, normalised; null: all.
+        prefix: start of all names: tables `<prefix>_contents_<version>`, `<prefix>_users_<version>` and
+            `<prefix>_current`.
+        batch_size: number of rows written at a time.
+        min_indexed: number of rows from which an inverted file is built; below, every vector is compared.
+        keep: number of versions that are kept, including the one that is served and the one before it.
+        dim: number of leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
-        UserError: LanceDB is not installed, or a setting that does not fit.
+        UserError: LanceDB is not installed, or a setting is out of range.
     """
 
     def __init__(self, uri: str, prefix: str, batch_size: int, min_indexed: int, keep: int, dim: int | None):
@@ -73,7 +74,7 @@ class LanceSink(EngineSink):
 
 
 class _Tables:
-    """The engine, by LanceDB's client."""
+    """`Engine` by LanceDB's client."""
 
     def __init__(self, database: Any, kinds: Any, prefix: str, batch_size: int, min_indexed: int):
         self._database = database
@@ -95,11 +96,11 @@ class _Tables:
         return list(self._database.list_tables(limit=MANY).tables)
 
     def _labels(self, name: str) -> Labels | None:
-        """Null for what no sink made; a killed run leaves a folder that is not a table yet."""
+        """Returns null for tables that no sink made; a killed run leaves a folder that is not a table yet."""
         try:
             table = self._database.open_table(name)
         except ValueError as error:
-            if does_not_answer(error):  # which says nothing of what is there
+            if does_not_answer(error):  # then it is not known what is there
                 raise
             return UNFINISHED
         told = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
@@ -121,7 +122,7 @@ class _Tables:
         try:
             pointer = self._database.open_table(self._pointer)
         except ValueError as error:
-            if does_not_answer(error):  # which says nothing of what is there
+            if does_not_answer(error):  # then it is not known what is there
                 raise
             return None
         (row,) = pointer.to_arrow().to_pylist()
@@ -177,7 +178,7 @@ class _Tables:
         return 1 - hits[0]["_distance"] if hits else -np.inf
 
     def switch(self, contents: str, users: str, labels: Labels) -> None:
-        """One commit leads to both tables."""
+        """Switches both tables in one commit."""
         row = {CONTENTS: contents, USERS: users, "version": labels.version, "space_id": labels.space_id}
         mode = "overwrite" if self._pointer in self._names() else "create"
         self._database.create_table(self._pointer, data=pa.Table.from_pylist([row]), mode=mode)
@@ -188,7 +189,7 @@ class _Tables:
 
 @contextmanager
 def _own_errors() -> Iterator[list[BaseException]]:
-    """What our rows raise crosses LanceDB as a RuntimeError with a traceback for a text; here it comes back."""
+    """Restores our rows' own error, which LanceDB raises as a RuntimeError whose text is a traceback."""
     raised: list[BaseException] = []
     try:
         yield raised

@@ -21,16 +21,16 @@ from towers.publishing.sinks.filling import Labels
 from towers.publishing.sinks.rows import CONTENTS, TABLES, USERS, VECTOR, Rows
 
 TEXT_BYTES, LIST_LENGTH = 65_535, 4_096
-"""The most that a VARCHAR and an ARRAY of Milvus hold."""
+"""Largest VARCHAR, in bytes, and largest ARRAY of Milvus."""
 INDEXED = ("kind", "language", "explicit", "is_cold")
-"""What filters ask for most. Lists, which Lite does not index, are scanned."""
+"""Columns with an index, those that filters use most. Lists, which Lite does not index, are scanned."""
 CONNECT_S = 10.0
 POLL_S = 0.5
 RATE_LIMIT = 8
-"""The code of Milvus' errors for more requests than it allows at a time."""
+"""Code of Milvus' errors for exceeding its rate limit."""
 PROPERTY = "towers."
 STRONG = {"consistency_level": "Strong"}
-"""Count what was inserted a moment ago, too."""
+"""Consistency level with which rows inserted a moment ago are read, too."""
 
 
 class MilvusSink(EngineSink):
@@ -39,13 +39,14 @@ class MilvusSink(EngineSink):
     Args:
         uri: a local file that ends in .db (Milvus Lite), or http(s)://HOST:PORT.
         token: `user:password` or an API key; empty for none.
-        prefix: of the names: alias `<prefix>_contents`, collection `<prefix>_contents_<version>`, `users` likewise.
-        batch_size: rows sent at a time.
-        keep: versions that stay, the one that is served and the one before it among them.
-        dim: leading dimensions of the vectors that are written, normalised; null: all.
+        prefix: start of all names: aliases `<prefix>_contents` and `<prefix>_users`, collections
+            `<prefix>_contents_<version>` and `<prefix>_users_<version>`.
+        batch_size: number of rows sent at a time.
+        keep: number of versions that are kept, including the one that is served and the one before it.
+        dim: number of leading dimensions of the vectors that are written, normalised; null: all.
 
     Raises:
-        UserError: pymilvus is not installed, or a setting that does not fit.
+        UserError: pymilvus is not installed, or a setting is out of range.
     """
 
     def __init__(self, uri: str, token: str, prefix: str, batch_size: int, keep: int, dim: int | None):
@@ -59,7 +60,7 @@ class MilvusSink(EngineSink):
 
     @property
     def _shown(self) -> str:
-        return re.sub("//[^/@]*@", "//", self._uri)  # a password has no place in a message
+        return re.sub("//[^/@]*@", "//", self._uri)  # without a password
 
     def _led(self, served: str) -> str:
         return f"{self._shown}: aliases {self._prefix}_{CONTENTS} and {self._prefix}_{USERS} lead to {served}"
@@ -103,7 +104,7 @@ class MilvusSink(EngineSink):
 
 
 class _Collections:
-    """The engine, by Milvus' client."""
+    """`Engine` by Milvus' client."""
 
     def __init__(self, pymilvus: Any, client: Any, prefix: str, batch_size: int):
         self._pymilvus = pymilvus
@@ -122,14 +123,14 @@ class _Collections:
                 is_complete=PROPERTY + "complete" in properties,
             )
             for name, properties in described.items()
-            if PROPERTY + "version" in properties  # not somebody else's, whatever its name
+            if PROPERTY + "version" in properties  # others may have the same prefix
         }
 
     def _properties(self, name: str) -> dict[str, str]:
         return self._client.describe_collection(name).get("properties", {})
 
     def in_use(self) -> set[str]:
-        """Those that any alias points to, ours or not."""
+        """Returns the collections that any alias points to, of a sink or not."""
         return {self._target(alias) for alias in self._aliases()}
 
     def serving(self) -> str | None:
@@ -169,7 +170,7 @@ class _Collections:
         return schema
 
     def _field(self, field: pa.Field, is_id: bool) -> dict[str, Any]:
-        """Dates and times become ISO 8601 text, which sorts as they do."""
+        """Returns a field's type; dates and times become ISO 8601 text, which sorts as they do."""
         types, kind = self._pymilvus.DataType, field.type
         if is_id:
             return {"datatype": types.VARCHAR, "is_primary": True, "max_length": TEXT_BYTES}
@@ -193,7 +194,8 @@ class _Collections:
         return indexes
 
     def _wait_for_index(self, name: str) -> None:
-        """The client's own wait sleeps before it looks, and asks Lite for what it does not have."""
+        """Waits for the index. The client's own wait sleeps before its first check, and asks Lite for an unknown
+        method."""
         while (told := self._client.describe_index(name, VECTOR))["state"] != "Finished":
             if told["state"] == "Failed":
                 raise self._pymilvus.MilvusException(message=f"index of {name}: {told.get('index_state_fail_reason')}")
@@ -213,7 +215,7 @@ class _Collections:
         return hits[0]["distance"] if hits else -np.inf
 
     def switch(self, contents: str, users: str, labels: Labels) -> None:
-        """Contents last: their alias is the one from which serving tells the version."""
+        """Switches both aliases, that of contents last, as it tells which version is served."""
         for table, name in ((USERS, users), (CONTENTS, contents)):
             alias = f"{self._prefix}_{table}"
             change = self._client.alter_alias if alias in self._aliases() else self._client.create_alias
@@ -239,14 +241,14 @@ def _values(column: pa.Array) -> Sequence[Any] | np.ndarray:
 
 
 def _told(error: Any) -> str:
-    """Returns what an error of the client, or of gRPC below it, says."""
+    """Returns the message of an error of the client, or of gRPC below it."""
     said = error.message if hasattr(error, "message") else error.details() if hasattr(error, "details") else error
     return " ".join(str(said).split())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Both libraries log a traceback for every refusal, which we tell in a line."""
+    """Silences both libraries, which log a traceback for every refusal; it is reported in one line instead."""
     loggers = [logging.getLogger(name) for name in ("pymilvus", "milvus_lite")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,6 +1,6 @@
-"""An export as rows for an engine: id, vector, and what a filter asks for; in batches, never as a whole.
+"""Rows of an export for an engine: id, vector, and columns for filters; in batches, never all at once.
 
-Of the vectors all dimensions are written or the leading ones, normalised.
+Vectors are written with all dimensions, or with the leading ones, normalised.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,15 +30,15 @@ Canaries = dict[str, Float[np.ndarray, " dim"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """One table of an export.
+    """A table of an export.
 
     Args:
         name: `contents` or `users`.
-        id_column: of `schema`, unique.
-        schema: raw id, `vector` (fixed-size list of float32), and the columns of the export that filters ask for.
-        count: of all rows.
-        canaries: id -> vector, a few rows to look for afterwards.
-        batches: batch size -> the rows, so many at a time.
+        id_column: unique column of `schema`.
+        schema: raw id, `vector` (fixed-size list of float32), and the columns of the export for filters.
+        count: number of all rows.
+        canaries: vectors of a few rows, by id, to look for afterwards.
+        batches: function from a batch size to an iterator of the rows.
     """
 
     name: str
@@ -54,11 +54,11 @@ def content_rows(export: Export, dim: int) -> Rows:
     was chosen in training. Withdrawn contents may not be recommended, so no engine gets them.
 
     Args:
-        export: whose.
-        dim: of the rows' vectors, at most the export's.
+        export: the export.
+        dim: dimension of the rows' vectors, at most the export's.
 
     Raises:
-        UserError: a table that does not fit the vectors.
+        UserError: the table does not fit the vectors.
     """
     path, vectors = export.folder / CONTENTS_FOR_ENGINES, export.vectors
     with reading(path):
@@ -94,14 +94,14 @@ def content_rows(export: Export, dim: int) -> Rows:
 
 
 def user_rows(export: Export, dim: int) -> Rows:
-    """The listeners as of the end of the data, from one Parquet file or several.
+    """Returns the listeners as of the end of the data, from one Parquet file or several.
 
     Args:
-        export: whose.
-        dim: of the rows' vectors, at most the export's.
+        export: the export.
+        dim: dimension of the rows' vectors, at most the export's.
 
     Raises:
-        UserError: vectors of another space or another dimension.
+        UserError: the vectors are of another space or another dimension.
     """
     folder = export.folder / USER_EMBEDDINGS
     tables = [_user_table(path, export.space_id, export.dim) for path in sorted(folder.glob("*.parquet"))]
@@ -144,7 +144,7 @@ def _vector_field(dim: int) -> pa.Field:
 
 
 def _cut(vectors: Float[np.ndarray, "rows dim"], dim: int) -> Float[np.ndarray, "rows cut"]:
-    """The leading dimensions, normalised; where that is all of them, the vectors as they are."""
+    """Returns the leading dimensions, normalised; the vectors as they are if those are all dimensions."""
     return np.asarray(vectors, np.float32) if dim == vectors.shape[1] else leading(vectors, dim)
 
 

@@ -1,4 +1,4 @@
-"""Where an export goes besides its folder: an engine that searches vectors."""
+"""Sinks of an export besides its folder: engines that search vectors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -7,86 +7,86 @@ from towers.errors import UserError
 from towers.retrieval.export import Export
 
 Progress = Callable[[str, int, int], None]
-"""Told (stage, rows done, all rows)."""
+"""Function that is called with (stage, rows done, all rows)."""
 
 
 class NotFilled(UserError):
-    """A version that an engine does not have in full, so that serving cannot be led to it before it is filled."""
+    """An engine does not contain a version in full, so that serving cannot be switched to it before it is filled."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Sink(Protocol):
-    """An engine that is filled from an export, whatever wrote it."""
+    """An engine that is filled from an export; the export may have been written by another tool."""
 
     def check(self, dim: int) -> None:
-        """Whether vectors of `dim` dimensions can be written; asked before they are made.
+        """Checks, before vectors are made, that vectors of `dim` dimensions can be written.
 
         Raises:
-            UserError: it is to have more of them than there are.
+            UserError: the engine is to have more dimensions than there are.
         """
         ...
 
     def write(self, export: Export, on_progress: Progress) -> str:
         """Does what `fill` does, and then what `serve` does.
 
-        Whoever kills this leaves serving where it was, and the same command makes it good.
+        If it is killed, serving stays where it was, and the same command completes it.
 
         Returns:
             What serving reads now, as a line for people; empty where there is nothing to say.
 
         Raises:
-            UserError: no engine there, one that refuses, or one that does not hold what the export holds.
+            UserError: there is no engine, it refuses, or it does not contain what the export contains.
         """
         ...
 
     def fill(self, export: Export, on_progress: Progress) -> str:
         """Fills a table of this version's contents and one of its users, and checks them; serving stays where it is.
 
-        A version that the engine has in full is checked, not written again. What was filled since the version that
-        serves, and never served or was led away from, goes.
+        A version that the engine has in full is checked, not written again. Versions that were filled after the one
+        that serves, and were never served or rolled back, are removed.
 
         Returns:
-            What the engine holds, as a line for people; empty where there is nothing to say.
+            What the engine contains, as a line for people; empty where there is nothing to say.
 
         Raises:
-            UserError: no engine there, one that refuses, or one that does not hold what the export holds.
+            UserError: there is no engine, it refuses, or it does not contain what the export contains.
         """
         ...
 
     def serve(self, export: Export) -> str:
-        """Leads serving to a version that is there, checked once more, and removes old ones.
+        """Makes serving read a version that the engine contains, after one more check, and removes old versions.
 
-        The version that serves and the one that served before it stay.
+        The version that serves and the one that served before it are kept.
 
         Returns:
             What serving reads now, as a line for people; empty where there is nothing to say.
 
         Raises:
-            NotFilled: the version is not there, or not all of it.
-            UserError: no engine there, or one that refuses.
+            NotFilled: the version is missing or incomplete.
+            UserError: there is no engine, or it refuses.
         """
         ...
 
     def served(self) -> str | None:
-        """The version that serving is led to; null where it is led nowhere, or there is no engine to ask.
+        """Returns the version that serving reads; null where there is none, or no engine.
 
         Raises:
-            UserError: an engine that refuses.
+            UserError: the engine refuses.
         """
         ...
 
     def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
-        """Looks for some rows, by their raw ids, in all tables that a sink made, of whichever version.
+        """Looks for rows, by their raw ids, in all tables that a sink made, of any version.
 
         Args:
-            ids: of `contents` and `users`, by these names.
+            ids: raw ids of `contents` and `users`, by these names.
 
         Returns:
             Names of the tables that have any of the rows -> how many; 0 for a table that is not filled completely, in
             which nothing is looked up.
 
         Raises:
-            UserError: an engine that refuses.
+            UserError: the engine refuses.
         """
         ...
 
@@ -98,7 +98,7 @@ class Sink(Protocol):
         leaves nothing.
 
         Args:
-            ids: as for `holding`.
+            ids: as in `holding`.
             export: an export without these rows; null: there is none.
             on_progress: called while the engine is filled.
 
@@ -108,42 +108,42 @@ class Sink(Protocol):
         ...
 
     def reach(self) -> None:
-        """Whether an engine is there that could be filled; asked long before it is. Writes nothing that stays.
+        """Checks, long before an engine is filled, that there is one; leaves nothing behind.
 
         Raises:
-            UserError: none is, or it refuses.
+            UserError: there is none, or it refuses.
         """
         ...
 
 
 class NoSink:
-    """The folder is all there is."""
+    """No engine: the export stays in its folder."""
 
     def check(self, dim: int) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def write(self, export: Export, on_progress: Progress) -> str:
-        """Nothing to do."""
+        """Does nothing."""
         return ""
 
     def fill(self, export: Export, on_progress: Progress) -> str:
-        """Nothing to do."""
+        """Does nothing."""
         return ""
 
     def serve(self, export: Export) -> str:
-        """Nothing to do."""
+        """Does nothing."""
         return ""
 
     def served(self) -> str | None:
-        """Nothing is there."""
+        """Returns null: nothing is served."""
         return None
 
     def holding(self, ids: Mapping[str, Sequence[str]]) -> dict[str, int]:
-        """Nothing is there."""
+        """Returns no tables."""
         return {}
 
     def forget(self, ids: Mapping[str, Sequence[str]], export: Export | None, on_progress: Progress) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def reach(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""

@@ -1,5 +1,5 @@
-"""Fitted Q evaluation: what a state and a slate are worth under the new policy, by ridge regressions that never saw the
-listener whom they judge."""
+"""Fitted Q evaluation: values of states and slates under the new policy, by ridge regressions cross-fitted over
+listeners."""
 
 from dataclasses import dataclass, replace
 
@@ -12,11 +12,11 @@ from towers.evaluation.off_policy.sequential.log import SequentialLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """What a model expects, in rewards discounted to the first step.
+    """Values of a model, in rewards discounted to the first step.
 
     Args:
-        shown: `[rows]`, of the slate shown and the new policy from then on (Q).
-        new: `[rows]`, of the new policy from this step on (V).
+        shown: `[rows]`, value of the shown slate followed by the new policy (Q).
+        new: `[rows]`, value of the new policy from this step on (V).
     """
 
     shown: Float[np.ndarray, " rows"]
@@ -27,19 +27,19 @@ class Worth:
 class FittedQ:
     """Cross-fitted fitted Q evaluation with linear models (Le, Voloshin and Yue 2019; Duan, Jia and Wang 2020).
 
-    A model's features are those of the state, those of the slate, and their products. It is linear in the slate's, so
-    that the new policy enters by the mean of its slates' features.
+    A model's features are those of the state, those of the slate, and their products. It is linear in the slate's
+    features, so that the new policy enters by the mean of its slates' features.
 
-    There is a model for each number of steps that are still to come. It is fitted to the steps of one time alone, and
-    is then `DirectModel`'s of a slate whose slots are steps; or, `pooled`, to those of all times, which takes what
-    follows from a state to be the same at any time, and needs fewer listeners.
+    There is a model for each number of remaining steps. By default it is fitted to the steps of one time only, and is
+    then `DirectModel`'s for a slate whose slots are steps. If `pooled`, it is fitted to the steps of all times, which
+    assumes that transitions do not depend on time, and needs fewer listeners.
 
     Args:
-        folds: parts of the listeners; each is judged by a model of the others.
-        penalty: on squared weights of features of deviation 1, in rows.
-        pooled: see above.
-        most_products: products of states and slates are left out where there would be more of them.
-        seed: of the folds.
+        folds: number of folds of the listeners; a fold is predicted by a model of the others.
+        penalty: penalty on squared weights of standardised features, in rows.
+        pooled: whether steps of all times are fitted together; see above.
+        most_products: largest number of products of state and slate features; if there are more, none is used.
+        seed: seed of the folds.
     """
 
     folds: int = 5
@@ -55,10 +55,10 @@ class FittedQ:
             raise ValueError(f"penalty must be above 0, got {self.penalty}")
 
     def worth(self, log: SequentialLog) -> Worth:
-        """Fits models to a log and asks them of its steps.
+        """Fits models to a log and returns their values at its steps.
 
         Raises:
-            ValueError: fewer listeners than folds, or the log has no actions.
+            ValueError: there are fewer listeners than folds, or the log has no actions.
         """
         if log.actions is None or log.new_actions is None:
             raise ValueError("the log has no actions, which fitted Q evaluation needs")
@@ -86,7 +86,7 @@ class FittedQ:
     ) -> Worth:
         part = parts_of(log.listeners, self.folds, self.seed)
         after = row_after(log.listeners, log.steps)
-        # What follows the last step of all is not in the log; it is nothing to a model of one step.
+        # The state after the last step is not in the log; a model of one remaining step does not need it.
         is_open = log.steps == log.horizon - 1
         every = Regressions.of(shown, new, part, self.folds, self.penalty)
         closed = replace(every, products=every.products_of(~is_open))

@@ -1,5 +1,5 @@
-"""All that a log says of a new policy over many steps: every estimator with its interval, what the weights allow, and a
-refusal where they do not."""
+"""Off-policy evaluation of a new policy over many steps: all estimators with intervals, weight diagnostics, and
+refusals if the log does not suffice."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -32,16 +32,16 @@ LOGGED = "logged"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequentialSettings:
-    """How a policy is judged by a log of many steps.
+    """Settings of the evaluation of a policy by a log of many steps.
 
     Args:
-        limits: what a log must keep, else it says nothing.
-        model: fitted Q evaluation, alone and in doubly robust estimates.
-        weighting: of the estimate that is believed; null: products up to `Limits.most_steps` steps, and marginal where
-            there are more and the log has states.
-        most_states: discrete states of marginal weights.
-        resamples: of listeners.
-        seed: of the resamples and of the discrete states.
+        limits: limits that a log must keep to be accepted.
+        model: fitted Q evaluation, used alone and in doubly robust estimates.
+        weighting: weighting of the accepted estimate; null: products up to `Limits.most_steps` steps, and marginal for
+            more steps if the log has states.
+        most_states: largest number of discrete states of marginal weights.
+        resamples: number of resamples of listeners.
+        seed: seed of the resamples and of the discrete states.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -53,18 +53,18 @@ class SequentialSettings:
 
 
 def judge_sequential(log: SequentialLog, settings: SequentialSettings | None = None) -> SequentialVerdict:
-    """Says what a listener's return would have been under the new policy, or why the log does not say it.
+    """Estimates a listener's return under the new policy, or gives the reasons why the log does not suffice.
 
-    Up to `Limits.most_steps` steps, estimates rest on products of the steps' weights: per-decision importance sampling
+    Up to `Limits.most_steps` steps, estimates use products of the steps' weights: per-decision importance sampling
     (`ips`), self-normalised (`snips`; Precup, Sutton and Singh 2000) and doubly robust (`dr`; Jiang and Li 2016), as
-    in slates, where steps are slots. Longer logs are judged by marginal weights alone. `direct` is fitted Q evaluation.
+    for slates with steps as slots. Longer logs are evaluated only by marginal weights. `direct` is fitted Q evaluation.
 
     Args:
-        log: of any policies whose chances are known; nothing of it may have taught the new one.
-        settings: null: all as they are by default.
+        log: log of any policies with known propensities, on which the new policy was not trained.
+        settings: settings; null: the defaults.
 
     Raises:
-        ValueError: the settings ask for marginal weights, and the log has no states.
+        ValueError: the settings require marginal weights, and the log has no states.
     """
     settings = settings or SequentialSettings()
     slates = log.slates()
@@ -99,7 +99,7 @@ def judge_sequential(log: SequentialLog, settings: SequentialSettings | None = N
 
 
 _ORDER: Final[Mapping[Weighting, tuple[str, ...]]] = {"products": (DR, SNIPS), "marginal": (MARGINAL_DR, MARGINAL)}
-"""Which estimate is believed: the first that there is."""
+"""Preference of estimates by weighting; the first available one is accepted."""
 
 
 def _weighting(log: SequentialLog, marginal: Marginal | None, settings: SequentialSettings) -> Weighting:
@@ -121,7 +121,7 @@ def _marginal(log: SequentialLog, slates: Slates, settings: SequentialSettings) 
 def _weights(
     slates: Slates, marginal: Marginal | None, settings: SequentialSettings
 ) -> Float[np.ndarray, "listeners steps"]:
-    """Weights of the steps; products only of as many steps as may be judged by them, since longer ones overflow."""
+    """Returns the weights of the steps; products only up to the limit of steps, as longer ones overflow."""
     if marginal is not None:
         return marginal.weights()
     return np.cumprod(slates.ratios[:, : settings.limits.most_steps], axis=1)
@@ -130,7 +130,7 @@ def _weights(
 def _estimated(
     slates: Slates, marginal: Marginal | None, settings: SequentialSettings
 ) -> tuple[dict[str, float], dict[str, Float[np.ndarray, " resamples"]]]:
-    """Returns the estimates, and what they are in resamples, which are the same for all of them."""
+    """Returns the estimates, and their values in common resamples."""
     terms = {LOGGED: ips(slates.on_policy())}
     is_short = slates.depth <= settings.limits.most_steps
     if is_short:
@@ -149,7 +149,7 @@ def _estimated(
 def _parts(
     log: SequentialLog, slates: Slates, weights: Float[np.ndarray, "listeners steps"], settings: SequentialSettings
 ) -> dict[str, Guarded]:
-    """Sums of a listener by part; the weights are taken for known here, marginal ones too."""
+    """Estimates a listener's sum of each part, with all weights, including marginal ones, taken as known."""
     draws = {"seed": settings.seed, "resamples": settings.resamples}
     ones = np.ones_like(weights)
 

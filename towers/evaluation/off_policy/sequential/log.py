@@ -1,4 +1,4 @@
-"""What a policy has shown to listeners step by step, and what came of it, beside what another policy would do."""
+"""Log of the slates that a policy showed step by step, with rewards and the probabilities of another policy."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -11,27 +11,28 @@ from towers.evaluation.off_policy.log import LoggedBandit, Slates
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequentialLog:
-    """A row for each step of each listener: a slate that was shown in the state that all steps before have led to.
+    """A row for each step of each listener: the slate that was shown in the state after all earlier steps.
 
-    A listener who has fewer steps than others has left: nothing more comes of them, whatever is shown.
+    A listener with fewer steps than others has left: they give no further reward, for any slates.
 
     Args:
-        listeners: `[rows]`, whose step it is, as any whole number.
-        steps: `[rows]`, from 0 without a gap for each listener.
-        propensities: `[rows]`, chance with which the policy that logged showed the slate in this state; in (0, 1]. Of
+        listeners: `[rows]`, id of the step's listener, any integer.
+        steps: `[rows]`, step, numbered from 0 without gaps for each listener.
+        propensities: `[rows]`, probability with which the logging policy showed the slate in this state; in (0, 1]. For
             a slate drawn slot by slot, the product over its slots.
-        new_propensities: `[rows]`, chance with which the new policy shows the same slate in the same state; 0 to 1.
-        parts: by name what came of each step until the next one, `[rows]` each: rewards, and what is counted beside.
-        reward_weights: by name of a part, what it is worth; a part without one is no reward.
-        states: `[rows, features]`, what is known of the listener before the step; null: not known.
-        actions: `[rows, features]`, of the slate that was shown; null: not known.
-        new_actions: `[rows, features]`, mean of the same over the slates that the new policy shows in the same state.
-        exposures: `[rows, kinds]`, how many contents of each kind were shown; null: not known.
-        discount: what a reward one step later is worth beside one now.
+        new_propensities: `[rows]`, probability with which the new policy shows the same slate in the same state; 0 to
+            1.
+        parts: outcomes of each step until the next one, by name, `[rows]` each: rewards and other counts.
+        reward_weights: weight of a part in the reward, by name; other parts are not in the reward.
+        states: `[rows, features]`, features of the listener before the step; null: unknown.
+        actions: `[rows, features]`, features of the shown slate; null: unknown.
+        new_actions: `[rows, features]`, mean of these features over the new policy's slates in the same state.
+        exposures: `[rows, kinds]`, number of shown contents of each kind; null: unknown.
+        discount: factor by which a reward is multiplied for each later step.
 
     Raises:
-        ValueError: a chance outside its range, a number that is not finite, a step that is missing or stands twice, a
-            reward without a part, a discount outside (0, 1], or one of `actions` and `new_actions` alone.
+        ValueError: a probability is out of range, a number is not finite, a step is missing or occurs twice, a reward
+            weight has no part, the discount is outside (0, 1], or only one of `actions` and `new_actions` is given.
     """
 
     listeners: Int[np.ndarray, " rows"]
@@ -71,21 +72,21 @@ class SequentialLog:
 
     @property
     def horizon(self) -> int:
-        """Steps of the listener who has most."""
+        """Largest number of steps of a listener."""
         return int(self.steps.max()) + 1
 
     @property
     def rewards(self) -> Float[np.ndarray, " rows"]:
-        """What each step was worth."""
+        """Reward of each step, before discounting."""
         return sum((weight * self.parts[name] for name, weight in self.reward_weights.items()), np.zeros(len(self)))
 
     @property
     def discounts(self) -> Float[np.ndarray, " rows"]:
-        """What a reward of each step is worth at the first one."""
+        """Discount factor of each step, relative to the first one."""
         return self.discount ** self.steps.astype(float)
 
     def of(self, chosen: Bool[np.ndarray, " rows"]) -> "SequentialLog":
-        """Keeps some of the rows, chosen by a mask."""
+        """Returns the rows that a mask selects."""
         kept: dict[str, Any] = {}
         for each in fields(self):
             values = getattr(self, each.name)
@@ -94,13 +95,13 @@ class SequentialLog:
         return replace(self, **kept)
 
     def first(self, steps: int, with_rest: bool = False) -> "SequentialLog":
-        """Keeps the first steps of each listener, in which the new policy acts.
+        """Returns the first steps of each listener, in which the new policy acts.
 
         Args:
-            steps: how many, at least 1.
-            with_rest: whether what came of later steps counts as well, as of the last step kept, discounted to it. The
-                value is then that of the new policy in the first steps, followed by the one that logged; without, that
-                of the first steps alone.
+            steps: number of steps, at least 1.
+            with_rest: whether outcomes of later steps are added to the last step kept, discounted to it. The value is
+                then that of the new policy in the first steps followed by the logging policy; otherwise that of the
+                first steps alone.
         """
         if not with_rest:
             return self.of(self.steps < steps)
@@ -114,13 +115,13 @@ class SequentialLog:
         return replace(self, parts=parts).of(~late)
 
     def on_policy(self) -> "SequentialLog":
-        """The log as if the new policy were the one that logged."""
+        """Returns the log with the logging policy as the new policy."""
         return replace(self, new_propensities=self.propensities, new_actions=self.actions)
 
     def bandit(self) -> LoggedBandit:
-        """Returns the log as one of slates: a listener is a request, a step is a slot, and rewards are discounted.
+        """Returns the log as a log of slates: listeners as requests, steps as slots, and discounted rewards.
 
-        A cascade's weights, IPS, SNIPS and doubly robust over slots are the per-decision ones over steps.
+        Cascade weights, IPS, SNIPS and doubly robust over slots are then the per-decision ones over steps.
         """
         return LoggedBandit(
             requests=self.listeners,
@@ -133,11 +134,11 @@ class SequentialLog:
         )
 
     def slates(self) -> Slates:
-        """`bandit` laid out, a row a listener and a column a step; a listener who has left weighs what they did."""
+        """Arranges `bandit` with a row per listener and a column per step; who has left keeps the last weight."""
         return self.bandit().slates()
 
     def laid(self, values: Float[np.ndarray, " rows"], empty: float = 0.0) -> Float[np.ndarray, "listeners steps"]:
-        """One number of each step in the order of `slates`, and `empty` where a listener has left."""
+        """Arranges one number per step in the order of `slates`, with `empty` after a listener has left."""
         names, listener = np.unique(self.listeners, return_inverse=True)
         table = np.full((len(names), self.horizon), empty, float)
         table[listener, self.steps] = values

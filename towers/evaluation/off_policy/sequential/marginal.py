@@ -1,10 +1,10 @@
-"""Marginalised importance sampling: a weight for where a listener is, instead of a product over how they came there.
+"""Marginalised importance sampling: weights by a listener's current state instead of products over all earlier steps.
 
-The variance of a product of weights grows exponentially with its length, that of a ratio of densities of states does
-not. States are few and discrete here, so that the new policy's density goes forward from the first step: through the
-transitions of the log, each by the ratio of its own step alone (Xie, Ma and Wang 2019, "Towards optimal off-policy
-evaluation for reinforcement learning with marginalized importance sampling"). It is right where what follows depends on
-the discrete state and the slate alone.
+The variance of a product of weights grows exponentially with its length; that of a ratio of state densities does not.
+States are few and discrete here, so that the new policy's state density is propagated from the first step through the
+transitions of the log, each weighted by the ratio of its own step (Xie, Ma and Wang 2019, "Towards optimal off-policy
+evaluation for reinforcement learning with marginalized importance sampling"). It is correct if the future depends only
+on the discrete state and the slate.
 """
 
 from dataclasses import dataclass
@@ -21,25 +21,26 @@ _ROUNDS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marginal:
-    """Steps of a log in discrete states.
+    """Steps of a log with discrete states.
 
     Args:
-        states: `[listeners, steps]`, from 0; a listener who has left is in the last state of all.
-        ratios: `[listeners, steps]`, of the chances of the step's slate, new over old; 1 of who has left.
+        states: `[listeners, steps]`, state numbers from 0; a listener who has left is in the highest state.
+        ratios: `[listeners, steps]`, ratios of the probabilities of the step's slate, new over logging policy; 1 after
+            a listener has left.
     """
 
     states: Int[np.ndarray, "listeners steps"]
     ratios: Float[np.ndarray, "listeners steps"]
 
     def weights(self, counts: Float[np.ndarray, " listeners"] | None = None) -> Float[np.ndarray, "listeners steps"]:
-        """Density of each step's state and slate under the new policy over that of the log.
+        """Returns the density of each step's state and slate under the new policy, divided by that of the log.
 
-        Transitions and rewards of a state are means by the steps' ratios over their sum, as in self-normalised IPS. A
-        state in which the log shows nothing that the new policy would has no weight, and the weights of its step then
+        Transitions and rewards of a state are means weighted by the steps' ratios, as in self-normalised IPS. A state
+        in which the log shows nothing that the new policy would show has weight 0, and the weights of its step then
         average less than 1.
 
         Args:
-            counts: how often each listener counts; null: once each.
+            counts: multiplicity of each listener; null: 1 each.
         """
         listeners, steps = self.states.shape
         counts = np.ones(listeners) if counts is None else counts
@@ -58,14 +59,14 @@ class Marginal:
 
 
 def discrete_states(states: Float[np.ndarray, "rows features"], most: int, seed: int = 0) -> Int[np.ndarray, " rows"]:
-    """Numbers of states from 0: each different one, or where they are more than `most` as many clusters (k-means).
+    """Numbers states from 0: one for each distinct state, or k-means clusters if there are more than `most`.
 
     Args:
-        states: features; clusters look at them in units of their deviations.
-        most: states.
-        seed: of the clusters' first middles.
+        states: features, which are standardised for clustering.
+        most: largest number of states.
+        seed: seed of the initial centres.
     """
-    # Distinct states are looked for in a sample first, as sorting all rows of many features takes long.
+    # A sample is checked first, because sorting all rows takes long.
     if len(np.unique(states[: 50 * most], axis=0)) <= most:
         distinct, found = np.unique(states, axis=0, return_inverse=True)
         if len(distinct) <= most:
@@ -87,7 +88,7 @@ def discrete_states(states: Float[np.ndarray, "rows features"], most: int, seed:
 def _first_middles(
     points: Float[np.ndarray, "rows features"], number: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "number features"]:
-    """Draws rows, each by its squared distance to those before (Arthur and Vassilvitskii 2007, k-means++)."""
+    """Draws initial centres with probability by squared distance (Arthur and Vassilvitskii 2007, k-means++)."""
     middles = [points[rng.integers(len(points))]]
     distance = np.full(len(points), np.inf)
     while len(middles) < number:
@@ -109,14 +110,14 @@ MARGINAL, MARGINAL_DR = "marginal", "marginal_dr"
 def marginal_values(
     marginal: Marginal, slates: Slates, counts: Float[np.ndarray, " listeners"] | None = None
 ) -> dict[str, float]:
-    """Estimates by marginal weights, by `MARGINAL` and, where there is a model, `MARGINAL_DR`.
+    """Returns estimates by marginal weights: `MARGINAL` and, if there is a model, `MARGINAL_DR`.
 
-    The second is doubly robust with these weights in the place of products (Kallus and Uehara 2020).
+    The second is doubly robust with these weights in place of products (Kallus and Uehara 2020).
 
     Args:
-        marginal: steps.
-        slates: the same, with rewards and perhaps a model.
-        counts: how often each listener counts; null: once each.
+        marginal: steps with discrete states.
+        slates: the same steps with rewards, and with a model's estimates if there is one.
+        counts: multiplicity of each listener; null: 1 each.
     """
     counts = np.ones(len(slates)) if counts is None else counts
     weights, share = marginal.weights(counts), counts / counts.sum()
@@ -127,9 +128,9 @@ def marginal_values(
 def resampled_marginal_values(
     marginal: Marginal, slates: Slates, *, seed: int, resamples: int
 ) -> dict[str, Float[np.ndarray, " resamples"]]:
-    """`marginal_values` of each resample of listeners, each with weights of its own, as the weights are estimated too.
+    """Returns `marginal_values` of each resample of listeners, with weights estimated anew in each.
 
-    All that a step needs are sums over the listeners of a state, which are linear in how often each listener counts.
+    A step only needs sums over the listeners of a state, which are linear in the multiplicities.
     """
     states, ratios = marginal.states, marginal.ratios
     number, steps = int(states.max()) + 1, states.shape[1]
@@ -159,7 +160,7 @@ def _summed(
     values: Float[np.ndarray, " listeners"],
     number: int,
 ) -> Float[np.ndarray, "resamples groups"]:
-    """Sums of the values of each group, in each resample."""
+    """Sums the values of each group, in each resample."""
     of_group = sparse.csr_array((values, (np.arange(len(group)), group)), shape=(len(group), number))
     return share @ of_group
 
@@ -167,7 +168,7 @@ def _summed(
 def _earned(
     slates: Slates,
 ) -> tuple[dict[str, Float[np.ndarray, "listeners steps"]], dict[str, Float[np.ndarray, " listeners"]]]:
-    """What the weights of each estimate are of, and what is added without a weight, by its name."""
+    """Returns the weighted and the unweighted terms of each estimate, by name."""
     earned, first = {MARGINAL: slates.rewards}, {MARGINAL: np.zeros(len(slates))}
     if slates.estimates is not None and slates.new_estimates is not None:
         after = np.column_stack([slates.new_estimates[:, 1:], np.zeros(len(slates))])

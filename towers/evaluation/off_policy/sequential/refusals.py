@@ -1,4 +1,4 @@
-"""Where a log of many steps says nothing of a policy: it is too far from what was shown, or estimates contradict."""
+"""Rules by which a log of many steps is refused: the policy is too far from the log, or estimates contradict."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from towers.evaluation.off_policy.judge import DIRECT, DR, SNIPS
 from towers.evaluation.off_policy.sequential.marginal import MARGINAL, MARGINAL_DR
 from towers.evaluation.off_policy.sequential.verdict import Refusal, Weighting
 
-NEARER = "a log of a policy nearer to the new one, more listeners, or fewer steps have more"
+NEARER = "take a log of a policy nearer to the new one, more listeners, or fewer steps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a log must keep to be believed.
+    """Limits that a log must keep to be accepted.
 
     Args:
-        most_steps: of products of weights; a longer log needs marginal ones, and states.
-        least_effective: effective sample size, in listeners, at the step where it is least.
-        least_share: the same of all listeners.
-        most_weight: share of the largest weight in the sum of all, at any step.
-        most_unsupported: distance of the mean of a step's weights from 1; only one that `errors` do not explain is
-            refused.
-        errors: standard errors of the mean.
-        most_apart: between estimates that err in different ways, as a share of the larger of their and the log's own
-            return.
+        most_steps: largest number of steps for products of weights; a longer log needs states for marginal weights.
+        least_effective: smallest effective sample size of any step, in listeners.
+        least_share: smallest effective sample size of any step, as a share of all listeners.
+        most_weight: largest share of one weight in the sum of all, at any step.
+        most_unsupported: largest distance of the mean of a step's weights from 1; only refused if it exceeds `errors`
+            standard errors, too.
+        errors: number of standard errors of the mean.
+        most_apart: largest difference between estimates with different biases, as a share of the largest of these
+            estimates and the log's own return.
     """
 
     most_steps: int = 10
@@ -46,16 +46,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What refusals look at; see `SequentialVerdict`.
+    """Measurements to which the rules apply; see `SequentialVerdict`.
 
     Args:
-        listeners: in the log.
-        horizon: steps.
-        weighting: of `weights`.
-        weights: of each step.
-        step_weights: of each step alone.
-        estimates: by name.
-        believed: name of the estimate in question.
+        listeners: number of listeners in the log.
+        horizon: number of steps.
+        weighting: weighting of `weights`.
+        weights: diagnostics of the weights of each step.
+        step_weights: diagnostics of each step's own ratio.
+        estimates: estimates by name.
+        believed: name of the estimate to accept.
         logged: return of the log itself.
     """
 
@@ -70,7 +70,7 @@ class Found:
 
 
 def refusals_of(found: Found, limits: Limits) -> tuple[Refusal, ...]:
-    """All limits that are missed, each with what to do."""
+    """Returns all violated limits, each with the way out."""
     rules = (_horizon, _effective, _largest, _supported, _agree, _bounds)
     return tuple(refusal for rule in rules for refusal in rule(found, limits))
 
@@ -109,7 +109,7 @@ def _largest(found: Found, limits: Limits) -> Iterator[Refusal]:
 
 
 def _supported(found: Found, limits: Limits) -> Iterator[Refusal]:
-    """By each step's own ratios, which average 1 in any log, and by the weights that estimates rest on."""
+    """Checks each step's own ratios, whose expectation is 1, and the weights of the estimates."""
     for weights in (found.step_weights, found.weights):
         step, worst = max(enumerate(weights), key=lambda pair: abs(pair[1].mean - 1))
         far = [abs(one.mean - 1) > max(limits.most_unsupported, limits.errors * one.mean_error) for one in weights]

@@ -1,4 +1,4 @@
-"""What a log says of a policy over many steps, or why it says nothing."""
+"""Verdict of an off-policy evaluation over many steps, or the reasons for its refusal."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,17 +10,17 @@ from towers.evaluation.off_policy.judge import Guarded
 from towers.manifest import json_numbers
 
 Weighting = Literal["products", "marginal"]
-"""Weights that an estimate rests on: products of ratios from the first step on, or ratios of densities of states."""
+"""Weights of an estimate: products of ratios from the first step on, or ratios of state densities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a log does not say what a policy is worth.
+    """A reason why a log cannot evaluate a policy.
 
     Args:
-        rule: that is not kept.
-        words: what was found, what the limit is, and the way out.
-        figures: what the rule looked at.
+        rule: name of the violated rule.
+        words: message with the measurement, the limit, and the way out.
+        figures: measurements of the rule.
     """
 
     rule: str
@@ -28,28 +28,28 @@ class Refusal:
     figures: Mapping[str, int | float]
 
     def line(self) -> str:
-        """Returns one line for people."""
+        """Returns one line for display."""
         return f"refused, {self.rule}: {self.words}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequentialVerdict:
-    """What a log says of a new policy.
+    """Result of an off-policy evaluation over many steps.
 
     Args:
-        listeners: in the log.
-        rows: steps of all of them.
-        horizon: steps of the listener who has most.
-        weighting: of the estimates that are believed.
-        weights: of each step, by `weighting`.
-        step_weights: of each step, its own ratio of chances alone.
-        estimates: return of a listener by estimator; those that cannot be had are left out.
-        believed: name of the estimate that is the answer where nothing refuses.
+        listeners: number of listeners in the log.
+        rows: number of steps of all listeners.
+        horizon: largest number of steps of a listener.
+        weighting: weighting of the accepted estimate.
+        weights: diagnostics of the weights of each step, by `weighting`.
+        step_weights: diagnostics of each step's own ratio.
+        estimates: return of a listener by estimator; estimators for which the log lacks data are absent.
+        believed: name of the estimate that is accepted if there are no refusals.
         logged: return of a listener in the log itself.
-        gain: of the believed estimate over `logged`, by the same resamples.
-        parts: by name of a part its undiscounted sum of a listener under the new policy, self-normalised, beside the
-            log's own; of `kinds` the effective number of kinds that are shown.
-        refusals: in the order of rules; none: the estimate may be believed.
+        gain: accepted estimate minus `logged`, by common resamples.
+        parts: undiscounted sum of each part for a listener, self-normalised for the new policy and as logged; for
+            `kinds` the effective number of shown kinds.
+        refusals: violated rules in their order; if there are none, the estimate is accepted.
     """
 
     listeners: int
@@ -67,21 +67,21 @@ class SequentialVerdict:
 
     @property
     def is_judged(self) -> bool:
-        """Whether the log says what the policy is worth."""
+        """True if no rule is violated, so that the log can evaluate the policy."""
         return not self.refusals
 
     @property
     def value(self) -> Interval | None:
-        """The return of a listener under the new policy; null where the log does not say it."""
+        """Return of a listener under the new policy; null if a rule is violated."""
         return self.estimates[self.believed] if self.is_judged else None
 
     @property
     def worst(self) -> WeightDiagnostics:
-        """The weights of the step where fewest listeners are effective."""
+        """Diagnostics of the step with the smallest effective sample size."""
         return min(self.weights, key=lambda one: one.effective)
 
     def lines(self) -> list[str]:
-        """Returns lines for people: the answer or the refusals, then what they rest on."""
+        """Returns lines for display: the estimate or the refusals, then the details."""
         worst = self.worst
         lines = [
             f"{self.listeners:,} listeners, {self.rows:,} steps, at most {self.horizon} each; weights are "
@@ -102,7 +102,7 @@ class SequentialVerdict:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; a number that is not finite is null."""
+        """Returns the verdict as JSON values; a number that is not finite is null."""
         return json_numbers(
             {**asdict(self), "is_judged": self.is_judged, "value": None if self.value is None else asdict(self.value)}
         )
