@@ -28,8 +28,8 @@ def how_to_install(extra: str) -> str:
 def code_version() -> str:
     """Returns the version of the running code, such as 0.9.0, or 0.9.1.dev12+g1a2b3c4d for the twelfth commit after it.
 
-    In a git checkout the version comes from git, once per process, as pip keeps that of an editable install from the day
-    of its installation; `.dirty` at the end means that files differ from the commit. Elsewhere it comes from pip.
+    In a git checkout the version comes from git, once per process, as pip keeps that of an editable install from the
+    day of its installation; `.dirty` at the end means that files differ from the commit. Elsewhere it comes from pip.
     """
     described = _described(Path(__file__).resolve().parents[1])
     if described is not None:
