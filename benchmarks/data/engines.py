@@ -23,8 +23,9 @@ from towers.manifest import read_json
 
 ENGINES = ("duckdb", "spark")
 COMMAND = """
-import json, resource, sys
+import json, resource, secrets, sys
 from towers.cli import main
+secrets.token_bytes = bytes
 code = main(sys.argv[2:])
 kinds = {"python": resource.RUSAGE_SELF, "jvm": resource.RUSAGE_CHILDREN}
 used = {name: resource.getrusage(kind) for name, kind in kinds.items()}
@@ -32,7 +33,8 @@ told = {name: [one.ru_utime + one.ru_stime, one.ru_maxrss * 1024 / 1e9] for name
 open(sys.argv[1], "w").write(json.dumps(told))
 sys.exit(code)
 """
-"""Runs `towers`, and writes what the process and those that it waited for took: core-seconds, and GB at their peak."""
+"""Runs `towers`, and writes what the process and those that it waited for took: core-seconds, and GB at their peak.
+The random key by which forgotten listeners are hashed is the same for both engines."""
 OWN = "digests.json"
 """Says of each raw file when it was looked at last."""
 
