@@ -743,8 +743,8 @@ class TestKeysThatAreNone:
                 "trainer: is chosen already; give it as trainer=NAME, without a +, or in a file's defaults as "
                 "`override trainer: NAME`",
             ),
-            ("train", "~seed=3", "~seed=3: its value is 0; ~seed takes it out whatever it is"),
-            ("recommend", "~user", "~user: has no value that could be taken out"),
+            ("train", "~seed=3", "~seed=3: its value is 0; ~seed removes it with any value"),
+            ("recommend", "~user", "~user: has no value to remove"),
             ("train", "sead", "sead: has no value; give it as seed=VALUE"),
             ("train", "epochs=3", "epochs: no such key; did you mean trainer.max_epochs?"),
             ("train", "batch_size=3", "batch_size: not here; give datamodule.max_tokens"),

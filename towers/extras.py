@@ -9,27 +9,27 @@ from typing import Final
 DISTRIBUTION: Final = "towers-rec"
 """Name of the distribution; `towers` on PyPI is another project. What Python imports is `towers`."""
 UNKNOWN: Final = "0.0"
-"""The version where neither git nor pip knows one."""
+"""Version where neither git nor pip knows one."""
 
 _DESCRIBED = re.compile(r"(?:v(?P<tag>\d+(?:\.\d+)*)-(?P<distance>\d+)-g)?(?P<commit>[0-9a-f]+)(?P<dirty>-dirty)?")
-"""What `git describe --long --always --dirty` prints, with a tag before the commit or without."""
+"""Output of `git describe --long --always --dirty`, with or without a tag before the commit."""
 
 
 def how_to_install(extra: str) -> str:
     """Returns the command that installs an optional part.
 
     Args:
-        extra: its name in `pyproject.toml`, such as `train`.
+        extra: name of the part in `pyproject.toml`, such as `train`.
     """
     return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 @functools.cache
 def code_version() -> str:
-    """The version of the code that runs, such as 0.9.0, or 0.9.1.dev12+g1a2b3c4d for the twelfth commit after it.
+    """Returns the version of the running code, such as 0.9.0, or 0.9.1.dev12+g1a2b3c4d for the twelfth commit after it.
 
-    In a git checkout git is asked, once in a process, as pip keeps the version of an editable install from the day of
-    the installation; `.dirty` at the end says that files differ from the commit. Elsewhere it is what pip installed.
+    In a git checkout the version comes from git, once per process, as pip keeps that of an editable install from the
+    day of its installation; `.dirty` at the end means that files differ from the commit. Elsewhere it comes from pip.
     """
     described = _described(Path(__file__).resolve().parents[1])
     if described is not None:
@@ -41,7 +41,7 @@ def code_version() -> str:
 
 
 def _described(root: Path) -> str | None:
-    """The version that git tells of this project's checkout in `root`; null where there is none, or no git."""
+    """Returns the version of this project's checkout in `root` by git; null where there is no checkout, or no git."""
     project = root / "pyproject.toml"
     if not (root / ".git").exists() or not project.exists() or f'name = "{DISTRIBUTION}"' not in project.read_text():
         return None
@@ -55,7 +55,7 @@ def _described(root: Path) -> str | None:
 
 
 def _version(tag: str | None, distance: int, commit: str, is_dirty: bool) -> str:
-    """The version as hatch-vcs builds it into a wheel, but that a changed tree is told by a word and not by the day.
+    """Formats a version as hatch-vcs does for a wheel, except that a changed tree is marked by a word, not by the day.
 
     >>> _version("0.9.0", 0, "1a2b3c4d", is_dirty=False), _version("0.9.0", 12, "1a2b3c4d", is_dirty=True)
     ('0.9.0', '0.9.1.dev12+g1a2b3c4d.dirty')
@@ -72,7 +72,7 @@ def _version(tag: str | None, distance: int, commit: str, is_dirty: bool) -> str
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; null where it is not there, fails or takes long."""
+    """Returns the output of git; null where it is missing, fails or takes too long."""
     import subprocess  # here, as most commands and every server start without it
 
     try:

@@ -1,4 +1,4 @@
-"""`towers evaluate`: full-ranking metrics of a run or an export, sliced, beside baselines; checks of itself; a page."""
+"""`towers evaluate`: full-ranking metrics of a run or an export, sliced, beside baselines; self-checks; a page."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ TABLE_WIDTH = 120
 
 
 def run(config: DictConfig) -> Path:
-    """Evaluates what the configuration names, or compares two."""
+    """Evaluates the run or export that the configuration names, or compares two."""
     plan = evaluation_plan(config)
     if config.compare is not None:
         return compare_two(plan, raw_list("compare", config.compare) or [])
@@ -47,13 +47,13 @@ def run(config: DictConfig) -> Path:
 
 
 def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
-    """Evaluates the run or export in `folder` unless that is done; prints the tables.
+    """Evaluates the run or export in `folder` unless its evaluation is up to date; prints the tables.
 
     Returns:
-        The folder with metrics.json, Parquet files of every figure, table.txt and report.html.
+        The folder with metrics.json, Parquet files of all figures, table.txt and report.html.
 
     Raises:
-        GateRefused: the evaluation does not pass its own checks; everything is written all the same.
+        GateRefused: the evaluation fails its own checks; all files are written nevertheless.
     """
     subject = plan.open(folder)
     target = subject.evaluations / f"evaluation-{plan.period}"
@@ -78,7 +78,7 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     known = known_of_listeners(subject.store, protocol.task, protocol.period)
     profiles = listener_profiles(protocol.task, contents, known)
     evaluations = [divided(each, by_taste(profiles)) for each in evaluations]
-    # Whoever finds it takes the rest for written.
+    # metrics.json is written last; its presence marks completion.
     (target / "metrics.json").unlink(missing_ok=True)
     first = acceptance({each.ranker: each.means() for each in evaluations}, plan.main_metric).lines()
     with _printed(target) as console:
@@ -107,7 +107,7 @@ def _by_chance(
     users: Float[np.ndarray, "users dim"],
     contents: Float[np.ndarray, "contents dim"],
 ) -> list[Evaluation]:
-    """The subject's row by the chance of a listen; where there is none, why is said."""
+    """Returns the subject's evaluation by the chance of a listen; where that is impossible, prints why."""
     try:
         scorer = chance_scorer(subject, protocol, users, contents, plan.stores)
     except DataLacks as error:
@@ -121,7 +121,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     found = compared(plan, folders)
     before, after, protocol = found.before, found.after, found.protocol
     target = plan.evaluations / f"{before.name}-to-{after.name}-{protocol.period}"
-    # Whoever finds it takes the rest for written.
+    # This file is written last; its presence marks completion.
     (target / written.FILE).unlink(missing_ok=True)
     with _printed(target) as console:
         if before.fingerprint == after.fingerprint:
@@ -139,7 +139,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
 
 @contextmanager
 def _printed(target: Path) -> Iterator[Console]:
-    """A console for a block, whose text goes into table.txt, too."""
+    """Yields a console for a block; its text goes into table.txt, too."""
     console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
     yield console
     with atomic_file(target / "table.txt") as temporary:
