@@ -20,21 +20,21 @@ figures for another gate (`peers/recsys_eval_gate.py`).
 
 import argparse
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 from jaxtyping import Bool, Int
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.evaluation import evaluation_plan
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
@@ -271,7 +271,7 @@ def keep_values(seeds: Seeds, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=list(range(10)), help="of the networks that are trained"
     )

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import apart
+from benchmarks.apart import PeerEnvironment
+from benchmarks.one_thread import VARIABLES
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 STEPS = {50: 4, 200: 2}
 """Steps of a peer's timed window, by sequence length; nearly the same for all peers."""
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """The C library's allocator then keeps large pieces of memory for the next step, where it would fetch them anew from
 the system: up to two fifths of a peer's step. PyTorch's guide to tuning advises allocators that keep them too."""
@@ -25,9 +27,7 @@ class Peer:
     name: str
     library: str
     """The distribution whose version is told."""
-    requirements: str
-    """File of this folder that lists what its environment holds."""
-    environment: str
+    environment: PeerEnvironment
     program: tuple[str, ...]
     """File of this folder, and arguments that stand before the data."""
     options: tuple[str, ...] = ()
@@ -37,24 +37,19 @@ class Peer:
     """Steps of a timed window, by sequence length, where STEPS would be too few."""
 
     @property
-    def python(self) -> Path:
-        """Path of the peer's interpreter."""
-        return ROOT / self.environment / "bin" / "python"
-
-    @property
     def is_installed(self) -> bool:
-        """True if the peer's environment exists."""
-        return self.python.exists()
+        """Returns whether the environment of the peer is installed."""
+        return self.environment.is_installed
 
     @property
     def makes(self) -> str:
         """The command that makes its environment."""
-        return f"scripts/peers benchmarks/peers/{self.requirements} {self.environment}"
+        return self.environment.makes
 
     def command(self, data: str) -> list[str]:
         """Starts it; arguments of the comparison follow."""
         program, *before = self.program
-        return [str(self.python), str(HERE / program), *before, data, *self.options]
+        return self.environment.program(program, *before, data, *self.options)
 
     def window(self, length: int) -> int:
         """Steps of a window."""
@@ -62,12 +57,12 @@ class Peer:
 
 
 RECTOOLS = Peer(
-    name="RecTools", library="RecTools", requirements="requirements.txt", environment=".venv-peers-torch",
+    name="RecTools", library="RecTools", environment=apart.RECTOOLS,
     program=("rectools_training.py", "speed"),
     models={"flat": ("softmax",), "sasrec": ("softmax", "sampled_softmax")},
 )  # fmt: skip
 _REPLAY: dict[str, Any] = {
-    "library": "replay-rec", "requirements": "replay.txt", "environment": ".venv-peers-replay",
+    "library": "replay-rec", "environment": apart.REPLAY,
     "program": ("replay_training.py",),
 }  # fmt: skip
 PEERS = (
@@ -84,7 +79,7 @@ PEERS = (
         models={"flat": ("softmax",), "sasrec": ("softmax",)}, **_REPLAY,
     ),
     Peer(
-        name="torch-rechub", library="torch-rechub", requirements="rechub.txt", environment=".venv-peers-rechub",
+        name="torch-rechub", library="torch-rechub", environment=apart.RECHUB,
         program=("rechub_training.py",), models={"sasrec": ("sampled_softmax",), "two_towers": ("in_batch",)},
         steps={50: 96, 200: 3},
     ),
@@ -103,7 +98,7 @@ def versions() -> dict[str, dict[str, str]]:
         if peer.is_installed and peer.library not in found:
             names = (peer.library, "torch", "numpy")
             command = f"import importlib.metadata as m; print(*(m.version(n) for n in {names}))"
-            done = subprocess.run([peer.python, "-c", command], capture_output=True, text=True, check=True)
+            done = subprocess.run([peer.environment.python, "-c", command], capture_output=True, text=True, check=True)
             found[peer.library] = dict(zip(names, done.stdout.split(), strict=True))
     return found
 
@@ -157,5 +152,5 @@ def pipes(environment: Mapping[str, str]) -> dict[str, Any]:
     """Returns arguments of `Popen` for a training: one thread, and pipes for lines of text."""
     return {
         "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True,
-        "env": {**os.environ, **THREADS, **environment},
+        "env": {**os.environ, **VARIABLES, **environment},
     }  # fmt: skip

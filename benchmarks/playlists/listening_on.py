@@ -21,9 +21,7 @@ are the events of the days from it on, in the raw tables of `--data`. Figures ar
   the mean step.
 """
 
-import argparse
 import json
-import os
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import asdict, dataclass, replace
@@ -32,8 +30,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,7 +42,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.playlists.past_export import PastExport
 from towers.contract import schema
 from towers.contract.durations import DAY_US
@@ -336,7 +335,7 @@ def show(title: str, results: list[Evaluation]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--export", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the raw tables")
