@@ -49,7 +49,7 @@ def feature_settings():
 
 @pytest.fixture(scope="session")
 def make_builder(feature_settings):
-    """A `StoreBuilder` for a raw folder, or for any source, with what a test does not care about filled in."""
+    """Makes a `StoreBuilder` for a raw folder, or for any source; keywords that a test leaves out have usual values."""
     from towers.data.build import StoreBuilder
     from towers.data.rejecting import Limits
     from towers.data.sources.parquet_folder import ParquetFolder
@@ -161,8 +161,9 @@ def graphs_traced_anew(graphs_traced_once):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, pytestconfig, graphs) -> tuple[Path, str]:
-    """A folder in which a small demo ran from beginning to end, and what it printed. What is there is not changed;
-    more may be written beside it. For tests without jaxtyping's hook, as the demo exports."""
+    """A folder in which a small demo ran from beginning to end, and its output. Tests change no file of it, and may
+    write further ones beside these. It is for tests without jaxtyping's hook, as the demo exports.
+    """
     from benchmarks.graphs import traced_once
     from tests.command_line import EXPORT, SMALL_WORLD, ok
     from towers.manifest import library_versions

@@ -39,7 +39,7 @@ def store(listened_world):
 
 @pytest.fixture(scope="module")
 def fitted(fitted_listeners):
-    """A folder with a fitted simulator, and what the fit printed. Nothing there is changed."""
+    """A folder with a fitted simulator, and the fit's output. Tests do not change the folder."""
     return fitted_listeners
 
 
@@ -111,7 +111,7 @@ def test_a_run_is_prepared_like_real_data(fitted, store, tmp_path, make_builder)
 
 
 class TestShelf:
-    """The shelf that listeners of a run are shown; `test_home_shelf.py` tests for whom and how it is chosen."""
+    """The shelf that a run shows to listeners; `test_home_shelf.py` tests how it is chosen."""
 
     RUN = ("action=run", "run.days=4", "run.from=2026-04-20", "force=true")
 
@@ -142,7 +142,7 @@ class TestShelf:
 
     @pytest.mark.slow
     def test_a_policy_is_trained_by_it_and_judged(self, fitted, store, tmp_path):
-        """The policy that chose what was shown has weights of 1 in its own log."""
+        """The policy that chose the shown contents has weights of 1 in its own log."""
         out = tmp_path / "out"
         run = ("run.slate=3", "run.candidates=9", "run.days=60", "run.own_pull=2", f"run.out={out}")
         ok(fitted[0], "simulate", store, *self.RUN, *run)

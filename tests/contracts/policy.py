@@ -61,7 +61,9 @@ def same(one: Slate, other: Slate) -> bool:
 
 
 class PolicyContract:
-    """A policy's tests inherit from it, and give a fixture `policy`: one that has learned nothing, anew every time."""
+    """A policy's tests inherit from it, and give a fixture `policy`: a new one that has learned nothing, for each
+    test.
+    """
 
     def test_it_is_a_policy(self, policy):
         assert isinstance(policy, Policy)

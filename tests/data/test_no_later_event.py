@@ -1,4 +1,4 @@
-"""No event after the cut changes what training reads, not by a byte."""
+"""No event after the cut changes a byte of the data that training reads."""
 
 from datetime import timedelta
 

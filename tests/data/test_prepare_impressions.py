@@ -22,7 +22,7 @@ def write(raw, *rows, part=0):
 
 @pytest.fixture
 def raw(raw):
-    """The hand-written set without sounds, and what was shown to its listeners."""
+    """The hand-written set without sounds, and impressions of its listeners."""
     raw_set.write_part(raw, "contents", raw_set.content_table(raw_set.CONTENTS).drop_columns("audio"))
     write(raw, shown("r1", "ann"), shown("r1", "ann", slot=1), shown("r2", FORGOTTEN), shown("r3", "new-one", slot=-1))
     return raw

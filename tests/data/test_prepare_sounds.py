@@ -161,7 +161,7 @@ class TestNewSounds:
 
     @pytest.fixture
     def grown(self, raw, tmp_path, make_builder, decoded):
-        """The root of a store after whose making a sound came that stands before the others."""
+        """The root of a store; after it was made, a sound came that is before the others."""
         root = tmp_path / "stores"
         make_builder(raw, root).build()
         assert sorted(decoded) == ["a1.flac", "a2.wav", "a4.flac", "a5.flac", "e1.flac"]

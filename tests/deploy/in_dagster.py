@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def tended(instance: Any) -> list[int]:
-    """Does once what the daemon does each minute; returns the taken slots of the pool before and after."""
+    """Does one minute's work of the daemon; returns the taken slots of the pool before and after."""
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import EmptyWorkspaceTarget
     from dagster._daemon.monitoring.concurrency import execute_concurrency_slots_iteration

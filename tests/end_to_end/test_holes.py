@@ -47,7 +47,7 @@ class Lasting:
 
 @pytest.fixture(scope="module")
 def lasting(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Lasting:
-    """The demo's store with holes, and what follows from it."""
+    """The demo's store with holes, and the results from it."""
     folder = tmp_path_factory.mktemp("holes")
     (root,) = (demo[0] / "stores").iterdir()
     (folder / "worlds").symlink_to(demo[0] / "worlds")

@@ -1,4 +1,4 @@
-"""A report of a real, small evaluation: vectors of what is heard together, beside two baselines."""
+"""A report of a real, small evaluation: vectors from contents heard together, beside two baselines."""
 
 import numpy as np
 import pyarrow as pa

@@ -12,7 +12,7 @@ TEMPERATURE = 0.15
 
 
 class Tastes:
-    """Listeners of known taste: what they choose in three spells is drawn by a softmax over inner products."""
+    """Listeners of known taste: their choices in three periods are drawn by a softmax over inner products."""
 
     def __init__(self, seed: int = 0):
         generator = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The lines before the tables, and the rule of what may be published without being asked, by hand."""
+"""The lines before the tables, and the rule for publishing without `promote=true`, by hand."""
 
 import pytest
 

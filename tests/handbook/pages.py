@@ -1,4 +1,4 @@
-"""Reads the pages of the handbook, and runs what stands in them as a reader would.
+"""Reads the pages of the handbook, and runs their blocks as a reader would.
 
 The README and every page below docs/ are read for fenced blocks, in their order:
 

@@ -70,7 +70,7 @@ def export_of(
     folder: Path, store: Store, vectors: np.ndarray, user_ids: list[str], rows: np.ndarray | None = None
 ) -> Export:
     """Writes an export of the store's contents (`rows` of them, in that order) at `vectors`, which go by row of the
-    store.
+    store. Its training ended where the store's validation begins.
     """
     rows = np.arange(len(vectors)) if rows is None else rows
     contents = [content(content_id) for content_id in store.content_ids[rows].tolist()]

@@ -41,7 +41,7 @@ def test_where_there_are_fewer_the_list_ends_early():
 
 def test_a_share_that_can_be_counted():
     """Half of forty contents lie along the first dimension, by which they are all alike, so that the first twenty are
-    shown. The listener stands along the second, along which the last ten of these and ten others are the nearest.
+    shown.
 
     The listener stands along the second, along which the last ten of these and ten others are the nearest.
     """

@@ -1,4 +1,4 @@
-"""The rule of what may be recommended, on simple events."""
+"""The rule of which contents may be recommended, on simple events."""
 
 from datetime import date
 

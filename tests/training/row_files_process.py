@@ -1,6 +1,6 @@
 """Groups of processes that write divided tables and read them again, in other numbers. Run by test_rows.py.
 
-The first group writes; every process of every group says what it has read, with what was asked of it in between.
+The first group writes; every process of every group returns what it has read, and the answers to questions in between.
 """
 
 import sys

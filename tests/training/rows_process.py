@@ -1,6 +1,6 @@
 """Groups of processes that train some steps with tables that are divided among them. Run by test_rows.py.
 
-Each process writes losses, norms, the gradient of the first step, what it came to, and the vectors of all contents.
+Each process writes losses, norms, the gradient of the first step, the trained state, and the vectors of all contents.
 """
 
 import contextlib

@@ -12,7 +12,7 @@ OVERRIDES = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epoch
 
 @pytest.fixture
 def train(world_store, tmp_path):
-    """Trains the demo's network with one more callback; gives the module."""
+    """Trains the demo's network with one more callback, and returns the module."""
     from towers.assembly.training import build, training_plan
     from towers.config.composing import compose
     from towers.training.stopping import StopRequest

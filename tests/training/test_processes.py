@@ -101,7 +101,7 @@ def test_one_process_against_the_plain_formula_in_float64(cases, alone, name):
 
 @pytest.fixture(scope="module")
 def groups(cases, world_store, tmp_path_factory):
-    """A folder for each of some numbers of processes and of micro-batches, with what each process found."""
+    """A folder for each number of processes and of micro-batches, with the results of each process."""
     folder = tmp_path_factory.mktemp("groups")
     for ranks, micro_batches in GROUPS:
         made = {}
