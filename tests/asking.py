@@ -1,4 +1,4 @@
-"""The same question, asked on the command line, in Python and over HTTP."""
+"""Questions asked on the command line, in Python and over HTTP."""
 
 import base64
 import warnings

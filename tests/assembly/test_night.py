@@ -116,7 +116,7 @@ def test_weights_and_biases_watch_where_trainings_go_there(make_plan, monkeypatc
 
 
 def test_a_backtest_fills_no_engine(make_config, tmp_path):
-    """The versions of a backtest are read by no client, whichever engine the nights fill."""
+    """No client reads the versions of a backtest, for any engine that the nights fill."""
     plan = backtest_plan(
         make_config("sink=lancedb", f"sink.uri={tmp_path / 'engine'}", f"backtest={tmp_path}", "days=2")
     )

@@ -1,4 +1,4 @@
-"""Reading sound files: as much as decodes, whatever their headers say, and never a file that is no sound."""
+"""Reading sound files: as much as decodes, with any header, and never a file that is no sound."""
 
 import os
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""Lists for all listeners: the same as one by one, whatever files were there before, and no repeats within eight
-weeks.
-"""
+"""Lists for all listeners: the same as one by one, with any earlier files, and no repeats within eight weeks."""
 
 import pickle
 from dataclasses import replace
