@@ -116,7 +116,7 @@ class Home:
 
     @cached_property
     def card_ids(self) -> CardIds:
-        """Returns the identity of the table `cards`, for the log."""
+        """Returns the ids of `cards`, with their digest, for the log."""
         return CardIds(self.cards.ids)
 
     @cached_property

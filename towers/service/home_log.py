@@ -327,7 +327,7 @@ class CardIds(tuple[str, ...]):
     digest: str
 
     def __new__(cls, ids: Sequence[str]) -> "CardIds":
-        """Returns the rows of raw ids."""
+        """Makes it of raw ids, with their digest."""
         made = super().__new__(cls, ids)
         made.digest = digest_of(list(ids))
         return made

@@ -94,7 +94,7 @@ Value = str | int | float | bool | None
 
 
 def no_such_field(name: str, known: Iterable[str]) -> str:
-    """Returns the refusal of an unknown name, and which name was meant."""
+    """Returns the message about an unknown field, with the name that was probably meant."""
     return f"{name}: no such field; {not_among(FORMER.get(name, name), known)}"
 
 

@@ -37,7 +37,7 @@ def _parameters(operation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fields(operation: Mapping[str, Any], openapi: Mapping[str, Any]) -> Iterator[str]:
-    """Returns the models of a body and of the lists in it."""
+    """Yields the rows of a table of the fields of a body, and of the models in its lists."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body is None:
         return

@@ -20,7 +20,7 @@ LOOK_S: Final = 0.5
 OPENING_S: Final = 10.0
 """Seconds between two requests for more time while a version is opened; each asks for three times as long."""
 OPENS: Final = {"min_core_share": 0.02, "min_bytes": 1_000_000}
-"""Least processor time of a server that opens a version; one that hangs uses less."""
+"""Least share of a core and least bytes read by which opening a version is told from hanging."""
 ANSWER_S: Final = 5.0
 """Seconds in which it must answer itself."""
 

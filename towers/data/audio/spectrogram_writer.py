@@ -107,7 +107,7 @@ class SpectrogramSet:
         return str(path_below(self._paths[place], self._root))
 
     def _places(self, start: int) -> range:
-        """Makes the spectrograms of one part."""
+        """Returns the places of the files of the part that begins at `start`."""
         return range(start, min(start + FILES_PER_PART, len(self._paths)))
 
     @cached_property
@@ -167,7 +167,7 @@ class SpectrogramSet:
         write_json(folder / FRONT, self._front)
 
     def _remove_parts(self) -> None:
-        """Removes unfinished parts, also those of other catalogues: runs that were never finished left them."""
+        """Removes all parts, also those of other catalogues, which runs left that were never finished."""
         if not self._parts_folder.exists():
             return
         for path in self._parts_folder.iterdir():
@@ -193,7 +193,7 @@ class SpectrogramSet:
 
 
 class _Earlier:
-    """Returns the records of a set by digest of their files, without files whose decoder was installed since."""
+    """Records of an earlier set by digest of their files, without files whose decoder was installed since."""
 
     def __init__(self, folder: Path):
         digests = pq.read_table(folder / ROWS)["digest"].to_pylist()
