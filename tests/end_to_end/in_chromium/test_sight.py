@@ -69,7 +69,7 @@ def test_what_nobody_has_played_is_marked(browser, address, tracks):
 
     page.route(re.compile("/(similar|map)"), as_new)
     page.goto(f"{address}{path_of(tracks[0])}")
-    page.wait_for_selector(".card .cold:has-text('nobody has played it yet')")
+    page.wait_for_selector(".card .cold:has-text('not played by any listener yet')")
     assert page.locator(".rows .mark.new").count() == 20
     page.goto(f"{address}#/map")
     page.get_by_text("new, never played").wait_for()
