@@ -14,12 +14,6 @@ PAGES = all_pages()
 RUN = {name: page for name, page in PAGES.items() if page.world is not None}
 QUICK = [name for name, page in RUN.items() if not page.is_slow]
 SLOW = [name for name, page in RUN.items() if page.is_slow or any(block.is_slow for block in page.blocks)]
-TO_DO = {
-    "docs/agent.md", "docs/data_quality.md", "docs/datasets.md", "docs/engines.md", "docs/evaluation.md",
-    "docs/gate.md", "docs/gpu_box.md", "docs/home.md", "docs/lightning.md", "docs/nightly.md", "docs/off_policy.md",
-    "docs/playlists.md", "docs/simulator.md", "docs/training.md", "docs/watching.md",
-}  # fmt: skip
-"""Pages with blocks that are neither run nor marked as not run here."""
 
 
 def follow(name: str, folder: Path, request: pytest.FixtureRequest, *, slow: bool) -> None:
@@ -52,10 +46,7 @@ def test_worlds_are_known_and_shells_are_called_bash(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_block_is_run_or_marked(name: str) -> None:
     left = unmarked(PAGES[name])
-    if name in TO_DO:
-        assert left, f"{name} is done: take it out of TO_DO"
-    else:
-        assert not left, f"{name}: neither run nor marked, by the comments that tests/handbook/pages.py lists"
+    assert not left, f"{name}: neither run nor marked, by the comments that tests/handbook/pages.py lists"
 
 
 def unmarked(page: Page) -> list[int]:
