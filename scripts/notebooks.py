@@ -9,6 +9,7 @@ that two runs differ as little as their results do.
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from traitlets.config import Config
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PARAMETERS = "parameters"
 """Tag of the cell that a caller may replace."""
+PROGRESS = re.compile(r"^\d\d:\d\d:\d\d, .*\n", re.MULTILINE)
+"""Lines that tell how far a command is, each with the time of day."""
 KERNEL = "python3"
 LONGEST_S = 900
 """Seconds after which a cell is taken to hang."""
@@ -87,7 +90,7 @@ def tidied(notebook: NotebookNode) -> NotebookNode:
 
 
 def _joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """Returns outputs in which neighbouring pieces of one stream are one."""
+    """Returns outputs in which neighbouring pieces of one stream are one, without lines of progress."""
     joined: list[NotebookNode] = []
     for output in outputs:
         before = joined[-1] if joined else None
@@ -95,7 +98,10 @@ def _joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
             before.text += output.text
         else:
             joined.append(output)
-    return joined
+    for output in joined:
+        if output.output_type == "stream":
+            output.text = PROGRESS.sub("", output.text)
+    return [output for output in joined if output.output_type != "stream" or output.text]
 
 
 def _environment(settings: Path) -> dict[str, str]:
