@@ -1,13 +1,14 @@
-"""What benchmarks share: a smallest form, the machine that they ran on, and where their results are written."""
+"""What benchmarks share: their command line, times, the machine that they ran on, and where results are written."""
 
 import argparse
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from towers.manifest import library_versions, write_json
 
 RESAMPLES = 1_000
 RESULTS = Path(__file__).parent / "results"
+Result = TypeVar("Result")
 
 
 class _Smallest(argparse.Action):
@@ -23,6 +25,15 @@ class _Smallest(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
         vars(namespace).update(self.const, smallest=True)
+
+
+def command_line(module_doc: str | None) -> argparse.ArgumentParser:
+    """Returns a parser whose help is the module's docstring, line by line.
+
+    Args:
+        module_doc: `__doc__` of the benchmark.
+    """
+    return argparse.ArgumentParser(description=module_doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_smallest(parser: argparse.ArgumentParser, **sizes: Any) -> None:
@@ -34,6 +45,19 @@ def add_smallest(parser: argparse.ArgumentParser, **sizes: Any) -> None:
     """
     text = "least sizes, seconds in all; nothing is written, the figures mean nothing"
     parser.add_argument("--smallest", action=_Smallest, nargs=0, const=sizes, default=False, help=text)
+
+
+def timed(run: Callable[[], Result]) -> tuple[Result, float]:
+    """Calls a function; returns its result, and the core-seconds of this process that it took, all threads together."""
+    started = time.process_time()
+    result = run()
+    return result, time.process_time() - started
+
+
+def peak_mb() -> float:
+    """The most memory that this program ever had; `getrusage` would count what its parent had when it started it."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].removesuffix("kB")) / 1024
 
 
 def machine() -> dict[str, Any]:

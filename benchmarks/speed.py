@@ -9,9 +9,7 @@ made of the latest result of each. Peers that are not installed have no row; the
 install its own. A claim of Towers alone has no peer that does the same.
 """
 
-import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import RESULTS, add_smallest
+from benchmarks.apart import environment
+from benchmarks.measuring import RESULTS, add_smallest, command_line
+from benchmarks.one_thread import VARIABLES
 from towers.manifest import atomic_file
 
 ROOT = Path(__file__).parents[1]
@@ -208,7 +208,7 @@ MEASURES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     names = list(dict.fromkeys(measure.benchmark for measure in MEASURES))
     parser.add_argument(
         "--only", nargs="*", choices=names, default=names, help="benchmarks to run; none: the page alone"
@@ -234,9 +234,8 @@ def run(measure: Measure) -> None:
         SystemExit: it failed; what ran before it is kept.
     """
     name, *rest = measure.command.split()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *rest]
-    if subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode:
+    if subprocess.run(command, env=environment(**VARIABLES), cwd=ROOT, check=False).returncode:
         raise SystemExit(f"failed: {measure.typed}; the results of those before it are kept")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.measuring import add_smallest
+from benchmarks.measuring import add_smallest, command_line
 
 CHROMIUM = "/usr/bin/chromium"
 TARGET = Path(__file__).parent.parent / "docs" / "pictures"
@@ -46,7 +46,7 @@ PICTURES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("address", help="of the server")
     parser.add_argument("shown", nargs="+", metavar="content=ID|listener=ID", help="what is shown; both are needed")
     parser.add_argument("--target", type=Path, default=TARGET, help="folder of the pictures")

@@ -7,14 +7,13 @@ No listener's history and no table of titles is on them, so that they may be sho
     python scripts/report_pictures.py nights=backtest/nights.html --sections quality --target docs/pictures
 """
 
-import argparse
 import io
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks.measuring import add_smallest
+from benchmarks.measuring import add_smallest, command_line
 
 CHROMIUM = "/usr/bin/chromium"
 TARGET = Path(__file__).parent.parent / "docs" / "evaluation"
@@ -24,7 +23,7 @@ COLOURS = 96
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("pages", nargs="+", metavar="NAME=FILE", help="of the picture, and the page")
     parser.add_argument("--sections", nargs="+", default=SECTIONS, help="ids of the parts of the page")
     parser.add_argument("--target", type=Path, default=TARGET, help="folder of the pictures")

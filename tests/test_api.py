@@ -74,7 +74,7 @@ def test_vectors_of_histories_and_contents() -> None:
     np.testing.assert_allclose(plain, api.embed(ids, export=GOLDEN), atol=1e-6)
     np.testing.assert_allclose(plain, opened.embed([{"content_id": content_id} for content_id in ids]), atol=1e-6)
     assert not np.allclose(plain, opened.embed([{"content_id": one, "action": "skip"} for one in ids]), atol=1e-3)
-    with pytest.warns(UserWarning, match=r"left out: history: 2 of 3 contents$"):
+    with pytest.warns(UserWarning, match=r"ignored: history: 2 of 3 contents$"):
         some = opened.embed([{"content_id": "gone"}, {"content_id": ids[0]}, {"content_id": 7}, {"action": "search"}])
     assert not np.allclose(some, opened.embed(ids[:1]), atol=1e-3)
     found = opened.embed_content(metadata={"genres": ["folk"]})

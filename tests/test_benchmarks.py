@@ -178,6 +178,18 @@ def test_there_are_as_many_as_the_folder_has():
     assert set(ARGUMENTS) <= set(NAMES)
 
 
+OWN_WAYS = ("argparse.ArgumentParser(", 'setdefault("OMP_NUM_THREADS"', '".venv-peers', '"towers", "serve"')
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in BENCHMARKS.rglob("*.py") if path.parent.name != "peers"], ids=lambda path: path.stem
+)
+def test_none_has_its_own_command_line_threads_or_environments(path):
+    """benchmarks/measuring.py, apart.py and one_thread.py have them for all."""
+    harness = path.parent == BENCHMARKS and path.stem in ("measuring", "apart", "one_thread")
+    assert harness or not [each for each in OWN_WAYS if each in path.read_text()]
+
+
 def test_the_page_of_speed_says_what_the_results_say() -> None:
     speed = importlib.import_module("benchmarks.speed")
     assert speed.PAGE.read_text() == speed.page(), "write it anew: python benchmarks/speed.py --only"

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import re
+import sys
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -222,6 +223,15 @@ class TestRefusals:
             instantiate(node, "part")
         monkeypatch.setenv("TOWERS_ALLOW_TARGETS", "fractions.,decimal.")
         assert instantiate(node, "part") == 1.5
+
+    def test_a_class_of_the_callers_in_the_working_folder(self, monkeypatch, tmp_path):
+        (tmp_path / "a_part_of_mine.py").write_text("class Part:\n    size = 3\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.path", [*sys.path])
+        monkeypatch.delitem(sys.modules, "a_part_of_mine", raising=False)
+        monkeypatch.setenv("TOWERS_ALLOW_TARGETS", "a_part_of_mine.")
+        assert instantiate({"_target_": "a_part_of_mine.Part"}, "part").size == 3
+        assert sys.path[-1] == str(tmp_path)
 
     @pytest.mark.parametrize("override", ["no_such_key=1", "experiment=nothing", "seed=[", "objective=nothing"])
     def test_overrides_that_do_not_fit(self, override):
@@ -733,8 +743,8 @@ class TestKeysThatAreNone:
                 "trainer: is chosen already; give it as trainer=NAME, without a +, or in a file's defaults as "
                 "`override trainer: NAME`",
             ),
-            ("train", "~seed=3", "~seed=3: its value is 0; ~seed takes it out whatever it is"),
-            ("recommend", "~user", "~user: has no value that could be taken out"),
+            ("train", "~seed=3", "~seed=3: its value is 0; ~seed removes it with any value"),
+            ("recommend", "~user", "~user: has no value to remove"),
             ("train", "sead", "sead: has no value; give it as seed=VALUE"),
             ("train", "epochs=3", "epochs: no such key; did you mean trainer.max_epochs?"),
             ("train", "batch_size=3", "batch_size: not here; give datamodule.max_tokens"),

@@ -13,6 +13,7 @@ from towers.manifest import (
     FileDigests,
     atomic_directory,
     atomic_file,
+    code_versions,
     digest_of,
     digest_of_file,
     library_versions,
@@ -243,8 +244,12 @@ class TestJson:
 
 
 def test_versions_are_of_what_is_installed():
-    versions = library_versions()
+    versions = code_versions()
     assert {"towers", "numpy", "hydra-core"} <= set(versions)
+
+
+def test_keys_of_what_is_kept_do_not_change_with_each_commit():
+    assert "towers" not in library_versions()
 
 
 def test_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

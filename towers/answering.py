@@ -1,4 +1,4 @@
-"""What is outside and does not answer just now: known by what libraries raise then."""
+"""Recognises, by the exceptions of libraries, that something outside does not answer at the moment."""
 
 import errno
 import re
@@ -12,8 +12,8 @@ _NUMBERS = frozenset(
     (errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ECONNREFUSED,
      errno.ECONNRESET, errno.ECONNABORTED, errno.EBUSY, errno.EREMOTEIO)
 )  # fmt: skip
-"""Error numbers of the system that say so; s3fs raises EBUSY where a store asks for patience (503), and EREMOTEIO
-where it has failed (500)."""
+"""Error numbers of the system that mean this; s3fs raises EBUSY where a store throttles (503), and EREMOTEIO where it
+has failed (500)."""
 _CLASSES = frozenset(
     (
         ("botocore", "HTTPClientError"),  # EndpointConnectionError, timeouts, connections that were closed
@@ -23,9 +23,9 @@ _CLASSES = frozenset(
         ("grpc", "FutureTimeoutError"),
     )
 )  # fmt: skip
-"""By package and name, so that no library is imported to ask."""
+"""Packages and names of classes that mean this; as names, so that no library is imported for the check."""
 _STATES = frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED"))
-"""Status codes of gRPC that say so."""
+"""Status codes of gRPC that mean this."""
 _TEXT = re.compile(
     "|".join(
         [
@@ -35,20 +35,21 @@ _TEXT = re.compile(
         ]
     )
 )
-"""Words that say so in errors of delta-rs and LanceDB, libraries in Rust that raise one class for all of them."""
+"""Words that mean this in errors of delta-rs and LanceDB, libraries in Rust that raise one class for all of them."""
 _NOT_TEXT = re.compile(r"169\.254\.169\.254|certificate|UnknownIssuer", re.IGNORECASE)
-"""They look for credentials on the machine's own address where none are given."""
+"""Words that mean something else: a certificate, or no credentials, for which these libraries ask the address
+169.254.169.254 of the machine itself."""
 _FINAL = (PermissionError, FileNotFoundError, ssl.SSLError)
 """Errors that are raised only after an answer has come."""
 _CREDENTIALS = re.compile("Credential|Authentication")
-"""In the names of the classes by which clouds' libraries say that they have none, or that they are refused; they may
-have looked for them at addresses that did not answer."""
+"""Part of the names of the classes by which cloud libraries say that credentials are missing or refused; they may
+have asked addresses for credentials that did not answer."""
 
 
 def does_not_answer(error: BaseException) -> bool:
-    """Returns whether an error, or one that led to it, says that somebody outside did not answer, has hung up, has an
-    address that does not resolve, or asks for patience (HTTP's 429 and 5xx); not that credentials are refused, that
-    something is not there, or that a certificate does not fit.
+    """Returns whether an error, or one that led to it, says that something outside did not answer, has hung up, has an
+    address that does not resolve, or throttles (HTTP 429 and 5xx). Refused credentials, a missing object and a
+    certificate that does not fit do not count.
 
     >>> does_not_answer(ConnectionRefusedError(111, "refused")), does_not_answer(PermissionError(13, "denied"))
     (True, False)
@@ -89,7 +90,7 @@ def _is_silence(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> Any:
-    """Returns what an answer over HTTP or gRPC was, where an error has it; else null."""
+    """Returns the status of an HTTP or gRPC answer that an error carries; null where it carries none."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore's
         return response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -7,11 +7,12 @@
     export("experiment=catalogue")
     recommend(user="u00042")
 
-    opened = towers.api.open("exports/current")  # once, for many questions of one version
+    opened = towers.api.open("exports/current")  # opens one version for many calls
     opened.recommend(user=42, deny=["id1"], include_heard=True)
     opened.playlist("blend", users=[42, 43])
 
-Overrides are those of the command line; ids may be given as integers. What reads an export imports no torch.
+Overrides are those of the command line; ids may be given as integers. Functions that read an export do not import
+torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,14 +34,14 @@ from towers.retrieval.files import MANIFEST
 from towers.retrieval.opened import Sound
 from towers.retrieval.query import SKIP_COOLDOWN_DAYS
 
-if TYPE_CHECKING:  # what reads an export imports no torch
+if TYPE_CHECKING:  # functions that read an export do not import torch
     from pytorch_lightning import LightningDataModule, LightningModule
 
 CURRENT = "exports/current"
 
 
 def prepare(*overrides: str) -> Path:
-    """Raw data to a prepared store; returns its folder. As `towers prepare`."""
+    """Turns raw data into a prepared store and returns its folder, as `towers prepare` does."""
     from towers.commands import prepare as command
 
     return command.prepare(compose("prepare", overrides)).folder
@@ -55,14 +56,14 @@ def profile(*overrides: str) -> dict[str, Any]:
 
 
 def train(*overrides: str) -> Path:
-    """Trains; returns the run's folder. As `towers train`."""
+    """Trains and returns the run's folder, as `towers train` does."""
     from towers.commands import train as command
 
     return command.run(compose("train", overrides))
 
 
 def lightning(*overrides: str) -> "tuple[LightningModule, LightningDataModule]":
-    """The LightningModule and data module of `towers train`, for a Trainer of one's own: one process, on any device."""
+    """Returns the LightningModule and data module of `towers train`, for your own Trainer: one process, any device."""
     from towers.assembly.prepared import prepared_store
     from towers.assembly.training import modules_of, training_plan
 
@@ -71,7 +72,10 @@ def lightning(*overrides: str) -> "tuple[LightningModule, LightningDataModule]":
 
 
 def evaluate(*overrides: str) -> dict[str, dict[str, float]]:
-    """Means by ranker and metric; of `compare=[A,B]` those of both, and `difference`. As `towers evaluate`."""
+    """Returns means by ranker and metric, or for `compare=[A,B]` those of both and their `difference`.
+
+    Works as `towers evaluate` does.
+    """
     from towers.commands import evaluate as command
     from towers.evaluation.comparison import written
     from towers.manifest import read_json
@@ -83,29 +87,29 @@ def evaluate(*overrides: str) -> dict[str, dict[str, float]]:
 
 
 def export(*overrides: str) -> Path:
-    """Writes a version of an export; returns its folder. As `towers export`."""
+    """Writes a version of an export and returns its folder, as `towers export` does."""
     from towers.commands import export as command
 
     return command.run(compose("export", overrides))
 
 
 def fit(*overrides: str) -> Opened:
-    """Prepare, train and export in one; returns the export, opened."""
+    """Prepares, trains and exports; returns the opened export."""
     prepare(*overrides)
     folder = train(*overrides)
     return open(export(*overrides, f"checkpoint={quotation(str(folder))}"))
 
 
 def open(path: str | Path = CURRENT, check: bool = True) -> Opened:
-    """Opens an export once, for many questions: `recommend`, `playlist`, `similar`, `withheld`, `embed`,
+    """Opens an export once, for many calls of `recommend`, `playlist`, `similar`, `withheld`, `embed`,
     `embed_content`.
 
     Args:
-        path: folder of a version, or a link to one, which is followed now and not again.
-        check: whether every file is held against its checksum first, which reads them all.
+        path: folder of a version, or a link to one; the link is resolved once, here.
+        check: whether every file is first verified against its checksum, which reads all files.
 
     Raises:
-        UserError: no export there, or a damaged one.
+        UserError: there is no export, or it is damaged.
     """
     return Opened(path, check)
 
@@ -113,14 +117,14 @@ def open(path: str | Path = CURRENT, check: bool = True) -> Opened:
 def embed(
     history: History | None = None, features: Mapping[str, Any] | None = None, export: str | Path = CURRENT
 ) -> Float[np.ndarray, " dim"]:
-    """The vector of somebody new; as `Opened.embed`."""
+    """Returns the vector of a listener that the export does not have; see `Opened.embed`."""
     return _opened(export).embed(history, features)
 
 
 def embed_content(
     audio: Sound | None = None, metadata: Mapping[str, Any] | None = None, export: str | Path = CURRENT
 ) -> Float[np.ndarray, " dim"]:
-    """The vector of a content that training has not seen; as `Opened.embed_content`."""
+    """Returns the vector of a content that training has not seen; see `Opened.embed_content`."""
     return _opened(export).embed_content(audio, metadata)
 
 
@@ -141,7 +145,7 @@ def recommend(
     skip_cooldown_days: int | float = SKIP_COOLDOWN_DAYS,
     export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
-    """What a listener, somebody new, or whoever stands at a vector might play next; as `Opened.recommend`."""
+    """Recommends contents to a listener of the export, to a new listener, or for a vector; see `Opened.recommend`."""
     return _opened(export).recommend(
         user=user, history=history, features=features, vector=vector, k=k, kind=kind, among=among, deny=deny,
         explicit=explicit, include_heard=include_heard, familiar=familiar, released_by=released_by,
@@ -178,7 +182,7 @@ def playlist(
     skip_cooldown_days: int | float | None = None,
     export: str | Path = CURRENT,
 ) -> dict[str, Any]:
-    """A list of any kind; as `Opened.playlist`."""
+    """Makes a list of any kind; see `Opened.playlist`."""
     return _opened(export).playlist(
         playlist, user=user, users=users, history=history, features=features, partners=partners, curators=curators,
         left_out=left_out, content=content, contents=contents, minus=minus, to=to, pool=pool, today=today, week=week,
@@ -198,14 +202,15 @@ def similar(
     released_by: date | str | None = None,
     export: str | Path = CURRENT,
 ) -> list[dict[str, Any]]:
-    """What is near a content of any kind, known or new; as `Opened.similar`."""
+    """Returns the nearest contents of a content of any kind, known or new; see `Opened.similar`."""
     return _opened(export).similar(
         content, audio=audio, metadata=metadata, k=k, kind=kind, explicit=explicit, released_by=released_by
     )
 
 
 def _opened(export: str | Path) -> Opened:
-    """The version in a folder, opened and checked when it is first asked; again once its manifest is another file."""
+    """Returns the opened version in a folder; it is checked at first use, and opened again when its manifest
+    changes."""
     folder = Path(export).resolve()
     manifest = folder / MANIFEST
     stat = manifest.stat() if manifest.exists() else None

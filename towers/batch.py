@@ -1,4 +1,4 @@
-"""The tensors that data hands to models. Shapes are said here once.
+"""Tensors that the data hands to models. The names of their axes:
 
 batch: listeners (or windows of their histories). length: events, padded on the right. contents: unique contents of a
 batch, encoded once. parts: metadata parts of a content. targets: events that are to be predicted.
@@ -17,16 +17,16 @@ Moved = TypeVar("Moved", bound="_Movable")  # `Self` cannot be checked at run ti
 
 
 class _Movable:
-    """`to` and `pin_memory` for frozen dataclasses of tensors: the training moves batches by them."""
+    """Adds `to` and `pin_memory` to frozen dataclasses of tensors; Lightning moves batches with them."""
 
     __slots__ = ()
 
     def to(self: Moved, device: torch.device | str, non_blocking: bool = True) -> Moved:
-        """On `device`; from pinned memory without waiting."""
+        """Moves all tensors to `device`, asynchronously from pinned memory."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: Moved) -> Moved:
-        """In page-locked memory."""
+        """Copies all tensors to page-locked memory."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self: Moved, function: Callable[[Tensor], Tensor]) -> Moved:
@@ -48,16 +48,16 @@ class _Movable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing(_Movable):
-    """Where the real tokens of padded histories stand: listener after listener, the listener's own token first.
+    """Positions of the real tokens of padded histories: listener after listener, the listener's own token first.
 
-    Made where batches are read, so that a device never has to tell how many there are.
+    Made where batches are read, so that a device never has to report how many there are.
 
     Args:
-        events: flat places of the events in `[batch, length]`.
-        source: where each token comes from, as a row of the listeners' tokens and, after them, the events'.
-        place: of each token in its own history, from 0.
-        starts: where each listener's tokens start, and at last how many there are; int32, as kernels take it.
-        tokens: of a padded history (length + 1), so no listener has more.
+        events: flat positions of the events in `[batch, length]`.
+        source: origin of each token, as a row of the listeners' tokens followed by the events.
+        place: position of each token in its own history, from 0.
+        starts: position of each listener's first token, followed by the number of tokens; int32, as kernels take it.
+        tokens: length of a padded history in tokens (length + 1); no listener has more.
     """
 
     events: Int[Tensor, " events"]
@@ -68,7 +68,7 @@ class Packing(_Movable):
 
     @classmethod
     def of(cls, padding_mask: Bool[Tensor, "batch length"]) -> "Packing":
-        """Of histories with this padding, True = padding, on the right; on the CPU.
+        """Packs histories with this padding (True = padding, on the right), on the CPU.
 
         >>> packing = Packing.of(torch.tensor([[False, False], [True, True], [False, True]]))
         >>> packing.events.tolist(), packing.source.tolist()
@@ -91,13 +91,14 @@ class Packing(_Movable):
         )
 
     def tokens_at(self, positions: Int[Tensor, " positions"]) -> Int[Tensor, " positions"]:
-        """Packed tokens at flat positions of padded histories, `listener * tokens + event`; none in the padding."""
+        """Returns packed tokens at flat positions of padded histories, `listener * tokens + event`; none may be
+        padding."""
         return self.starts[positions // self.tokens].long() + positions % self.tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryBatch(_Movable):
-    """What listeners did, in time order.
+    """Histories of a batch of listeners, in time order.
 
     Args:
         content_index: row in the matrix of content vectors that comes along; -1 where an event has no content and
@@ -108,7 +109,7 @@ class HistoryBatch(_Movable):
         context: code of the context.
         padding_mask: True = padding.
         user_codes: codes of the listener's features.
-        packing: where the real tokens stand, for a device that computes on them alone.
+        packing: positions of the real tokens, for a device that computes on them alone.
     """
 
     content_index: Int[Tensor, "batch length"]
@@ -122,14 +123,14 @@ class HistoryBatch(_Movable):
 
     @property
     def lengths(self) -> Int[Tensor, " batch"]:
-        """Events of each listener."""
+        """Number of events of each listener."""
         return (~self.padding_mask).sum(dim=1)
 
 
 def rows_of_rank(num_rows: int, rank: int, ranks: int) -> slice:
-    """Returns the rows of a table that stand at a rank: neighbours, as many for each, fewer for the last ones.
+    """Returns the rows of a table that a rank holds: contiguous, equally many at each rank, fewer at the last ones.
 
-    So does torch (`torch.distributed.tensor.Shard`).
+    torch divides the same way (`torch.distributed.tensor.Shard`).
 
     >>> [rows_of_rank(5, rank, 4) for rank in range(4)]
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None), slice(5, 5, None)]
@@ -140,17 +141,15 @@ def rows_of_rank(num_rows: int, rank: int, ranks: int) -> slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(_Movable):
-    """How rows of a divided table come to the ranks that want them, as one rank sees it.
+    """Exchange of the rows of a divided table among ranks, as one rank sees it.
 
-    Made where batches are read: the contents of a step are known to all ranks, and which of them a rank encodes, so
-    that neither wishes nor their number have to travel, and no device is asked for a size.
-
-    Args:
-        own: this rank's rows that others want, counted within its part of the table: those for rank 0 first.
-        sent: how many go to each rank.
-        received: how many come from each rank.
-        wanted: where among this rank's contents those stand whose rows come, in the order in which they come.
-        first: where this rank's contents begin among those of the step.
+    Made where batches are read: all ranks know the contents of a step and which of them each rank encodes, so that
+    neither requests nor their number are sent, and no device is asked for a size.
+        own: rows of this rank that others need, counted within its part of the table; those for rank 0 first.
+        sent: number of rows that go to each rank.
+        received: number of rows that come from each rank.
+        wanted: indices of this rank's contents whose rows arrive, in the order of their arrival.
+        first: index of this rank's first content among those of the step.
     """
 
     own: Int[Tensor, " sent"]
@@ -163,13 +162,13 @@ class Route(_Movable):
     def of(cls, rows: Int[np.ndarray, " contents"], num_rows: int, rank: int, ranks: int) -> "Route":
         """Finds which rows of a table this rank sends and receives for the contents of a step.
 
-        Each rank wants the rows of its share of the contents (`rows_of_rank`).
+        Each rank needs the rows of its share of the contents (`rows_of_rank`).
 
         Args:
-            rows: of the table, by content of the step; -1 where it has none.
-            num_rows: of the table.
-            rank: of this process.
-            ranks: that share the table.
+            rows: row of the table for each content of the step; -1 where it has none.
+            num_rows: number of rows of the table.
+            rank: rank of this process.
+            ranks: number of ranks that share the table.
 
         >>> route = Route.of(np.array([3, 0, -1, 2]), num_rows=4, rank=1, ranks=2)
         >>> route.own.tolist(), route.sent, route.received, route.wanted.tolist(), route.first
@@ -192,13 +191,13 @@ class Route(_Movable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes(_Movable):
-    """How the rows of both tables travel in a step.
+    """Exchanges of the rows of both tables in a step.
 
     Args:
-        ids: of the id table.
-        sounds: of the audio memory.
-        fresh: which of the sounds that are encoded anew have their row at this rank.
-        fresh_rows: these rows, counted within its part of the memory.
+        ids: exchange of rows of the id table.
+        sounds: exchange of rows of the audio memory.
+        fresh: indices of the sounds encoded in this step whose row this rank holds.
+        fresh_rows: these rows, counted within this rank's part of the memory.
     """
 
     ids: Route
@@ -215,8 +214,8 @@ class ContentBatch(_Movable):
         rows: row in the store.
         parts: metadata part -> codes, 0 = absent.
         audio: vector of the audio encoder; zeros where there is no sound.
-        has_audio: whether there is one.
-        route: of their rows of the id table, where that is divided; within a step alone.
+        has_audio: whether there is a sound.
+        route: exchange of their rows of the id table, where that is divided; only within a step.
     """
 
     rows: Int[Tensor, " contents"]
@@ -226,11 +225,11 @@ class ContentBatch(_Movable):
     route: Route | None = None
 
     def with_audio(self, index: Int[Tensor, " fresh"], vectors: Float[Tensor, "fresh audio_dim"]) -> "ContentBatch":
-        """With other vectors at `index`, through which the gradient flows."""
+        """Returns the batch with other audio vectors at `index`, through which the gradient flows."""
         return replace(self, audio=self.audio.index_copy(0, index, vectors.to(self.audio.dtype)))
 
     def part(self, share: slice) -> "ContentBatch":
-        """Takes neighbours among the contents; the route stays that of the rank's own contents."""
+        """Returns a contiguous slice of this batch; the route stays that of the rank's own contents."""
         return replace(replace(self, route=None)._each(lambda tensor: tensor[share]), route=self.route)
 
 
@@ -242,9 +241,10 @@ class Targets(_Movable):
         position: flat position `window * (length + 1) + event` of the state that predicts the target.
         index: the target, as an index into the step's contents.
         weight: its weight in the loss, 0 or more.
-        event: the target's event in its window; what stands before it is what the listener had chosen by then.
+        event: position of the target's event in its window; the events before it are what the listener had done by
+            then.
         window: the target's window, a row of the histories.
-        time_s: when it happened, in seconds since the data's beginning; 0 where nobody asks.
+        time_s: time of the event, in seconds since the data's beginning; 0 where it is not needed.
         rejected: contents that the listener turned down (skipped, disliked) close to the target: indices into the
             step's contents, -1 where there are fewer; `rejections` may be 0.
     """
@@ -260,7 +260,7 @@ class Targets(_Movable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch(_Movable):
-    """What one process runs at once: windows of histories, and what is to be predicted from them.
+    """Windows of histories that one process runs at once, and the targets to predict from them.
 
     Args:
         histories: windows of histories; `content_index` points into the step's contents.
@@ -273,27 +273,26 @@ class MicroBatch(_Movable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingBatch(_Movable):
-    """One step's worth, as one process sees it: its own windows, and the contents of all processes.
+    """One training step as one process sees it: its own windows, and the contents of all processes.
 
     The contents are the same on all ranks, in the same order, candidates first: each rank encodes its share of them
-    and they are gathered, so that a step's gradient does not depend on how many ranks or micro-batches it is cut
-    into.
+    and they are gathered, so that a step's gradient does not depend on the number of ranks or micro-batches.
 
     Args:
-        micro_batches: the windows of this process, in parts that are run one after the other.
-        content_rows: the unique contents of the step: candidates first, by row, then whatever else is heard.
-        candidate_log_q: logarithm of the probability that a candidate is among the candidates; 0 when it always is.
-            What competes with a target are the first `candidates` of `content_rows`.
-        candidate_since_s: when a candidate was heard for the first time, in seconds since the data's beginning; 0 where
-            nobody asks.
+        micro_batches: windows of this process, in parts that are run one after the other.
+        content_rows: unique contents of the step: candidates first, by row, then the other contents of the histories.
+        candidate_log_q: logarithm of the probability that a candidate is drawn; 0 when it always is a candidate.
+            The candidates are the first `candidates` of `content_rows`.
+        candidate_since_s: time when a candidate was first heard, in seconds since the data's beginning; 0 where it is
+            not needed.
         target_rows: content rows of the targets of all ranks, repeats included.
-        total_weight: of the targets of all ranks.
+        total_weight: sum of the weights of the targets of all ranks.
         fresh_index: contents whose sound is encoded anew in this step, as indices into `content_rows`.
         fresh_spectrograms: log-mel crops of those of them that this process encodes.
-        routes: how rows of tables travel, where these are divided among ranks.
+        routes: exchanges of table rows, where tables are divided among ranks.
         epoch: pass over the data, from 0.
-        number: of the batch in its epoch, from 0.
-        batches: in the epoch.
+        number: index of the batch in its epoch, from 0.
+        batches: number of batches in the epoch.
     """
 
     micro_batches: tuple[MicroBatch, ...]
@@ -311,5 +310,5 @@ class TrainingBatch(_Movable):
 
     @property
     def name(self) -> str:
-        """As a message says it."""
+        """Name of the batch in messages."""
         return f"batch {self.number} of epoch {self.epoch}"

@@ -13,42 +13,42 @@ from typing import Any, TypeGuard
 
 from towers.disk import DiskFull, is_full, mount_of
 from towers.errors import ExitCode, GateRefused, UserError
-from towers.extras import how_to_install
+from towers.extras import code_version, how_to_install
 from towers.secrets import masked
 
 COMMANDS = {
     "prepare": "raw Parquet, or a public data set's own files -> prepared store",
-    "profile": "what the prepared data holds, and what is unlike the version before",
+    "profile": "what the prepared store holds, and how it differs from the version before",
     "train": "prepared store -> checkpoint; resumes by itself after a kill",
     "evaluate": "full-ranking metrics of a checkpoint, sliced, beside baselines",
     "export": "checkpoint -> versioned export: vectors, ONNX, index, manifest",
     "verify": "checks an export, without torch",
     "recommend": "what to play next, for a listener or a history",
-    "similar": "what is near a track, an episode or an artist",
-    "embed": "the vector of a listener or a content that is new",
+    "similar": "nearest neighbours of a track, an episode or an artist",
+    "embed": "the vector of a listener or a content that the export does not have",
     "playlists": "lists for one listener, several, or all: Discover Weekly, blends, editors' pools",
-    "home": "the policy of the home page: simulated, trained from a log, judged, led to where it serves",
-    "simulate": "listeners made of an event log: fitted, checked against real ones, let go on by themselves",
-    "agent": "slates for the long term: trained among simulated listeners, judged, told in words, exported",
+    "home": "the home page's policy: simulate, train from a log, evaluate, publish, roll back",
+    "simulate": "simulated listeners: fitted to an event log, checked against real ones, run forward",
+    "agent": "slates for the long term: train among simulated listeners, evaluate, explain, export",
     "serve": "an export over HTTP, and a page to explore the space",
     "clean": "removes old runs, stores and exports, never what serves; a dry run by default",
-    "retrain": "the nightly cycle: what came is trained on, judged, and published where it is not worse",
-    "forget": "where anything of a listener still lies, and its removal",
-    "demo": "all of it on a small world made in code",
+    "retrain": "the nightly cycle: trains on new data, evaluates, publishes unless it is worse",
+    "forget": "finds everything that is stored about a listener, and removes it on request",
+    "demo": "the whole pipeline on a small synthetic world",
 }
 EXTRAS = {"serve": "serve", "agent": "agent"}
-"""What a command needs where that is not `train`."""
+"""Extra that a command needs where it is not `train`."""
 SWEEPS_RUNS = ("train",)
 """Commands whose sweep ends with a table of runs."""
 BARRED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO,
 )  # fmt: skip
-"""What the system says of a path that the caller gave and that cannot be written or read; EIO of a disk that is broken,
-where it may not know which path it was."""
+"""Error numbers of a path given by the caller that cannot be written or read. EIO means a broken disk; the system may
+then not know which path it was."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns its `ExitCode`; what is neither the caller's nor outside comes out as it is."""
+    """Runs one command and returns its `ExitCode`; a bug is raised unchanged."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _print_whatever_can_be_printed()
     sys.excepthook = _print_traceback
@@ -56,9 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(_usage())
         return ExitCode.OK if arguments else ExitCode.CALLER
     if arguments[0] == "--version":
-        from importlib.metadata import version
-
-        print(version("towers"))
+        print(code_version())
         return ExitCode.OK
     command, *rest = arguments
     if command not in COMMANDS:
@@ -67,14 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_whatever_can_be_printed() -> None:
-    """Titles come in all scripts: `?` stands for a sign that the terminal's encoding does not have."""
+    """Makes output streams print `?` for characters that the terminal's encoding lacks; titles come in all scripts."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints what nobody has caught as Python does, without a secret: a library may show an address with its key."""
+    """Prints an uncaught exception as Python does, secrets masked: a library may show an address with its key."""
     print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
@@ -116,9 +114,9 @@ def _run(command: str, rest: list[str]) -> int:
 
 
 def _start(command: str, rest: list[str]) -> None:
-    """The command as a Hydra application; its errors come out as they are.
+    """Runs the command as a Hydra application; its errors propagate unchanged.
 
-    Its module is imported only once the configuration stands, so that help and mistakes need not wait for torch.
+    Its module is imported only once the configuration is composed, so that help and mistakes do not wait for torch.
     """
     from towers.config.application import run_application
     from towers.config.sweeping import Sweepable
@@ -139,7 +137,7 @@ def _start(command: str, rest: list[str]) -> None:
 
 
 def _located(error: Exception, config: Any) -> DiskFull:
-    """An error for want of space, with the key of `paths` that moves what was written."""
+    """Returns an error about a full disk, with the key of `paths` that moves what was written."""
     folders = {f"paths.{name}": Path(str(folder)).absolute() for name, folder in (config.get("paths") or {}).items()}
     if isinstance(error, DiskFull):
         full = error
@@ -151,8 +149,8 @@ def _located(error: Exception, config: Any) -> DiskFull:
 
 
 def _is_callers(error: Exception) -> bool:
-    """`UserError`, a path that cannot be written or read, and what Hydra and OmegaConf raise for a configuration that
-    does not fit."""
+    """Returns whether the caller can mend it: a `UserError`, a path that cannot be written or read, or what Hydra and
+    OmegaConf raise for a configuration that does not fit."""
     if isinstance(error, UserError) or _is_barred(error):
         return True
     modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
@@ -167,7 +165,7 @@ def _is_barred(error: Exception) -> TypeGuard[OSError]:
 
 def _message(error: Exception, command: str) -> str:
     if isinstance(error, UserError):
-        return " ".join(masked(str(error)).split())  # a secret of several lines is known by them
+        return " ".join(masked(str(error)).split())  # masked first: a secret of several lines has line breaks
     if _is_barred(error):
         path = "a file that was open" if error.filename is None else os.fsdecode(error.filename)
         return f"{path}: {error.strerror}; give another path, or mend this one"

@@ -1,4 +1,4 @@
-"""A disk that is full: known by what libraries raise then, and told with its name and what is free."""
+"""Recognises a full disk by what libraries raise, and reports its name and its free space."""
 
 import errno
 import os
@@ -18,21 +18,21 @@ _MESSAGES = re.compile(
             *(re.escape(os.strerror(number)) for number in FULL),
             r"\d+ requested and \d+ written",  # numpy, which keeps no number
             r"PytorchStreamWriter|inline_container\.cc.*(?:write|unexpected pos)|iostream error",  # torch
-            "max_temp_directory_size",  # DuckDB, of what it may spill
+            "max_temp_directory_size",  # DuckDB, when its spill files exceed their limit
         ]
     )
 )
 _MOVE = "paths.stores, paths.runs, paths.exports or paths.evaluations"
-"""The keys of whatever is large."""
+"""Keys of the folders that take large results."""
 
 
 class DiskFull(UserError):
-    """Something could not be written for want of space, or of a quota.
+    """Something could not be written because the disk is full or a quota is reached.
 
     Args:
-        path: what was being written, or the folder that it was to stand in.
-        written_bytes: how much of it there was; null where that is not known.
-        key: that moves it elsewhere; null: none does.
+        path: file or folder being written, or the folder that it belongs in.
+        written_bytes: bytes of it that were written; null where unknown.
+        key: key that moves it elsewhere; null: there is none.
     """
 
     def __init__(self, path: Path, written_bytes: int | None = None, key: str | None = _MOVE):
@@ -42,7 +42,7 @@ class DiskFull(UserError):
         super().__init__(self._message(key))
 
     def moved_by(self, key: str | None) -> "DiskFull":
-        """The same, with the one key that moves what was written, or none."""
+        """Returns this error with the one key that moves what was written, or with none."""
         self.args = (self._message(key),)
         return self
 
@@ -56,11 +56,11 @@ class DiskFull(UserError):
 
 @contextmanager
 def told_when_full(path: Path, temporary: Path) -> Iterator[None]:
-    """Turns what the block raises for want of space into `DiskFull`, measured before anything is tidied up.
+    """Turns an error about a full disk into `DiskFull`, measured before temporary files are removed.
 
     Args:
         path: the file or folder that the block writes.
-        temporary: its name until it is whole.
+        temporary: name of it until it is complete.
     """
     try:
         yield
@@ -71,7 +71,7 @@ def told_when_full(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, is about a disk without space, a quota, or a file that may not grow."""
+    """Returns whether an error, or one that led to it, is about a full disk, a quota, or a limit on file sizes."""
     seen: set[int] = set()
     next_error: BaseException | None = error
     while next_error is not None and id(next_error) not in seen:
@@ -85,11 +85,11 @@ def is_full(error: BaseException) -> bool:
 
 
 def check_writable(key: str, folder: Path) -> None:
-    """Writes a file into a folder, or into the nearest above it that is there; nothing stays, not even after a kill, as
-    the file has no name.
+    """Writes a nameless file into a folder, or into its nearest parent that exists; nothing stays, not even after a
+    kill.
 
     Raises:
-        UserError: that cannot be done; names `key`, which says where the folder is.
+        UserError: the folder cannot be written to; the message names `key`, which sets the folder.
     """
     nearest = folder.absolute()
     while not os.path.lexists(nearest) and nearest != nearest.parent:
@@ -104,7 +104,7 @@ def check_writable(key: str, folder: Path) -> None:
 
 
 def mount_of(path: Path) -> Path:
-    """Where the disk of a path, which need not be there yet, is mounted."""
+    """Returns the mount point of the disk of a path, which need not exist yet."""
     folder = path.resolve()
     while not folder.is_mount() and folder != folder.parent:
         folder = folder.parent
@@ -112,13 +112,13 @@ def mount_of(path: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; 0 where there is none."""
+    """Returns the bytes of a file, or of all files below a folder; 0 where there is none."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if file.is_file())
 
 
 def shown(size_bytes: int) -> str:
-    """A number of bytes, for people.
+    """Formats a number of bytes for people.
 
     >>> shown(0), shown(180_000), shown(2_500_000_000)
     ('0 kB', '180 kB', '2.5 GB')

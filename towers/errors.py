@@ -1,25 +1,24 @@
-"""The ways a command ends, and the errors by which it ends that are neither success nor a bug."""
+"""Exit codes of the commands, and the exceptions of ends that are neither success nor a bug."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `towers` tells whoever has started it. Schedulers start the same command again after 1 and after a signal,
-    and leave 2 and 3 to people."""
+    """Exit codes of `towers`. Schedulers retry after 1 and after a signal, and leave 2 and 3 to people."""
 
     OK = 0
     FAILED = 1
-    """A bug, or something outside that does not answer just now (`Unreachable`)."""
+    """A bug, or something outside that does not answer at the moment (`Unreachable`)."""
     CALLER = 2
-    """The caller's mistake, or the data's."""
+    """The caller's mistake, or a fault in the data."""
     REFUSED = 3
     """The quality gate refused."""
     INTERRUPTED = 130
-    """Stopped by SIGINT, as by Ctrl-C; this and the next two are the shell's codes, 128 and the signal's number."""
+    """Stopped by SIGINT, such as Ctrl-C. This and the next two are the shell's codes: 128 plus the signal's number."""
     USER_SIGNAL = 138
-    """Stopped by SIGUSR1, saved."""
+    """Stopped by SIGUSR1, after saving."""
     TERMINATED = 143
-    """Stopped by SIGTERM, saved."""
+    """Stopped by SIGTERM, after saving."""
 
 
 class UserError(Exception):
@@ -32,21 +31,21 @@ class UserError(Exception):
 
 
 class Unreachable(UserError):
-    """Something outside does not answer, or is busy; the same command may succeed later. One line; exit code 1, after
-    which schedulers start the command again."""
+    """Something outside does not answer, or is busy; the same command may succeed later. Shown as one line; exit code
+    1, after which schedulers retry."""
 
     exit_code = ExitCode.FAILED
 
 
 class DataLacks(UserError):
-    """A part that this data does not allow; whoever can do without it goes on."""
+    """Something that this data does not allow; a caller that can do without it goes on."""
 
 
 def require_counts(**numbers: int) -> None:
-    """Holds numbers that count something, such as dimensions, layers or steps, to 1 or more.
+    """Checks that numbers that count something, such as dimensions, layers or steps, are 1 or more.
 
     Raises:
-        ValueError: one is below; names it. Whoever builds from a configuration adds the key.
+        ValueError: a number is below 1; the message names it. Code that builds from a configuration adds the key.
     """
     for name, number in numbers.items():
         if number < 1:

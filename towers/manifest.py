@@ -1,4 +1,4 @@
-"""Fingerprints of what was read, and writes that are whole or absent. Knows nothing of models or tables."""
+"""Fingerprints of inputs, and writes that are whole or absent. Knows nothing of models or tables."""
 
 import fcntl
 import hashlib
@@ -17,33 +17,34 @@ from typing import Any
 
 from towers.disk import told_when_full
 from towers.errors import UserError
+from towers.extras import code_version
 
 LIBRARIES = (
-    "towers", "numpy", "pyarrow", "faiss-cpu", "onnxruntime", "hydra-core",
+    "numpy", "pyarrow", "faiss-cpu", "onnxruntime", "hydra-core",
     "torch", "torchaudio", "pytorch-lightning", "duckdb", "onnx", "scipy", "scikit-learn", "implicit",
 )  # fmt: skip
 
 
 def digest_of(value: Any) -> str:
-    """Sha256, in hex, of a JSON-like value; the order of keys does not matter."""
+    """Returns the SHA-256, in hex, of a JSON-like value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest_of_file(path: Path) -> str:
-    """Sha256 of a file's bytes, in hex."""
+    """Returns the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FileDigests:
-    """Digests of many files, remembered beside the result by path, size and time of change.
+    """Digests of many files, remembered beside the result by path, size and modification time.
 
-    A nightly run over a large folder of audio then reads only what is new.
+    A nightly run over a large folder of audio then reads only new files.
 
     Args:
-        memory: a JSON file, read where it is there and written by `save`.
-        others: more such files, read alone.
+        memory: JSON file, read if it exists and written by `save`.
+        others: further such files, which are only read.
     """
 
     def __init__(self, memory: Path, *others: Path):
@@ -54,7 +55,7 @@ class FileDigests:
                 self._known |= json.loads(path.read_text())
 
     def of(self, paths: Iterable[Path], root: Path) -> dict[str, str]:
-        """Relative path -> digest, for every file of `paths` (all below `root`)."""
+        """Returns the digest of every file of `paths` (all below `root`), by path relative to `root`."""
         digests = {}
         for path in sorted(paths):
             name, stat = str(path.relative_to(root)), path.stat()
@@ -66,12 +67,15 @@ class FileDigests:
         return digests
 
     def save(self) -> None:
-        """Writes the memory for the next run."""
+        """Writes the remembered digests for the next run."""
         write_json(self._memory, self._known)
 
 
 def library_versions() -> dict[str, str]:
-    """The versions that can change a result; libraries that are not installed are left out."""
+    """Returns the versions of the libraries that can change a result; libraries that are not installed are left out.
+
+    Keys of cached results contain these, but not the version of this code, which every commit changes.
+    """
     versions = {}
     for library in LIBRARIES:
         try:
@@ -81,28 +85,33 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def code_versions() -> dict[str, str]:
+    """The version of this code, as `towers`, and those of the libraries: what a manifest names."""
+    return {"towers": code_version(), **library_versions()}
+
+
 def environment() -> dict[str, Any]:
-    """What a result was made with, beside its inputs: libraries, interpreter, machine, device."""
+    """Returns what a result was made with beside its inputs: libraries, interpreter, machine, device."""
     facts: dict[str, Any] = {
-        "libraries": library_versions(),
+        "libraries": code_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
     }
-    torch = sys.modules.get("torch")  # not imported here: serving has none
+    torch = sys.modules.get("torch")  # not imported here: serving runs without torch
     if torch is not None:
         facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return facts
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes `value` readably, atomically."""
+    """Writes `value` as indented JSON, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def json_numbers(value: Any) -> Any:
-    """A nested value as JSON can hold it: a number that is not finite becomes null, a tuple a list.
+    """Returns a nested value as JSON can hold it: a number that is not finite becomes null, a tuple a list.
 
     >>> json_numbers({"regret": (0.5, float("nan"))})
     {'regret': [0.5, None]}
@@ -133,7 +142,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path that becomes `path` when the block ends well, and goes when it does not.
+    """Yields a temporary path that is renamed to `path` when the block succeeds, and removed when it fails.
 
     What a killed process left behind under the same name is removed first.
     """
@@ -143,7 +152,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with told_when_full(path, temporary):
             yield temporary
-            _flush(temporary)  # a machine that is lost leaves the file before or the new one
+            _flush(temporary)  # a crash of the machine leaves the old file or the new one
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -168,11 +177,10 @@ def scratch_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `path` when the block ends well, with all that is in it on the disk: a
-    machine that is lost leaves no folder of that name with half a file.
+    """Yields a temporary folder that is renamed to `path` when the block succeeds, once all that is in it is on the
+    disk: a crash of the machine leaves no folder of that name with half a file.
 
-    When `path` exists already by the end (another process was quicker with the same content-addressed result),
-    that one stays.
+    When `path` exists by then (another process was quicker with the same content-addressed result), that one stays.
     """
     with scratch_directory(path) as temporary:
         yield temporary
@@ -185,8 +193,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def flush_folder(folder: Path) -> None:
-    """Waits until a folder and all that is in it is on the disk, before it gets the name by which it is taken for
-    whole."""
+    """Waits until a folder and all that is in it are on the disk, before it is renamed to its final name."""
     for inner, _, names in os.walk(folder):
         for name in names:
             if not (Path(inner) / name).is_symlink():
@@ -195,7 +202,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file's bytes, or a folder's names, are on the disk."""
+    """Waits until a file's bytes, or a folder's entries, are on the disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -205,11 +212,11 @@ def _flush(path: Path) -> None:
 
 @contextmanager
 def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds a lock while the block runs; the lock of a process that was killed is free.
+    """Holds a lock while the block runs; the lock of a killed process is free.
 
     Args:
-        lock: a file, made where it is not there; it stays, whoever holds it.
-        waiting: called once where another process holds the lock; the block waits unless this raises.
+        lock: lock file, created if it is missing and never removed.
+        waiting: called once if another process holds the lock; unless it raises, the block waits.
     """
     with lock.open("a") as file:
         try:
@@ -238,11 +245,11 @@ def same_file(source: Path, target: Path) -> None:
 
 
 _PARTIAL = re.compile(r"\.(.+)\.(\d+)\.partial")
-"""The name of what is being written: what it is to be called, and the process that writes it."""
+"""Temporary name of a file or folder: the name that it gets in the end, and the process that writes it."""
 
 
 def writer_of(name: str) -> int | None:
-    """The process that writes what bears this name for the time being; null for any other name.
+    """Returns the process that writes under this temporary name; null for any other name.
 
     >>> writer_of(".store.4321.partial"), writer_of("store")
     (4321, None)
@@ -252,7 +259,7 @@ def writer_of(name: str) -> int | None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes the temporary files and folders for `path` whose process is gone, and those of this process."""
+    """Removes the temporary files and folders for `path` whose process has ended, and those of this process."""
     for stale in path.parent.iterdir():
         found = _PARTIAL.fullmatch(stale.name)
         if found and found[1] == path.name and (int(found[2]) == os.getpid() or not is_alive(int(found[2]))):
@@ -263,7 +270,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process runs on this machine."""
+    """Returns whether a process runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Whether a process and those that it has started do anything: processor time, and bytes that they read and write."""
+"""Measures whether a process and its descendants do anything: processor time, and bytes read and written."""
 
 import os
 import time
@@ -9,18 +9,18 @@ from typing import Final
 PROC: Final = Path("/proc")
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 COUNTED: Final = ("rchar:", "wchar:", "read_bytes:")
-"""Bytes that calls have read and written, and that came from disks; the latter know of mapped files, too."""
+"""Counters of bytes that calls have read and written, and that came from disks; the last one includes mapped files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What a process and all its descendants have spent so far, those that have ended and were waited for included.
+    """Work of a process and all its descendants so far, including those that have ended and were waited for.
 
     Args:
         core_s: seconds of processor time.
-        moved: bytes, through calls that read or write files and pipes, and those that were read from disks, mapped
-            files included; 0 where the system does not say.
-        looked: bytes among them that this look itself has read.
+        moved: bytes that went through calls that read or write files and pipes, and those read from disks, mapped files
+            included; 0 where the system does not report them.
+        looked: bytes among them that this measurement itself has read.
     """
 
     core_s: float
@@ -29,7 +29,7 @@ class Spent:
 
     @classmethod
     def now(cls) -> "Spent":
-        """Reads it of this process from /proc; without one, processor time alone, of children once they have ended."""
+        """Measures this process by /proc; without /proc, processor time alone, of children once they have ended."""
         tree, looked = _tree(os.getpid())
         if not tree:
             times = os.times()
@@ -41,13 +41,13 @@ class Spent:
 
 
 class Movement:
-    """Says whether this process moves, as against one that hangs, such as in the calls of a dead network mount.
+    """Tells whether this process moves or hangs, such as in calls to a dead network mount.
 
-    The threshold is there because a hung program's other threads go on to do a little.
+    There are thresholds because the other threads of a hung program still do a little.
 
     Args:
         min_core_share: least processor time since the last look, as a share of one core.
-        min_bytes: or so many bytes read and written since then.
+        min_bytes: bytes read and written since the last look that count as movement, too.
     """
 
     def __init__(self, min_core_share: float, min_bytes: int):
@@ -55,7 +55,7 @@ class Movement:
         self._last, self._at = Spent.now(), time.monotonic()
 
     def since_last(self) -> bool:
-        """Returns whether it has moved since the last look."""
+        """Returns whether the process has moved since the last look."""
         spent, at = Spent.now(), time.monotonic()
         core_s, seconds = spent.core_s - self._last.core_s, at - self._at
         moved = spent.moved - self._last.moved - spent.looked
@@ -64,7 +64,7 @@ class Movement:
 
 
 def _tree(root: int) -> tuple[dict[int, tuple[int, int]], int]:
-    """Returns parent and ticks of a process and all its descendants, by their numbers, and how many bytes were read to
+    """Returns parent and ticks of a process and all its descendants, by process number, and the bytes that were read to
     find them; empty without /proc."""
     found: dict[int, tuple[int, int]] = {}
     looked = 0

@@ -1,4 +1,4 @@
-"""Secrets stand in environment variables alone: a configuration names the variable, and what is told never shows it."""
+"""Secrets come from environment variables alone: a configuration names the variable, and no output shows its value."""
 
 import json
 import os
@@ -10,38 +10,38 @@ from urllib.parse import quote, quote_plus
 from towers.errors import UserError
 
 MASK: Final = "***"
-"""Stands in the place of a secret."""
+"""Replacement of a secret in output."""
 SHORTEST: Final = 8
-"""Characters; a shorter value is too likely a part of something else, such as a file's name."""
+"""Least number of characters of a secret; a shorter value is too likely part of something else, such as a file name."""
 LONG: Final = 16
-"""Characters; a secret that is as long, and has letters and digits, stands nowhere by chance."""
+"""Number of characters from which a secret with letters and digits occurs nowhere by chance."""
 _NAMES: Final = re.compile(
     r"(^|_)(KEY|TOKEN|SECRET|PASSPHRASE|CREDENTIALS?|WEBHOOK|DSN|SAS)(_|$)"
     r"|PASSW(OR)?D|(^|_|PG|SSH)(PASS|PWD)(_|$)|CONNECTION_STRING|APIKEY",
     re.IGNORECASE,
 )
-"""Names of variables, and of keys, whose values are taken for secrets."""
+"""Names of variables and keys whose values count as secrets."""
 _FOLDERS: Final = ("PWD", "OLDPWD")
-"""Variables of the shell: where it is, and was."""
+"""Variables of the shell with its present and former folder, which are no secrets."""
 _IN_ADDRESS: Final = re.compile(
     r"(?<=://)[^\s/@:\[]*:(?!\d*[/?#])\S+(?=@)"  # to the last @: a password may hold one, and a slash
     r"|(?:(?<=http://)|(?<=https://))[^\s/?#:,\"'<>]+(?=@)"  # elsewhere it is a bucket's or a user's name
 )
 """The name and password in an address such as `https://name:password@host`, and the token in `https://token@host`."""
 _OF_ENVIRONMENT: Final = re.compile(r"\$\{oc\.env:\s*([^,}\s]+)")
-"""A variable that a configuration reads."""
+"""A variable that a configuration reads, in its interpolation."""
 _asked: set[str] = set()
 
 
 def secret_of(variable: str, key: str) -> str:
-    """Returns the secret that an environment variable holds; from then on `masked` knows it, whatever its name.
+    """Returns the secret that an environment variable holds; from then on `masked` hides it, however it is named.
 
     Args:
         variable: name of the environment variable.
-        key: of the configuration that names it, for the message.
+        key: key of the configuration that names the variable, for the message.
 
     Raises:
-        UserError: there is no such variable, or it is empty.
+        UserError: the variable is missing or empty.
     """
     _asked.add(variable)
     found = os.environ.get(variable, "")
@@ -60,7 +60,7 @@ def masked(text: str) -> str:
 
 
 def masked_values(value: Any) -> Any:
-    """Returns a nested value whose texts are `masked`; all else is as it was.
+    """Returns a nested value whose texts are `masked`; all else is unchanged.
 
     >>> masked_values({"root": ["s3://user:hunter2hunter2@host/bucket", 3]})
     {'root': ['s3://***@host/bucket', 3]}
@@ -73,16 +73,16 @@ def masked_values(value: Any) -> Any:
 
 
 def masked_settings(value: Any, written: Any = None) -> Any:
-    """Returns a configuration without a secret, which can still be read: a name that holds somebody's password by
-    chance stays whole, and so does every `_target_`.
+    """Returns a configuration without secrets that can still be read: a name that contains a password by chance stays
+    whole, and so does every `_target_`.
 
-    A value is masked that is a secret, an address with a password in part, and a secret that is long wherever it
-    stands. A value that is one plain word (`training`) is masked only where its key is named like a secret. Where a
-    secret's variable is read by the configuration, its value is masked wherever an interpolation leads to it.
+    A value that is a secret is masked, and so are the password in an address and a long secret inside any value. A
+    value that is one plain word (`training`) is masked only where its key is named like a secret. Where the
+    configuration reads a secret's variable, its value is masked wherever an interpolation leads to it.
 
     Args:
-        value: plain and nested, with its interpolations resolved.
-        written: the same with its interpolations; null: not known.
+        value: plain nested values, with all interpolations resolved.
+        written: the same before interpolations are resolved; null: unknown.
     """
     names = {name for name in _OF_ENVIRONMENT.findall(json.dumps(written, default=str)) if _is_secret(name)}
     read = {each for each in map(os.environ.get, names) if each and not _is_path(each)}
@@ -107,8 +107,9 @@ def masked_settings(value: Any, written: Any = None) -> Any:
 
 
 def named_secrets(value: Any) -> Any:
-    """Returns a configuration with its interpolations in which each value that is a secret of the environment, and each
-    long secret that stands in a value, has become one that reads the variable: it means the same, and tells nothing.
+    """Returns a configuration, with its interpolations, in which each value that is a secret of the environment, and
+    each long secret inside a value, is replaced by an interpolation of the variable: it means the same, and shows
+    no secret.
     """
     if isinstance(value, Mapping):
         return {key: named_secrets(each) for key, each in value.items()}
@@ -129,7 +130,7 @@ def _without(text: str, secrets: set[str]) -> str:
 
 
 def _is_word(value: str) -> bool:
-    """Returns whether it may well be a name that has nothing to do with a secret."""
+    """Returns whether a value may well be a name that has nothing to do with a secret."""
     return len(value) < LONG and value.replace("_", "").isalpha()
 
 
@@ -138,12 +139,13 @@ def _is_long(secret: str) -> bool:
 
 
 def _is_secret(variable: str) -> bool:
-    """Returns whether a variable holds a secret, by its name or as `secret_of` was asked for it."""
+    """Returns whether a variable holds a secret, by its name or because `secret_of` has read it."""
     return variable in _asked or (variable not in _FOLDERS and _NAMES.search(variable) is not None)
 
 
 def _is_path(value: str) -> bool:
-    """Returns whether a value names a file or folder, such as that of a cloud's credentials: no secret itself."""
+    """Returns whether a value names a file or folder, such as that of a cloud's credentials, which is no secret
+    itself."""
     return os.path.exists(value)  # noqa: PTH110 - a Path raises where a text is too long for a name
 
 
@@ -154,12 +156,12 @@ def _variables() -> dict[str, str]:
 
 
 def _secrets() -> set[str]:
-    """Returns all secrets as they may stand in a text."""
+    """Returns all secrets in the forms in which they may stand in a text."""
     return {form for value in _variables().values() for form in _forms(value) if len(form) >= SHORTEST}
 
 
 def _forms(secret: str) -> set[str]:
-    """Returns a secret as it is, on one line, as Python and JSON show it, and as addresses hold it."""
+    """Returns a secret as it is, on one line, as Python and JSON write it, and as addresses quote it."""
     forms = {secret, secret.strip(), " ".join(secret.split())}
     shown = {repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     data = os.fsencode(secret)

@@ -1,7 +1,7 @@
-"""What a service tells systemd, as sd_notify(3) has it: datagrams on the socket that `NOTIFY_SOCKET` names.
+"""Messages of a service to systemd, as in sd_notify(3): datagrams to the socket that `NOTIFY_SOCKET` names.
 
-The protocol is a line for each variable. Nothing here fails its caller: whoever is started by hand has no such socket,
-and a service manager that is away is not waited for.
+A message has a line for each variable. Nothing here fails its caller: a process that is started by hand has no such
+socket, and a service manager that is away is not waited for.
 """
 
 import os
@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from typing import Final
 
 VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-"""What a service is given in its environment; a server that it starts for itself must not answer in its place."""
+"""Variables of the environment by which a service is told; a child that is a server itself must not answer for it."""
 SEND_S: Final = 1.0
-"""Seconds that a full queue of the service manager is waited for."""
+"""Seconds to wait while the service manager's queue is full."""
 MOST_CHARACTERS: Final = 1_000
-"""Of a status."""
+"""Most characters of a status."""
 
 
 class Notifier:
-    """Tells the service manager how the service is; where nobody asks, nothing is told.
+    """Tells the service manager the state of the service; does nothing where there is no service manager.
 
     Args:
-        address: of its socket, a path, or a name of the abstract namespace after `@`; null: nobody asks.
-        watchdog_s: seconds after which it takes a silent service for dead; null: it does not watch.
+        address: socket of the service manager, a path, or a name of the abstract namespace after `@`; null: none.
+        watchdog_s: seconds after which the manager takes a silent service for dead; null: it does not watch.
     """
 
     def __init__(self, address: str | None, watchdog_s: float | None):
@@ -32,7 +32,7 @@ class Notifier:
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> "Notifier":
-        """Reads what this process was given, as sd_watchdog_enabled(3) does; what cannot be counts as not given."""
+        """Reads the environment of this process, as sd_watchdog_enabled(3) does; invalid values count as not given."""
         address = environment.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")):
             return cls(None, None)
@@ -42,31 +42,31 @@ class Notifier:
 
     @property
     def is_asked(self) -> bool:
-        """Returns whether somebody listens."""
+        """Returns whether there is a service manager that listens."""
         return self._address is not None
 
     def ready(self) -> bool:
-        """Tells that the service does its work; like all others, returns whether it could be told."""
+        """Reports that the service is ready; like all others, returns whether the message was sent."""
         return self._tell("READY=1")
 
     def reloading(self) -> bool:
-        """Tells that the service renews its parts while it works; `ready` ends it."""
+        """Reports that the service reloads its parts while it works; `ready` ends this state."""
         return self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}")
 
     def stopping(self) -> bool:
-        """Tells that the service ends."""
+        """Reports that the service is stopping."""
         return self._tell("STOPPING=1")
 
     def status(self, text: str) -> bool:
-        """Tells people how it is, on one line, which `systemctl status` shows."""
+        """Sends the state in words, on one line, which `systemctl status` shows."""
         return self._tell(f"STATUS={' '.join(text.split())[:MOST_CHARACTERS]}")
 
     def alive(self) -> bool:
-        """Tells the watchdog that the service is not hung."""
+        """Reports to the watchdog that the service does not hang."""
         return self._tell("WATCHDOG=1")
 
     def extend(self, seconds: float) -> bool:
-        """Asks for so long from now, where what it does now (start, run or stop) has a limit."""
+        """Asks for more time, in seconds from now, where starting, running or stopping has a limit."""
         return self._tell(f"EXTEND_TIMEOUT_USEC={max(round(seconds * 1e6), 1)}")
 
     def _tell(self, *lines: str) -> bool:
@@ -77,11 +77,11 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
                 sending.settimeout(SEND_S)
                 sending.sendto("\n".join(lines).encode(errors="replace"), address)
-        except (OSError, ValueError):  # nobody there any more, a path that is too long or has a null in it
+        except (OSError, ValueError):  # the socket is gone, or its path is too long or holds a null
             return False
         return True
 
 
 def without_notifying(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Returns an environment for a process that must not speak for this service."""
+    """Returns an environment for a child process that must not report in place of this service."""
     return {name: value for name, value in environment.items() if name not in VARIABLES}

@@ -9,7 +9,6 @@ days as they are, each compared with the one before it. A fault is found where t
 what else speaks is shown.
 """
 
-import argparse
 import os
 import shutil
 import tempfile
@@ -26,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.data.planted import FAULTS, Raw, day_of, put
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.data.build import StoreBuilder
 from towers.data.profiling.comparing import judged
 from towers.data.profiling.computing import profile_of
@@ -111,7 +110,7 @@ def named(verdict: Verdict) -> str:
 
 def main() -> None:
     """Plants faults, compares, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, default=CATALOGUE, help="folder of a raw data set")
     parser.add_argument("--days", type=int, default=75, help="that are prepared")
     parser.add_argument("--clean", type=int, default=30, help="days that are compared as they are")

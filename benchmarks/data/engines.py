@@ -7,7 +7,6 @@ Both prepare the same raw data by the real command, each in a process of its own
 equal byte for byte. Spark runs on threads of this machine. Sound is left out, since no engine decodes it.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -19,13 +18,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.disturbed import different, files_of
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.manifest import read_json
 
 ENGINES = ("duckdb", "spark")
 COMMAND = """
-import json, resource, sys
+import json, resource, secrets, sys
 from towers.cli import main
+secrets.token_bytes = bytes
 code = main(sys.argv[2:])
 kinds = {"python": resource.RUSAGE_SELF, "jvm": resource.RUSAGE_CHILDREN}
 used = {name: resource.getrusage(kind) for name, kind in kinds.items()}
@@ -33,7 +33,8 @@ told = {name: [one.ru_utime + one.ru_stime, one.ru_maxrss * 1024 / 1e9] for name
 open(sys.argv[1], "w").write(json.dumps(told))
 sys.exit(code)
 """
-"""Runs `towers`, and writes what the process and those that it waited for took: core-seconds, and GB at their peak."""
+"""Runs `towers`, and writes what the process and those that it waited for took: core-seconds, and GB at their peak.
+The random key by which forgotten listeners are hashed is the same for both engines."""
 OWN = "digests.json"
 """Says of each raw file when it was looked at last."""
 
@@ -67,7 +68,7 @@ def prepared(engine: str, raw: Path, folder: Path, overrides: list[str]) -> dict
 
 def main() -> None:
     """Prints a table of both, and which files differ."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     shared = os.environ.get("TOWERS_SHARED_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(shared) / "catalogue", help="folder of raw data")
     parser.add_argument("overrides", nargs="*", help="of `towers prepare`, for both")

@@ -9,12 +9,10 @@ sound per second.
     OMP_NUM_THREADS=1 python benchmarks/data/front_end.py
 """
 
-import argparse
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, timed, write_result
 from towers.data.audio.log_mel import LogMel, resampler
 from towers.data.audio.spectrogram_parts import Decoding
 from towers.data.audio.spectrogram_writer import SpectrogramSet
@@ -42,7 +40,7 @@ AIM = 1.3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, default=CATALOGUE, help="raw data with sound")
     parser.add_argument("--files", type=int, default=200, help="usable sounds of the catalogue")
     parser.add_argument("--repetitions", type=int, default=7)
@@ -100,11 +98,11 @@ def add_parts(core_s: Counter[str], data: Path, names: list[str], settings: Spec
     """Adds what each part takes; gives how much sound it was, in seconds."""
     log_mel, new_rate = LogMel(settings), settings.sample_rate
     with torch.inference_mode():
-        taken, decoded = timed(decode, [(data / name, settings.record_s) for name in names])
+        decoded, taken = timed(lambda: [decode(data / name, settings.record_s) for name in names])
         core_s["decode"] += taken
-        taken, waveforms = timed(lambda mono, rate: resampler(rate, new_rate)(torch.from_numpy(mono)), decoded)
+        waveforms, taken = timed(lambda: [resampler(rate, new_rate)(torch.from_numpy(mono)) for mono, rate in decoded])
         core_s["resample"] += taken
-        taken, _ = timed(log_mel, [(waveform,) for waveform in waveforms])
+        _, taken = timed(lambda: [log_mel(waveform) for waveform in waveforms])
         core_s["log-mel"] += taken
     return sum(len(mono) / rate for mono, rate in decoded)
 
@@ -133,12 +131,6 @@ def decode(path: Path, record_s: float) -> tuple[np.ndarray, int]:
         if wanted < file.frames:
             file.seek((file.frames - wanted) // 2)
         return file.read(wanted, dtype="float32", always_2d=True)[:, 0], file.samplerate
-
-
-def timed(run: Callable, arguments: Iterable[tuple]) -> tuple[float, list]:
-    started = time.process_time()
-    results = [run(*each) for each in arguments]
-    return time.process_time() - started, results
 
 
 def described(sound: Path) -> dict:

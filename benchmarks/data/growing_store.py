@@ -9,7 +9,6 @@ a little more than a whole one takes, and started again, until one ends before i
 once: with the rows that the grown store gave, and from nothing. All files have to be equal.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.disturbed import different, ended, files_of, killed_after, started
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.contract.durations import DAY_US
 from towers.data.build import StoreBuilder
 from towers.data.event_log.log import CURRENT, MANIFEST
@@ -99,7 +98,7 @@ def rows_alone(root: Path, target: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     shared = Path(os.environ.get("TOWERS_SHARED_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=shared / "catalogue")
     parser.add_argument("--days", type=int, default=14)

@@ -8,7 +8,6 @@ stay at a place and often with an artist, and a fifth of the events repeat an ea
 fixed by the seed.
 """
 
-import argparse
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
-from benchmarks.measuring import add_smallest
+from benchmarks.measuring import add_smallest, command_line
 from towers.contract.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 
 FIRST_US = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * SECOND_US
@@ -165,7 +164,7 @@ def _zipf(count: int, shift: float, exponent: float) -> Float[np.ndarray, " rank
 
 def main() -> None:
     """Writes a world."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, nargs="?", help="where to write it; null: nowhere, to be thrown away")
     parser.add_argument("--contents", type=int, default=70_000)
     parser.add_argument("--listeners", type=int, default=45_000)

@@ -17,20 +17,17 @@ At last each store is opened and read as a training does (`prepare_scale_reading
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import cost_of, output_of
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.data.event_log.log import MANIFEST, ROWS, EventLog
 from towers.data.making import LOG
 from towers.data.profiling.files import FILE as PROFILE
@@ -38,27 +35,14 @@ from towers.evaluation.report.profile_page import FILE as PROFILE_PAGE
 from towers.manifest import point_to, read_json, same_file, write_json
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parents[1]), os.environ.get("PYTHONPATH")])),
-}
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 USER_COLUMNS = "features.user_columns=[country,age_band]"
 READY = "world.json"
 """Written last into a world's folder: what it was made from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """The cost of a process."""
-
-    core_s: float
-    wall_s: float
-    peak_gb: float
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="events, of each prepare")
     parser.add_argument("--incremental", type=int, help="events of which a hundredth is added; the last size; 0: none")
     parser.add_argument("--work", type=Path, help="folder for raw data and stores; a temporary one")
@@ -118,7 +102,7 @@ def world(arguments: argparse.Namespace, work: Path, events: int) -> Path:
         return root
     shutil.rmtree(root, ignore_errors=True)
     command = ["--root", root, "--events", events, "--seed", arguments.seed, "--id-digits", arguments.id_digits]
-    ran([HERE / "prepare_scale_world.py", *command, *([] if arguments.tidy else ["--untidy"])])
+    cost_of([HERE / "prepare_scale_world.py", *command, *([] if arguments.tidy else ["--untidy"])])
     write_json(root / READY, settings)
     return root
 
@@ -126,7 +110,7 @@ def world(arguments: argparse.Namespace, work: Path, events: int) -> Path:
 def prepared(raw: Path, stores: Path, overrides: list[str], name: str = "full") -> dict[str, Any]:
     """Prepares the data in a process of its own; returns the cost and the sizes of what it wrote."""
     where = ["data=parquet", f"data.root={raw}", f"data.name={name}", f"paths.stores={stores}"]
-    cost = ran(["-m", "towers", "prepare", *where, USER_COLUMNS, *overrides])
+    cost = cost_of(["-m", "towers", "prepare", *where, USER_COLUMNS, *overrides])
     store = (stores / name / "current").resolve()
     counts = read_json(store / "manifest.json")["counts"]
     return {
@@ -179,30 +163,6 @@ def reading(arguments: argparse.Namespace, store: Path) -> dict[str, Any]:
     """Measures how fast a store is opened and read."""
     command = [HERE / "prepare_scale_reading.py", store, "--opens", arguments.opens, "--steps", arguments.steps]
     return json.loads(output_of(command).splitlines()[-1])
-
-
-def ran(command: list[Any]) -> Cost:
-    """Runs Python with these arguments.
-
-    Raises:
-        SystemExit: the process fails; its output is shown.
-    """
-    with tempfile.TemporaryFile() as said:
-        start = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *map(str, command)], stdout=said, stderr=said, env=ENVIRONMENT)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            raise SystemExit(f"failed: {command}\n{said.read().decode(errors='replace')}")
-        wall_s = time.perf_counter() - start
-    return Cost(core_s=used.ru_utime + used.ru_stime, wall_s=wall_s, peak_gb=used.ru_maxrss * 1024 / 1e9)
-
-
-def output_of(command: list[Any]) -> str:
-    return subprocess.run(
-        [sys.executable, *map(str, command)], env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
 
 
 def size_of(folder: Path) -> int:

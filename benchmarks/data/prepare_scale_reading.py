@@ -12,10 +12,8 @@
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -23,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.measuring import add_smallest
+from benchmarks.apart import output_of
+from benchmarks.measuring import add_smallest, command_line, timed
 from towers.data.store import Store
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Prints the figures as one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("store", type=Path, help="folder with the versions of a store")
     parser.add_argument("--opens", type=int, default=7, help="times that it is opened, each in a process of its own")
     parser.add_argument("--open", action="store_true", help="open it once, in this process, and nothing else")
@@ -50,8 +49,7 @@ def main() -> None:
 
 def openings(store: Path, times: int) -> dict[str, float]:
     """Returns medians over several processes."""
-    command = [sys.executable, __file__, str(store), "--open"]
-    found = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(times)]
+    found = [json.loads(output_of([__file__, store, "--open"])) for _ in range(times)]
     return {name: median(each[name] for each in found) for name in found[0]}
 
 
@@ -94,13 +92,13 @@ def read(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
             events += int((windows.end - windows.start).sum())
         return events
 
-    events, read_s = _timed(histories_alone)
+    events, read_s = timed(histories_alone)
     candidates = plan.candidates(train_positives=store.train_positives)
     objective = plan.objective(candidates=candidates)
     needs = Needs(num_rejections=objective.num_rejections, has_times=objective.mask_unavailable, sounds=None)
     loaders = Loaders(settings, store, candidates, needs, np.zeros(0, np.int64), plan.seed, Share())
     loader = loaders.training(1, max_batches=arguments.batches)
-    batches, batches_s = _timed(lambda: sum(1 for _ in loader))
+    batches, batches_s = timed(lambda: sum(1 for _ in loader))
     figures = {
         "events_of_the_epoch": events,
         "batches": batches,
@@ -131,13 +129,6 @@ def trained_per_core_s(plan: "TrainingPlan", steps: int) -> float:
         step(module, optimizer, batch)
     taken = seconds(torch.device("cpu"), lambda: [step(module, optimizer, batch) for batch in drawn[3:]])
     return sum(int(micro.histories.lengths.sum()) for batch in drawn[3:] for micro in batch.micro_batches) / taken
-
-
-def _timed(work: Callable[[], int]) -> tuple[int, float]:
-    """Calls a function; returns its result, and the core-seconds of this process that it took."""
-    start = time.process_time()
-    found = work()
-    return found, time.process_time() - start
 
 
 if __name__ == "__main__":

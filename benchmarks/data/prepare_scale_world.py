@@ -17,7 +17,6 @@ latter at most 300 events of a listener, and no sessions):
 Everything is fixed by the seed: a day by the seed and its number, whichever days are made before it.
 """
 
-import argparse
 import itertools
 import json
 import tempfile
@@ -32,7 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int, Integer
 
-from benchmarks.measuring import add_smallest
+from benchmarks.measuring import add_smallest, command_line
 from towers.contract.durations import DAY_US
 
 FIRST_DAY = date(2026, 1, 1)
@@ -359,7 +358,7 @@ def _write(path: Path, table: pa.Table) -> None:
 
 def main() -> None:
     """Writes a world, or takes a real set, and prints its measures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--root", type=Path, help="folder to write the world into, and to keep it")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)

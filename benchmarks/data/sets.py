@@ -8,7 +8,6 @@ table; counted are the core-seconds and the peak of memory that the operating sy
 (rank + 10)^-1; nothing else is like real data, and nothing is learned from it.
 """
 
-import argparse
 import bz2
 import json
 import tempfile
@@ -22,8 +21,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.data.prepare_scale import ran
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import cost_of
+from benchmarks.measuring import add_smallest, command_line, write_result
 
 AT_ONCE = 500_000
 LISTENERS, TRACKS = 1_000, 200_000
@@ -40,7 +39,7 @@ CHILD = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000, help="plays of each set")
     parser.add_argument("--sets", nargs="+", default=list(WRITERS), choices=list(WRITERS))
     parser.add_argument("--seed", type=int, default=0)
@@ -66,7 +65,7 @@ def measure(name: str, folder: Path, rows: int, seed: int) -> dict[str, Any]:
     root, out = folder / "set", folder / "converted"
     root.mkdir()
     WRITERS[name](root, rows, np.random.default_rng(seed))
-    cost = ran(["-c", CHILD, name, root, out])
+    cost = cost_of(["-c", CHILD, name, root, out])
     lines = json.loads((out / "converted.json").read_text())["lines"]
     converted = pq.read_metadata(out / "events/part-0.parquet").num_rows
     if converted != rows or lines["bad"]:

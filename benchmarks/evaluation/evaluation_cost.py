@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.data.names_world import NamesWorld
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.baselines import baselines_of
 from towers.commands import evaluate, prepare, train
 from towers.config.composing import compose
@@ -66,7 +66,7 @@ class Nothing(Shared):
 
 def main() -> None:
     """Prints the table, and writes the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--work", type=Path, default=Path("worlds/evaluation_cost"), help="folder of all that is made")
     parser.add_argument("--contents", type=int, default=70_000)
     parser.add_argument("--listeners", type=int, default=45_000)

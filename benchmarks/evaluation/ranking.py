@@ -13,7 +13,6 @@ runs on the machine slows both sides alike. At the end `evaluate` as a whole: li
 
 import argparse
 import os
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from rich.table import Table
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, peak_mb, write_result
 from towers.contract.schema import KIND_CODES
 from towers.evaluation.harness import evaluate
 from towers.evaluation.ranking.vectors import PART_SIZE, TILE_SIZE, VectorRanker
@@ -41,7 +40,7 @@ OURS, HARNESS = "VectorRanker", "evaluate"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--listeners", type=int, default=4096)
     parser.add_argument("--contents", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=128)
@@ -172,11 +171,6 @@ def figures(arguments: argparse.Namespace, name: str, times: list[float], ceilin
         "ms_per_listener": 1000 * median(times),
         "hours_for_100000_listeners": FULL_LISTENERS * median(times) / 3600,
     }
-
-
-def peak_mb() -> float:
-    """The most memory that this process ever had; Linux counts in kilobytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def as_table(rows: list[dict], arguments: argparse.Namespace) -> Table:

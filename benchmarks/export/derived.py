@@ -11,7 +11,6 @@ their vectors by sound. A fifth of the genres that are given is hidden, and the 
 the same export turned and moved, and to those of `--later`.
 """
 
-import argparse
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.contract import schema
 from towers.features.ragged import Ragged
 from towers.publishing import recordings as by_sound
@@ -212,7 +211,7 @@ def shown(title: str, figures: dict[str, dict[str, float]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("export", type=Path)
     parser.add_argument("--later", type=Path, nargs="*", default=[], help="versions that regions are carried on to")
     parser.add_argument("--labels", type=Path, default=DATA / "catalogue" / "labels.parquet")

@@ -7,14 +7,13 @@ asked: the manifest must not open, any other file must be named. Each file is as
 byte costs the reading of its file and not of all.
 """
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
 
 from rich.progress import track
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.errors import UserError
 from towers.manifest import read_json
 from towers.retrieval.checksums import damaged_files, read_manifest
@@ -58,7 +57,7 @@ def missed(export: Path, name: str, digest: str | None, every: int) -> tuple[int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("export", type=Path)
     parser.add_argument("--every", type=int, default=1, help="of so many bytes one is changed")
     add_smallest(parser, every=211)

@@ -9,7 +9,6 @@ everything that `towers verify` looks at. A last export, which is let to its end
 killed ones left.
 """
 
-import argparse
 import random
 import shutil
 import tempfile
@@ -19,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.disturbed import ended, killed_after, started
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.export import export_plan
 from towers.assembly.run import load_run
 from towers.config.composing import compose
@@ -39,7 +38,7 @@ def export(trained: Trained, settings: ExportSettings, exports: Path, number: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--stores", type=Path, default=Path("stores"))
     parser.add_argument("--kills", type=int, default=200)

@@ -9,7 +9,6 @@ with torch as ever). Memory is the process's own at its peak (RssAnon); pages of
 back when it wants to, come on top and are shown beside it.
 """
 
-import argparse
 import tempfile
 import threading
 import time
@@ -21,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.export import export_plan
 from towers.config.composing import compose
 from towers.contract.playlists import PLAYLIST_COLUMNS
@@ -131,7 +130,7 @@ def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--contents", type=int, default=1_000_000)
     parser.add_argument("--listeners", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=128)

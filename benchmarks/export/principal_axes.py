@@ -8,19 +8,18 @@ the test period: the share of the nearest 20 by all dimensions that the leading 
 recall@20 of what they choose. Below is what codes of few bits of the turned vectors find of the nearest 20.
 """
 
-import argparse
-import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import faiss
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.run import load_run
 from towers.publishing.axes import fitting_listeners, principal_axes
 from towers.publishing.codes import CODES, Code, recall_of_codes
@@ -76,7 +75,7 @@ def as_table(result: dict[str, Any]) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--stores", type=Path, default=Path("stores"), help="where the runs' stores stand")
     parser.add_argument("--min-users", type=int, default=100, help="of the test period; fewer are no figure")

@@ -9,21 +9,20 @@ through a map of their own. The listeners of the test period choose among the wh
 than 2,000 so many are drawn.
 """
 
-import argparse
 import itertools
-import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.run import Run, load_run
 from towers.commands import export as command
 from towers.config.composing import compose
@@ -105,7 +104,7 @@ def as_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--min-users", type=int, default=100, help="of the test period; fewer are no figure")
     parser.add_argument("--stores", type=Path, default=Path("stores"))

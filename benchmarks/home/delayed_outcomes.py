@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, ratio, write_result
+from benchmarks.measuring import add_smallest, command_line, ratio, write_result
 from towers.policies.long_term.fitting import fit_returns
 from towers.policies.long_term.outcomes import DelayedOutcomes
 from towers.policies.long_term.progressive import Evidence, ReturnModel, evidence_of, expected_returns
@@ -199,7 +199,7 @@ def table(found: dict[str, Any]) -> Table:
 
 def main() -> None:
     """Prints and writes the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--days", type=int, default=240, help="on which contents are shown; half of them are late")
     parser.add_argument("--listeners", type=int, default=300, help="of a day")
     parser.add_argument("--contents", type=int, default=30, help="that may be shown at a time")

@@ -26,7 +26,6 @@ import json
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -35,8 +34,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.apart import VOWPAL_WABBIT
 from benchmarks.home.home_regret import POLICIES, figures_of
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.contract.policy import Candidates, Context, Outcomes, Policy
 from towers.contract.slate import Slate
 from towers.policies.bandit.cascade import Cascade
@@ -45,8 +45,6 @@ from towers.simulation.carousel.made import made_carousel
 from towers.simulation.carousel.rounds import random_places, rounds_of
 from towers.simulation.carousel.world import Carousel, expected_streams
 
-PEERS = Path(__file__).parents[2] / ".venv-peers-vw" / "bin" / "python"
-SERVER = Path(__file__).parents[1] / "peers" / "vowpal_wabbit_home.py"
 SEGMENT, VECTOR, BOTH = "--interactions sc", "--interactions uc", "--interactions sc --interactions uc"
 SETTINGS = {
     "squarecb 10": f"--squarecb {SEGMENT}",
@@ -82,7 +80,7 @@ class VowpalWabbit:
 
     def __init__(self, options: str, cards: int, slots: int):
         self.policy_id, self.slots, self.mode, self._cards = "vowpal-wabbit", slots, MODES[0], cards
-        command = [PEERS, SERVER, str(cards), *options.split()]
+        command = VOWPAL_WABBIT.program("vowpal_wabbit_home.py", cards, *options.split())
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
@@ -147,7 +145,7 @@ def lines(context: Context) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--policies", nargs="+", default=["pessimistic", OURS], choices=[*POLICIES, OURS],
                         metavar="NAME")  # fmt: skip
     parser.add_argument("--settings", nargs="*", default=[*SETTINGS], choices=[*SETTINGS], metavar="NAME")
@@ -164,11 +162,11 @@ def main() -> None:
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="Vowpal Wabbit too")
     add_smallest(
         parser, cards=15, listeners=40, dim=3, segments=2, rounds=2, listeners_per_round=10, fresh=20,
-        settings=["squarecb 10"], peers=PEERS.exists(),
+        settings=["squarecb 10"], peers=VOWPAL_WABBIT.is_installed,
     )  # fmt: skip
     arguments = parser.parse_args()
-    if arguments.peers and not PEERS.exists():
-        parser.error(f"{PEERS} is missing; scripts/peers makes it (see above), --no-peers leaves Vowpal Wabbit out")
+    if arguments.peers and not VOWPAL_WABBIT.is_installed:
+        parser.error(f"Vowpal Wabbit is missing; {VOWPAL_WABBIT.makes} installs it, --no-peers leaves it out")
     world = made_carousel(
         cards=arguments.cards, listeners=arguments.listeners, dim=arguments.dim, segments=arguments.segments,
         communities=arguments.segments, own_share=arguments.own_share, seed=arguments.world_seed,

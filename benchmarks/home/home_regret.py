@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.contract.policy import Policy
 from towers.policies.bandit.cascade import Cascade, everything
 from towers.policies.bandit.hierarchical import HierarchicalThompson
@@ -84,7 +84,7 @@ NO_CASCADE = "-no-cascade"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--policies", nargs="+", default=[*POLICIES, *OURS], choices=[*POLICIES, *OURS], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--listeners-per-round", type=int, default=20_000)

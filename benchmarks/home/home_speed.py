@@ -13,26 +13,23 @@ each rate over that of Vowpal Wabbit's fastest.
 
 import argparse
 import json
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import VOWPAL_WABBIT
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.contract.policy import Candidates, Context, Outcomes, Policy
 from towers.policies.bandit.hierarchical import HierarchicalThompson
 from towers.policies.bandit.linear import LinearThompson, LinUCB
 
-PEERS = Path(".venv-peers-vw/bin/python")
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--cards", type=int, default=1_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--members", type=int, default=16)
@@ -111,10 +108,8 @@ def per_second(ask: Callable[[], None], decisions: int) -> float:
 
 def vowpal_wabbit(arguments: argparse.Namespace) -> dict[str, float]:
     """Of peers/vowpal_wabbit_speed.py, in its own environment."""
-    script = Path(__file__).parents[1] / "peers" / "vowpal_wabbit_speed.py"
-    sizes = [str(value) for value in (arguments.cards, arguments.dim, max(3, arguments.decisions // 30))]
-    found = subprocess.run([PEERS, script, *sizes], check=True, capture_output=True, text=True)
-    return json.loads(found.stdout)
+    sizes = arguments.cards, arguments.dim, max(3, arguments.decisions // 30)
+    return json.loads(VOWPAL_WABBIT.output_of("vowpal_wabbit_speed.py", *sizes))
 
 
 if __name__ == "__main__":

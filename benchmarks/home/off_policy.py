@@ -24,14 +24,14 @@ that a policy breaks in truth: a refusal by one of them is no error. An impressi
 """
 
 import argparse
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -40,7 +40,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.home.off_policy_world import SoftmaxPolicy, Truth, World
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.evaluation.off_policy.judge import DR, SNIPS, OffPolicyJudge, OffPolicyResult
@@ -82,7 +82,7 @@ class Setting:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--base", type=float, default=-2.0, help="log-odds of a stream of an average card")
     parser.add_argument("--impressions", type=int, nargs="+", default=[10_000, 50_000])

@@ -12,8 +12,6 @@ of the sample: where a few weights decide, it must refuse.
 """
 
 import argparse
-import os
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import OBP
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.config.instantiate import instantiate
 from towers.config.keys import CONFIG_DIR
 from towers.evaluation.off_policy.estimators import (
@@ -40,7 +39,6 @@ from towers.evaluation.off_policy.log import LoggedBandit, Slates
 from towers.lifecycle.gate.verdict import Verdict
 from towers.lifecycle.home_gate.gate import HomeEvidence, judge
 
-ENVIRONMENT = Path(os.environ.get("TOWERS_PEERS_OBP", ".venv-peers-obp"))
 OF_OBP = "obp/"
 CLIP = 10.0
 """As of `peers/obp_estimates.py`."""
@@ -63,22 +61,18 @@ WITHOUT_GUARDS = ("skips", "kinds", "new_cards")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rounds", type=int, default=2_000, help="invented slates")
     parser.add_argument("--cases", type=Path, help="a folder of cases that is there")
     add_smallest(parser, rounds=50)
     arguments = parser.parse_args()
     if arguments.cases is not None:
         return report(arguments, arguments.cases)
-    if not (ENVIRONMENT / "bin" / "python").exists():
-        print(f"no environment {ENVIRONMENT}: PYTHON=python3.10 scripts/peers benchmarks/peers/obp.txt {ENVIRONMENT}")
+    if not OBP.is_installed:
+        print(f"no environment {OBP.name}: {OBP.makes}")
         return None
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(__file__).parents[1] / "peers" / "obp_estimates.py"
-        command = [ENVIRONMENT / "bin" / "python", script, folder, "--rounds", str(arguments.rounds)]
-        made = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-        if made.returncode:
-            raise SystemExit(made.stderr[-2_000:])
+        OBP.output_of("obp_estimates.py", folder, "--rounds", arguments.rounds)
         return report(arguments, Path(folder))
 
 

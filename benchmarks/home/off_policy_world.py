@@ -1,11 +1,11 @@
 """A home page whose truth is known: listeners with tastes, cards, policies with a floor, and logs drawn from them.
 
 A listener streams a card that they look at with a chance of `sigmoid(base + popularity + taste . card + mood)`; the
-mood is theirs alone and nobody knows it, so that the requests of a listener go together. They look at the first slot,
-and at each next one unless they have streamed the card before and stop with a chance of a half. Some skip what they do
-not stream.
+mood is the listener's own and hidden, so that the requests of a listener are correlated. They look at the first slot,
+and at each next one unless they have streamed the card before it and stop, with a chance of a half. Some skip the cards
+that they do not stream.
 
-Some cards are new. Nobody has listened to them, so no policy knows their popularity, and all policies know their
+Some cards are new. No listener has played them, so no policy knows their popularity, and all policies know their
 vectors from the same source, with the same errors.
 """
 
@@ -30,10 +30,10 @@ class SoftmaxPolicy:
     """Draws cards one slot after the other, without repeats: any card with a chance of the floor, else by softmax.
 
     Args:
-        name: for people.
-        scores: of all cards for a taste, in units of the logarithm of a chance.
-        mixed: another policy, taken for a slot with the chance `share`.
-        share: of it.
+        name: name of the policy.
+        scores: scores of all cards for a taste, on the scale of log-probabilities.
+        mixed: another policy, used for a slot with the chance `share`.
+        share: chance of the other policy.
     """
 
     name: str
@@ -44,7 +44,7 @@ class SoftmaxPolicy:
     def chances(
         self, tastes: Float[np.ndarray, "requests dim"], is_taken: Bool[np.ndarray, "requests cards"]
     ) -> Float[np.ndarray, "requests cards"]:
-        """Of every card for the next slot, given what stands before."""
+        """Returns the chance of every card for the next slot, given the cards before it."""
         scores = np.where(is_taken, -np.inf, self.scores(tastes))
         softmax = np.exp(scores - scores.max(axis=1, keepdims=True))
         softmax /= softmax.sum(axis=1, keepdims=True)
@@ -67,10 +67,10 @@ class Truth:
     """Expectations of one slate of a policy.
 
     Args:
-        streams: of it, the reward.
-        skips: of it.
-        new_cards: shown in it.
-        kinds: how many there are in effect: exp of the entropy of exposure over kinds.
+        streams: streams, the reward.
+        skips: skips.
+        new_cards: new cards shown.
+        kinds: effective number of kinds: exp of the entropy of exposure over kinds.
     """
 
     streams: float
@@ -81,15 +81,15 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Cards and how listeners answer to them.
+    """Cards, and the parameters of listeners' answers to them.
 
     Args:
-        slots: of a slate.
+        slots: number of slots of a slate.
         base: log-odds of a stream of an average card.
-        cards: how many.
-        dim: of tastes.
+        cards: number of cards.
+        dim: dimension of tastes.
         per_listener: requests of a listener in a log.
-        seed: of the cards.
+        seed: seed of the cards.
     """
 
     slots: int = 1
@@ -107,17 +107,17 @@ class World:
         object.__setattr__(self, "popularity", generator.normal(scale=0.5, size=self.cards))
 
     def true_scores(self, tastes: Float[np.ndarray, "requests dim"]) -> Float[np.ndarray, "requests cards"]:
-        """Log-odds of a stream, but for the mood."""
+        """Returns the log-odds of a stream, without the mood."""
         return self.base + self.popularity + tastes @ self.vectors.T
 
     def policy(self, name: str, temper: float, noise: float = 0.0, seed: int = 1) -> SoftmaxPolicy:
-        """A policy that knows tastes and cards but for a noise.
+        """Makes a policy that knows tastes and cards up to noise.
 
         Args:
-            name: for people.
-            temper: what scores are multiplied with; below 0: the worse a card, the more it is shown.
-            noise: deviation of what it takes for the cards, in units of their own.
-            seed: of the noise.
+            name: name of the policy.
+            temper: factor of the scores; below 0, worse cards are shown more.
+            noise: standard deviation of its errors about the cards, relative to that of the cards.
+            seed: seed of the noise.
         """
         generator = np.random.default_rng(seed)
         errors = generator.normal(size=self.vectors.shape) / self.dim**0.5
@@ -130,13 +130,13 @@ class World:
 
     @property
     def is_new(self) -> Bool[np.ndarray, " cards"]:
-        """Which cards nobody has listened to yet."""
+        """True for cards without listeners so far."""
         return np.arange(self.cards) < NEW_SHARE * self.cards
 
     def truth(self, policy: SoftmaxPolicy, requests: int = 200_000) -> "Truth":
-        """What a policy truly does: means over listeners that no log has seen.
+        """Returns the true expectations of a policy: means over listeners that are in no log.
 
-        Everything that can be summed over is summed over: with one slot the cards, else what is streamed.
+        All that can be summed exactly is summed: with one slot the cards, otherwise the streams.
         """
         generator = np.random.default_rng(TRUTH_SEED)
         streams = skips = new_cards = 0.0
@@ -164,7 +164,7 @@ class World:
         )  # fmt: skip
 
     def log(self, logged: SoftmaxPolicy, requests: int, seed: int) -> "Log":
-        """What a policy shows to listeners, and what they do."""
+        """Simulates what a policy shows to listeners, and what they do."""
         generator = np.random.default_rng([self.seed, seed])
         listeners = np.arange(requests) // self.per_listener
         tastes, moods = self._listeners(generator, int(listeners[-1]) + 1)
@@ -196,7 +196,7 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """What one policy showed, from which any other is judged.
+    """The log of one policy, from which any other is evaluated.
 
     Args:
         world: that it is of.

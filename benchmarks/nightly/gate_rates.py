@@ -1,4 +1,4 @@
-"""How often the gate's margin errs: with twins that differ in the seed alone, and with losses of twice the margin.
+"""Error rates of the gate's margin: for twins that differ only in the seed, and for losses of twice the margin.
 
     python benchmarks/nightly/gate_rates.py --seeds 0 1 2 3 4 5 6 7 8 9
     python benchmarks/nightly/gate_rates.py --exports EXPORT EXPORT EXPORT \
@@ -6,35 +6,35 @@
 
 Without exports, trains a network for each seed on a small invented world without sound. Exports are evaluated on the
 test period of a store that all of them were trained before. Every ordered pair of seeds is a night: one serves, the
-other challenges. Listeners are split at random into parts that share nobody, each a window of its own, so that a
-pair gives several nights and none sees a listener twice.
+other challenges. Listeners are split at random into disjoint parts, each a window of its own, so that a pair gives
+several nights and none has a listener twice.
 
-A loss is planted in two ways, so that it is twice the margin that the gate itself says: everybody loses the same share
-of their figure, or some listeners lose all of it.
+A loss of twice the gate's own margin is planted in two ways: all listeners lose the same share of their figure, or
+some listeners lose all of it.
 
-Prints how far seeds lie apart (`seed_noise` is what listeners do not explain of it), both rates of `main_metric` with
-the `seed_noise` of its configuration and with that of these seeds, what it accepts of losses of a given size, and how
-often each rule of quality refuses a pair of all listeners. `--values` keeps every listener's figures for another
-gate (`peers/recsys_eval_gate.py`).
+Prints the differences between seeds (`seed_noise` is the part that listeners do not explain), both rates of
+`main_metric` with the `seed_noise` of its configuration and with that of these seeds, what it accepts of losses of a
+given size, and how often each rule of quality refuses a pair of all listeners. `--values` keeps every listener's
+figures for another gate (`peers/recsys_eval_gate.py`).
 """
 
 import argparse
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 from jaxtyping import Bool, Int
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.evaluation import evaluation_plan
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
@@ -58,13 +58,13 @@ WORLD = (
 )  # fmt: skip
 QUALITY = ("main_metric", "cold_content", "kinds", "segments", "coverage", "popularity_bias", "too_good")
 LOSSES = (0.0, 0.02, 0.04, 0.08, 0.2)
-"""As of `peers/recsys_eval_gate.py`."""
+"""Planted losses, the same as in `peers/recsys_eval_gate.py`."""
 Plant = Callable[[Evaluation, float], Evaluation]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeds:
-    """Networks that differ in the seed alone, measured on one window, and the settings of the evaluation."""
+    """Networks that differ only in the seed, measured on one window, and the settings of the evaluation."""
 
     evaluations: tuple[Evaluation, ...]
     window: Window
@@ -72,16 +72,16 @@ class Seeds:
 
     @property
     def main_metric(self) -> str:
-        """Key that decides."""
+        """Key of the deciding metric."""
         return self.settings["main_metric"]
 
     def pairs(self) -> Iterator[tuple[Evaluation, Evaluation]]:
-        """Challenger and champion, in both orders."""
+        """Yields pairs of challenger and champion, in both orders."""
         return itertools.permutations(self.evaluations, 2)
 
 
 def trained(arguments: argparse.Namespace) -> Seeds:
-    """One network a seed, on the world."""
+    """Trains one network per seed on the world."""
     from towers import api
     from towers.assembly.run import load_run
 
@@ -149,7 +149,7 @@ def part(evaluation: Evaluation, keep: Bool[np.ndarray, " users"]) -> Evaluation
 
 
 def only(seeds: Seeds, rule: MainMetric) -> Seeds:
-    """Without the figures that the rule does not look at, whose means take most of the time."""
+    """Returns the seeds with only the figures that the rule reads; means of the others take most of the time."""
     found = []
     for one in seeds.evaluations:
         slices = {
@@ -205,7 +205,7 @@ def planted(seeds: Seeds, rule: MainMetric, challenger: Evaluation, champion: Ev
 
 
 def apart(seeds: Seeds, key: str) -> dict[str, float] | None:
-    """How far pairs lie apart under a key, as shares of the figure; null where there is no figure."""
+    """Returns the differences of pairs under a key, as shares of the figure; null where there is no figure."""
     if any(key not in one.means() for one in seeds.evaluations):
         return None
     compared = [paired(*two, [key])[key] for two in itertools.combinations(seeds.evaluations, 2)]
@@ -247,7 +247,7 @@ def rates(seeds: Seeds, rule: MainMetric, parts: int) -> dict[str, Any]:
 
 
 def by_loss(seeds: Seeds, rule: MainMetric) -> dict[str, float]:
-    """Share of the pairs, on all listeners, that the rule accepts where everybody loses a share."""
+    """Returns the share of pairs, on all listeners, that the rule accepts when all listeners lose a share."""
     seeds, found = only(seeds, rule), {}
     for loss in LOSSES:
         nights = [night(seeds, everybody_loses(first, loss), second) for first, second in seeds.pairs()]
@@ -271,7 +271,7 @@ def keep_values(seeds: Seeds, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=list(range(10)), help="of the networks that are trained"
     )
@@ -318,7 +318,7 @@ def main() -> None:
 
 
 def noise_table(metric: str, noises: dict[str, dict[str, float]]) -> Table:
-    """How far seeds lie apart."""
+    """Returns a table of the differences between seeds."""
     table = Table("slice", f"{metric}", "listeners", "difference of two seeds", "by listeners", "seed_noise")
     for name, found in noises.items():
         shares = [f"{found[key]:.2%}" for key in ("difference", "listeners' error", "seed_noise")]

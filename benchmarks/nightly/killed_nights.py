@@ -18,7 +18,6 @@ byte for byte, and every record of the ledger must read. Then the same command m
 night that nobody disturbed, byte for byte, and none beside them.
 """
 
-import argparse
 import importlib
 import os
 import random
@@ -35,7 +34,7 @@ import yaml
 
 from benchmarks.disturbed import copied, different, disk, ended, failing, files_of, killed_after, started, watched
 from benchmarks.graphs import traced_once
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from tests.conftest import TINY_WORLD
 from towers.cli import main as towers
 from towers.config.keys import CONFIG_DIR
@@ -281,7 +280,7 @@ def _on(where: str, wrong: list[str]) -> None:
 
 def main() -> None:
     """Disturbs nights; ends with 1 where anything was not as it has to be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--every", type=int, default=7, help="so manieth call fails; 0: none")
     parser.add_argument("--faults", nargs="+", default=["exit", "ENOSPC", "EIO"], help="ways to fail")

@@ -11,7 +11,6 @@ publish, and what `exports/current` points to is as before. With `--command prep
 is refused if the verdict on its data is `broken`; what is not then needs a rule of the gate.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.data.data_faults import CATALOGUE
 from benchmarks.disturbed import copied
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.nightly.poisons import POISONS, Poison
 from towers.data.profiling.files import verdict_at
 from towers.errors import ExitCode
@@ -119,7 +118,7 @@ def poisoned(
 
 def main() -> None:
     """Runs the nights and prints the table; ends with 1 where a poison got through or a clean night did not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, default=CATALOGUE, help="folder of a raw data set")
     parser.add_argument("--command", default="retrain", help="that is a night: retrain, or prepare")
     parser.add_argument("--nights", type=int, default=2, help="number of the poisoned night; those before are run")

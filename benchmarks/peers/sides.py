@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import apart
+from benchmarks.apart import PeerEnvironment
+from benchmarks.one_thread import VARIABLES
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 STEPS = {50: 4, 200: 2}
-"""Of a peer's window, by length; all are alike, or nearly."""
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Steps of a peer's timed window, by sequence length; nearly the same for all peers."""
 KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """The C library's allocator then keeps large pieces of memory for the next step, where it would fetch them anew from
 the system: up to two fifths of a peer's step. PyTorch's guide to tuning advises allocators that keep them too."""
@@ -25,36 +27,29 @@ class Peer:
     name: str
     library: str
     """The distribution whose version is told."""
-    requirements: str
-    """File of this folder that lists what its environment holds."""
-    environment: str
+    environment: PeerEnvironment
     program: tuple[str, ...]
     """File of this folder, and arguments that stand before the data."""
     options: tuple[str, ...] = ()
     models: Mapping[str, tuple[str, ...]]
-    """Losses that it has, by model."""
+    """Losses of the peer, by model."""
     steps: Mapping[int, int] | None = None
-    """Of a window, by length, where STEPS would be too few."""
-
-    @property
-    def python(self) -> Path:
-        """Its interpreter."""
-        return ROOT / self.environment / "bin" / "python"
+    """Steps of a timed window, by sequence length, where STEPS would be too few."""
 
     @property
     def is_installed(self) -> bool:
-        """Whether its environment is there."""
-        return self.python.exists()
+        """Returns whether the environment of the peer is installed."""
+        return self.environment.is_installed
 
     @property
     def makes(self) -> str:
         """The command that makes its environment."""
-        return f"scripts/peers benchmarks/peers/{self.requirements} {self.environment}"
+        return self.environment.makes
 
     def command(self, data: str) -> list[str]:
         """Starts it; arguments of the comparison follow."""
         program, *before = self.program
-        return [str(self.python), str(HERE / program), *before, data, *self.options]
+        return self.environment.program(program, *before, data, *self.options)
 
     def window(self, length: int) -> int:
         """Steps of a window."""
@@ -62,12 +57,12 @@ class Peer:
 
 
 RECTOOLS = Peer(
-    name="RecTools", library="RecTools", requirements="requirements.txt", environment=".venv-peers-torch",
+    name="RecTools", library="RecTools", environment=apart.RECTOOLS,
     program=("rectools_training.py", "speed"),
     models={"flat": ("softmax",), "sasrec": ("softmax", "sampled_softmax")},
 )  # fmt: skip
 _REPLAY: dict[str, Any] = {
-    "library": "replay-rec", "requirements": "replay.txt", "environment": ".venv-peers-replay",
+    "library": "replay-rec", "environment": apart.REPLAY,
     "program": ("replay_training.py",),
 }  # fmt: skip
 PEERS = (
@@ -84,7 +79,7 @@ PEERS = (
         models={"flat": ("softmax",), "sasrec": ("softmax",)}, **_REPLAY,
     ),
     Peer(
-        name="torch-rechub", library="torch-rechub", requirements="rechub.txt", environment=".venv-peers-rechub",
+        name="torch-rechub", library="torch-rechub", environment=apart.RECHUB,
         program=("rechub_training.py",), models={"sasrec": ("sampled_softmax",), "two_towers": ("in_batch",)},
         steps={50: 96, 200: 3},
     ),
@@ -92,18 +87,18 @@ PEERS = (
 
 
 def peers_for(model: str, loss: str) -> list[Peer]:
-    """Those that have the model with the loss, whether installed or not."""
+    """Returns the peers that have the model with the loss, installed or not."""
     return [peer for peer in PEERS if loss in peer.models.get(model, ())]
 
 
 def versions() -> dict[str, dict[str, str]]:
-    """Of every installed library, and of what it computes with."""
+    """Returns the versions of every installed library and of what it computes with."""
     found = {}
     for peer in PEERS:
         if peer.is_installed and peer.library not in found:
             names = (peer.library, "torch", "numpy")
             command = f"import importlib.metadata as m; print(*(m.version(n) for n in {names}))"
-            done = subprocess.run([peer.python, "-c", command], capture_output=True, text=True, check=True)
+            done = subprocess.run([peer.environment.python, "-c", command], capture_output=True, text=True, check=True)
             found[peer.library] = dict(zip(names, done.stdout.split(), strict=True))
     return found
 
@@ -124,12 +119,12 @@ class Side:
         return self._ask(str(steps))
 
     def end(self) -> dict[str, Any]:
-        """What the training tells when it has ended."""
+        """Ends the training and returns what it then reports."""
         output, _ = self._process.communicate("\n")
         return {name: value for line in output.splitlines() for name, value in json.loads(line).items()}
 
     def kill(self) -> None:
-        """Where something failed on the way."""
+        """Kills the training, after a failure."""
         self._process.kill()
         self._process.wait()
 
@@ -144,7 +139,7 @@ class Side:
 
 
 def lines_of(command: list[str]) -> Iterator[dict[str, Any]]:
-    """What a training tells on its way."""
+    """Yields the lines that a training reports."""
     with subprocess.Popen(command, **pipes({})) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -154,8 +149,8 @@ def lines_of(command: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def pipes(environment: Mapping[str, str]) -> dict[str, Any]:
-    """How a training is started: on one thread, and spoken to by lines."""
+    """Returns arguments of `Popen` for a training: one thread, and pipes for lines of text."""
     return {
         "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True,
-        "env": {**os.environ, **THREADS, **environment},
+        "env": {**os.environ, **VARIABLES, **environment},
     }  # fmt: skip

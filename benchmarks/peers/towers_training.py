@@ -24,6 +24,7 @@ import torch
 from operations import operation_counter, operations
 from windows import Windows, core_seconds, peak_memory_gb, tell
 
+from benchmarks.measuring import command_line
 from towers.assembly.judging import judging_of
 from towers.assembly.prepared import prepared_store
 from towers.assembly.training import Parts, build, training_plan
@@ -56,7 +57,7 @@ METRICS = ("ndcg@10", "recall@10")  # with one target the latter is HR@10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("what", choices=("speed", "quality"))
     parser.add_argument("--model", choices=tuple(BLOCKS), default="sasrec", help="the peer whose widths to take")
     parser.add_argument("--loss", choices=tuple(OBJECTIVES), default="softmax")

@@ -20,13 +20,12 @@ The floor's price is that of lists of 30 under weights for `--floor` of equal at
 stand on that day, against lists without.
 """
 
-import argparse
-import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
@@ -34,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from benchmarks.measuring import add_smallest, ratio, write_result
+from benchmarks.measuring import add_smallest, command_line, ratio, write_result
 from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
 from towers.errors import UserError
@@ -172,7 +171,7 @@ def mean(figures: Float[np.ndarray, " listeners"]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--export", type=Path, nargs="+", required=True, help="one of each seed")
     parser.add_argument("--raw", type=Path, help="a folder of raw tables with playlists/, of an export before format 4")
     parser.add_argument("--as-of", type=date.fromisoformat, required=True)

@@ -25,7 +25,6 @@ Spearman's rank correlation over random pairs, and pairs of which one is among t
 import argparse
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,14 +37,14 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import GROUPREC
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.playlists.blend_world import World
 from towers.policies.credit import worth_by_rank
 from towers.policies.match import likeness
 from towers.policies.playlists.blend import BlendSettings, blend
 
 DATA = Path(os.environ.get("TOWERS_SHARED_DATA", "../shared/data"))
-PEERS = Path(".venv-peers-grouprec/bin/python")
 NEAREST = 50
 DRAWS = 1_000
 BLEND, ROUND_ROBIN = "blend", "round robin"
@@ -93,7 +92,7 @@ WAYS: dict[str, Way] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--export", type=Path, required=True, help="a version of an export, or `current`")
     parser.add_argument("--data", type=Path, default=DATA / "catalogue", help="raw tables with what came afterwards")
     parser.add_argument("--as-of", type=date.fromisoformat, nargs="+", required=True, metavar="DAY")
@@ -159,7 +158,7 @@ def of_groups(world: World, as_of: date, arguments: argparse.Namespace) -> dict[
         groups = [Group.of(world, members) for members in world.groups(size, arguments.groups, arguments.seed)]
         lists = lists_of(world, groups, arguments.k)
         judged: dict[str, dict[str, float]] = {}
-        if PEERS.exists():
+        if GROUPREC.is_installed:
             lists |= lists_by_grouprec(world, groups, arguments.k)
             judged = judged_by_grouprec(world, groups[: arguments.judged], lists, arguments.k)
         own = OwnLists(world, groups)
@@ -301,8 +300,7 @@ def told_of(world: World, groups: Sequence[Group]) -> dict[str, np.ndarray]:
 
 def peer(*arguments: str | Path, k: int) -> None:
     """Runs grouprec in its environment."""
-    script = Path(__file__).parents[1] / "peers" / "grouprec_lists.py"
-    subprocess.run([str(PEERS), str(script), *map(str, arguments), "--k", str(k)], check=True)
+    print(GROUPREC.output_of("grouprec_lists.py", *arguments, "--k", k), end="")
 
 
 def show(figures: dict[str, dict[str, float]], title: str) -> None:

@@ -13,22 +13,21 @@ Differences to the first row are paired over listeners, with 95 % intervals; `KL
 the first row, `given x` likewise. Settings are chosen as of 2026-07-06, the week before the test.
 """
 
-import argparse
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.contract import schema
 from towers.contract.durations import DAY_US
 from towers.contract.events import microseconds_of
@@ -227,7 +226,7 @@ def difference(values: np.ndarray, first: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--export", type=Path, default=Path("exports/current"))
     parser.add_argument("--as-of", type=date.fromisoformat, help="midnight, UTC; default: 7 days before the last event")
     parser.add_argument("--sample", type=int, default=1_500, help="listeners")

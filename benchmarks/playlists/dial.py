@@ -9,7 +9,6 @@ target. Beside each place of the dial: the share of the list that was heard, whi
 is enough of both, and the list that the chance of a listen makes without a dial.
 """
 
-import argparse
 import os
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.playlists.blend_world import chosen_between
 from benchmarks.playlists.past_export import opened
 from towers.policies.listener import Listener
@@ -55,7 +54,7 @@ def curve(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--export", type=Path, required=True, help="a version, as of the week")
     parser.add_argument("--data", type=Path, default=DATA / "catalogue", help="raw tables with what came afterwards")
     parser.add_argument("--as-of", type=date.fromisoformat, help="cuts the export there, but for vectors and models")

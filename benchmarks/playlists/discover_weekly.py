@@ -12,7 +12,6 @@ listener's targets of which the list has one; styles come from labels.parquet, w
 exports are put together: each listener of each counts once.
 """
 
-import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, ratio, write_result
+from benchmarks.measuring import add_smallest, command_line, ratio, write_result
 from benchmarks.playlists.blend_world import chosen_between
 from benchmarks.playlists.past_export import opened
 from towers.evaluation.baselines.factors import IALS
@@ -219,7 +218,7 @@ def by_listener(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--export", type=Path, nargs="+", required=True, help="versions, each as of its week")
     parser.add_argument("--data", type=Path, default=DATA / "catalogue", help="raw tables with what came afterwards")
     parser.add_argument("--as-of", type=date.fromisoformat, help="cuts the exports there, but for vectors and models")

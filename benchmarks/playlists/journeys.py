@@ -17,20 +17,19 @@ listeners than those of `--seed 0`, which are reported.
   it rests on the export's own user tower and on the assumption that all that is offered is played.
 """
 
-import argparse
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 from jaxtyping import Int
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.playlists.listening_on import Figures, evaluations, show
 from towers.contract import schema
 from towers.errors import UserError
@@ -168,7 +167,7 @@ def listeners_of(export: Export, number: int, seed: int) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--export", type=Path, required=True)
     parser.add_argument("--number", type=int, default=200, help="of pairs, and of listeners")

@@ -21,9 +21,7 @@ are the events of the days from it on, in the raw tables of `--data`. Figures ar
   the mean step.
 """
 
-import argparse
 import json
-import os
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import asdict, dataclass, replace
@@ -32,8 +30,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,7 +42,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.playlists.past_export import PastExport
 from towers.contract import schema
 from towers.contract.durations import DAY_US
@@ -68,7 +67,7 @@ SEED = 0
 NEVER = np.zeros(0, np.int64)
 Figures = dict[str, float]
 Lists = dict[str, Int[np.ndarray, " picks"]]
-"""By the name of who made them; the one that is measured comes first."""
+"""Lists by the name of their method; the measured one comes first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,10 +75,10 @@ class After:
     """An export as of a day, and what was played in the days from it on.
 
     Args:
-        export: as of the day.
+        export: export as of the day.
         data: folder of the raw tables.
-        as_of: the day.
-        days: how many.
+        as_of: day.
+        days: number of days.
     """
 
     export: PastExport
@@ -89,8 +88,8 @@ class After:
 
     @cached_property
     def events(self) -> dict[str, np.ndarray]:
-        """In the order of listeners and time: rows of listeners and contents (-1 for none), whether it was played,
-        and what session and context it belongs to."""
+        """Events by listener and time: rows of listeners and contents (-1 for none), whether it was a play, session
+        and context."""
         start = microseconds_of(self.export.as_of)
         table = ds.dataset(self.data / schema.EVENTS).to_table()
         times = table["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
@@ -108,30 +107,30 @@ class After:
 
     @cached_property
     def near(self) -> Neighbours:
-        """By co-listening."""
+        """Neighbours by co-listening."""
         assert self.export.co_listening is not None
         return self.export.co_listening
 
     @cached_property
     def may_come(self) -> Int[np.ndarray, " contents"]:
-        """Rows of what can be played and is released on that day."""
+        """Rows of contents that can be played and are released on that day."""
         return np.flatnonzero(self.export.catalogue.passing(schema.PLAYABLE_KINDS, True, self.export.last_day))
 
     @cached_property
     def num_chosen(self) -> sparse.csr_array:
-        """`[listeners, contents]`: how often each chose each before the day."""
+        """`[listeners, contents]`, how often each listener chose each content before the day."""
         chosen = self.export.chosen_lists
         shape = (len(chosen), len(self.export.contents))
         return sparse.coo_array((np.ones(len(chosen.values)), (chosen.list_of_value, chosen.values)), shape).tocsr()
 
     def best(self, scores: Float[np.ndarray, " contents"], k: int, without: np.ndarray = NEVER) -> np.ndarray:
-        """Of what may come, the rows with the highest scores."""
+        """Returns the `k` rows of `may_come` with the highest scores, except `without`."""
         rows = self.may_come[~np.isin(self.may_come, without)]
         return rows[np.argsort(-scores[rows], kind="stable")[:k]]
 
 
 def sessions(after: After) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Of each session in the context of an artist or an album its listener, first piece, and what is played then."""
+    """Yields listener, first content and later plays of each session in the context of an artist or an album."""
     events = after.events
     kept = np.isin(events["context"], ["artist", "album"]) & (events["content"] >= 0)
     names, user, content, is_play = (events[key][kept] for key in ("session", "user", "content", "is_play"))
@@ -144,7 +143,7 @@ def sessions(after: After) -> Iterator[tuple[int, int, np.ndarray]]:
 
 
 def radio_figures(after: After, settings: RadioSettings) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One session after the other."""
+    """Yields the listener and the figures of each list, session by session."""
     export, query = after.export, Query(k=25, include_heard=True, skip_cooldown_days=0)
     vectors, everything = np.asarray(export.vectors), np.arange(len(export.contents))
     free = replace(settings, first_closeness=1.0, drift=0.0, max_in_row=query.k)
@@ -169,7 +168,7 @@ def radio_figures(after: After, settings: RadioSettings) -> Iterator[tuple[int, 
 
 
 def on_repeat_figures(after: After, settings: OnRepeatSettings) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One listener after the other."""
+    """Yields the listener and the figures of each list, listener by listener."""
     events = after.events
     for user in np.unique(events["user"]).tolist():
         listener = Listener.of_row(after.export, user)
@@ -196,8 +195,8 @@ def _chosen_lately(listener: Listener, days: float) -> Float[np.ndarray, " conte
 
 
 def similar_artists_figures(after: After, settings: SimilarArtistsSettings) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One artist after the other."""
-    export = copy(after.export)  # which knows the listens of half of its listeners
+    """Yields the artist and the figures of each list, artist by artist."""
+    export = copy(after.export)  # this copy knows the listening of half of the listeners
     is_known = np.random.default_rng(SEED).random(len(export.user_ids)) < 0.5
     known = export.chosen_lists.where(is_known[export.chosen_lists.list_of_value])
     half = co_listening(export, known)
@@ -231,7 +230,7 @@ def _discounted(gains: Float[np.ndarray, " ranks"]) -> float:
 
 
 def _likeness(export: PastExport, plays: sparse.csr_array, artists: np.ndarray) -> Float[np.ndarray, "artists artists"]:
-    """Cosines of artists by the log of 1 + how often each listener chose them; not a number for one whom fewer than
+    """Returns cosines of artists by the log of 1 + how often each listener chose them; 0 for an artist that fewer than
     five listeners chose."""
     by = export.artist_rows
     shape = (len(by), len(export.contents))
@@ -249,7 +248,7 @@ def _likeness(export: PastExport, plays: sparse.csr_array, artists: np.ndarray) 
 def continuation_figures(
     after: After, settings: ContinuationSettings, half: int
 ) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One playlist of a listener after the other."""
+    """Yields the playlist and the figures of each list, for playlists of listeners."""
     export, query = after.export, Query(k=100, include_heard=True, released_by=date.max)
     table = ds.dataset(after.data / schema.PLAYLISTS).to_table()
     rows = [export.content_ids.rows(members) for members in table["content_ids"].to_pylist()]
@@ -336,7 +335,7 @@ def show(title: str, results: list[Evaluation]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--export", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the raw tables")

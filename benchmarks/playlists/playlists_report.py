@@ -6,13 +6,12 @@ Reads `benchmarks/results`: Discover Weekly, the dial, calibration, blends, edit
 something. A benchmark without a result is left out. The page needs nothing but itself.
 """
 
-import argparse
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import RESULTS, add_smallest
+from benchmarks.measuring import RESULTS, add_smallest, command_line
 from towers.evaluation.report.drawing import Picture, Series, dot_chart, from_zero, line_chart
 from towers.evaluation.report.svg import inline_svg
 from towers.manifest import atomic_file, read_json
@@ -173,7 +172,7 @@ def page(pictures: list[Picture]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--output", type=Path, default=Path("playlists.html"))
     add_smallest(parser)
     arguments = parser.parse_args()

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.playlists.playlists_world import write_world
 from towers.policies import candidates, listener
 from towers.policies.listener import Listener
@@ -54,7 +54,7 @@ PARTS: dict[str, tuple[Any, str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--contents", type=int, default=1_000_000)
     parser.add_argument("--listeners", type=int, default=5_000, help="of the export")
     parser.add_argument("--lists", type=int, default=500, help="of a round, each of a listener of its own")

@@ -10,19 +10,18 @@ the first row are paired over listeners, with 95 % intervals. Beside the towers 
 them. `benchmarks/quality/placing.py` compares what contents are placed by on one trained network.
 """
 
-import argparse
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 import torch  # after the number of threads is set
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers import api
 from towers.assembly.baselines import baselines_of
 from towers.assembly.judging import judging_of
@@ -123,7 +122,7 @@ def baselines(store: Store, overrides: list[str]) -> list[Evaluation]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--experiment", default="catalogue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", choices={**ROWS, **MORE_ROWS}, default=list(ROWS), help="beside the first")

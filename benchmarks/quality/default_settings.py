@@ -8,7 +8,6 @@ listener's own most played.
     python benchmarks/quality/default_settings.py --sets tiny small large --period validation [-- KEY=VALUE ...]
 """
 
-import argparse
 import json
 import os
 import time
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.commands import evaluate, prepare, train
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
@@ -53,7 +52,7 @@ SHOWN = (*RIVALS, "popularity", "own most-played")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--sets", nargs="+", default=["tiny", "small", "demo"], choices=[*WORLDS, *REAL])
     parser.add_argument("--period", default="validation", choices=["validation", "test"])
     parser.add_argument("--work", type=Path, default=Path("worlds/defaults"), help="folder for worlds, stores and runs")

@@ -8,7 +8,6 @@ chance; in the second it should score like chance.
     python benchmarks/quality/demo_worlds.py --seeds 101 102 103
 """
 
-import argparse
 import json
 import time
 from datetime import datetime
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.evaluation import evaluation_plan
 from towers.commands import evaluate, prepare, train
 from towers.config.composing import compose, seen_by
@@ -31,7 +30,7 @@ DISCOVERY, COLD, COLD_NDCG = "recall@20/discovery", "recall@20/cold_among_cold",
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103], help="of the worlds")
     parser.add_argument("--work", type=Path, default=Path("worlds/benchmark"), help="folder for worlds and runs")
     parser.add_argument("overrides", nargs="*", help="configuration, key=value")

@@ -15,19 +15,18 @@ says of lists of 20 for every listener of an export how much of them was heard a
 events the chances expect of them.
 """
 
-import argparse
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 import torch  # after the number of threads is set
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.quality.cold_content import mean_over_seeds
 from towers import api
 from towers.assembly.baselines import baselines_of
@@ -164,7 +163,7 @@ def print_dial(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--experiment", default="catalogue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--period", choices=("validation", "test"), default="test")

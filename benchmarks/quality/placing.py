@@ -15,8 +15,6 @@ A listener's figure is the mean over seeds; differences to the first row are pai
 `--period validation` is for choosing. `warm` leaves cold contents out of the targets.
 """
 
-import argparse
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -24,8 +22,9 @@ from pathlib import Path
 from time import process_time
 from typing import Literal
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,7 +34,7 @@ from jaxtyping import Bool
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.quality.cold_content import AUGMENTATION, KEYS, evaluated, mean_over_seeds
 from towers import api
 from towers.assembly.judging import judging_of
@@ -154,7 +153,7 @@ def shown(rows: list[Evaluation], period: str) -> tuple[Table, dict[str, dict]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--experiment", default="catalogue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--encoders", nargs="+", choices=ENCODERS, default=["statistics", "metadata", "conv"])

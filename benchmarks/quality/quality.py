@@ -9,19 +9,18 @@ the test period, as `towers evaluate` does, without baselines. Prints and writes
 curve on validation by which the checkpoint was chosen, and core-seconds of training.
 """
 
-import argparse
 import csv
-import os
 from pathlib import Path
 from statistics import mean, stdev
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import torch  # after the number of threads is set
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, without_paths, write_result
+from benchmarks.measuring import add_smallest, command_line, without_paths, write_result
 from towers import api
 from towers.assembly.choosing import FinishedRun
 from towers.assembly.judging import judging_of
@@ -56,7 +55,7 @@ def curve(folder: Path, monitor: str) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("experiment")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--label", help="of what the overrides are, for the name of the file of results")

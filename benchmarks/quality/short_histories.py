@@ -15,7 +15,6 @@ Settings of the model are chosen on part 3, and so are those of item-kNN and ses
 a listener's some are drawn. Intervals are 95 %, paired, by the bootstrap over listeners.
 """
 
-import argparse
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from benchmarks import one_thread  # noqa: F401  # before numpy
 
+# isort: split
 import numpy as np  # after the number of threads is set
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,7 +32,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers import api
 from towers.assembly.baselines import baselines_of
 from towers.assembly.run import Run, load_run
@@ -376,7 +376,7 @@ def as_table(result: Mapping[str, Any]) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--sets", nargs="+", default=["thirtymusic"], choices=["thirtymusic", "lastfm1k", "made"])
     parser.add_argument("--parts", type=int, nargs="+", default=[0, 1, 2], help="whose listeners are held out, in turn")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the training for each part")

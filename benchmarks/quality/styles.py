@@ -8,7 +8,6 @@ the sound (mean and deviation of every mel band, standardised) with the same vot
 is the majority's, of equals the nearer one's. Contents whose style no content of training has are left out.
 """
 
-import argparse
 import os
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from jaxtyping import Float, Int
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.run import load_run
 from towers.data.store import Store
 
@@ -64,7 +63,7 @@ def vote(near: np.ndarray) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--stores", type=Path, default=Path("stores"))
     parser.add_argument("--labels", type=Path, default=DATA / "catalogue" / "labels.parquet")

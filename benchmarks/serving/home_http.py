@@ -13,12 +13,9 @@ import argparse
 import asyncio
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -26,8 +23,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
-from benchmarks.serving.serving_http import cpu_seconds
+from benchmarks.apart import cpu_seconds, served
+from benchmarks.measuring import add_smallest, command_line, write_result
 from tests.retrieval.small_export import SPACE, content, small_export
 from towers.policies.bandit.hierarchical import HierarchicalThompson
 from towers.policies.bandit.policy_file import WritablePolicy, write_policy
@@ -42,7 +39,7 @@ POLICIES: dict[str, Callable[[int], WritablePolicy]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--export", type=Path, help="none: a synthetic one")
     parser.add_argument("--policy", type=Path, help="folder of a policy; none: one that has learned nothing")
     parser.add_argument("--chosen-by", choices=[*POLICIES], default="uniform", help="the policy, where none is given")
@@ -103,7 +100,8 @@ def synthetic_export(folder: Path, arguments: argparse.Namespace) -> Path:
 def measure(folder: Path, policy: Path, log: Path, arguments: argparse.Namespace) -> Iterator[dict]:
     """A row for pages and one for outcomes, for each number of connections."""
     users = list(Export(folder).user_ids)
-    with served(folder, policy, log) as (process, address):
+    settings = f"home.policy='{policy}'", f"home.log='{log}'", "home.max_writes_per_s=1e6"
+    with served(folder, *settings) as (process, address):
         for connections in arguments.connections:
             asyncio.run(load(address, users, connections, arguments.warm_up))
             before, started = cpu_seconds(process), time.perf_counter()
@@ -116,26 +114,6 @@ def measure(folder: Path, policy: Path, log: Path, arguments: argparse.Namespace
                     **{f"p{at}_ms": float(np.percentile(seconds, at)) * 1e3 for at in (50, 99)},
                     "server_core_ms_of_both": cpu / len(seconds) * 1e3,
                 }  # fmt: skip
-
-
-@contextmanager
-def served(folder: Path, policy: Path, log: Path) -> Iterator[tuple[int, str]]:
-    """The process of `towers serve`, and its address."""
-    given = [
-        f"export='{folder}'",
-        "port=0",
-        f"home.policy='{policy}'",
-        f"home.log='{log}'",
-        "home.max_writes_per_s=1e6",
-    ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "towers", "serve", *given], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield process.pid, process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
 
 
 async def load(address: str, users: list[str], connections: int, seconds: float) -> dict[str, list[float]]:

@@ -21,8 +21,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
-from benchmarks.serving.serving_http import add_export, cpu_seconds, load, served, synthetic_export
+from benchmarks.apart import cpu_seconds, served
+from benchmarks.measuring import add_smallest, command_line, write_result
+from benchmarks.serving.serving_http import add_export, load, synthetic_export
 from towers.retrieval.export import Export
 
 SERVERS = {"with": "metrics=true", "without": "metrics=false"}
@@ -30,7 +31,7 @@ SCRAPES = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     add_export(parser)
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30, help="of each server and kind of request")
@@ -61,7 +62,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[dict]:
     rows = []
     with ExitStack() as running:
         servers = {
-            name: running.enter_context(served(folder, arguments.workers, setting)) for name, setting in SERVERS.items()
+            name: running.enter_context(served(folder, f"workers={arguments.workers}", setting))
+            for name, setting in SERVERS.items()
         }
         for request, asked in paths.items():
             core_ms: dict[str, list[float]] = {name: [] for name in servers}

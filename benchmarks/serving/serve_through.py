@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.serving.serving_http import WORDS, synthetic_export
 from towers.lifecycle.server_process import Server, served_apart
 from towers.manifest import point_to, read_json, same_file, write_json
@@ -69,7 +69,7 @@ class Seen:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--exports", type=Path, nargs=2, help="two versions, which are copied; none: synthetic ones")
     parser.add_argument("--current", type=Path, help="a link that is followed and not moved, in the place of copies")
     parser.add_argument("--while", dest="command", help="a command during which requests are made")

@@ -14,12 +14,9 @@ import argparse
 import asyncio
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -27,7 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import cpu_seconds, served
+from benchmarks.measuring import add_smallest, command_line, write_result
 from tests.retrieval.small_export import small_export
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
@@ -52,7 +50,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     add_export(parser)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each number of connections")
@@ -97,7 +95,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Iterator[dict]:
     paths = {"recommend": [f"/recommend?user={quote(user)}&k={arguments.k}" for user in users]}
     if arguments.search:
         paths["search"] = [f"/search?q={quote(text)}&k={arguments.k}" for text in searched()]
-    with served(folder, arguments.workers) as (process, address):
+    with served(folder, f"workers={arguments.workers}") as (process, address):
         for name, asked in paths.items():
             for connections in arguments.connections:
                 asyncio.run(load(address, asked, connections, arguments.warm_up))
@@ -118,18 +116,6 @@ def searched() -> list[str]:
     """Parts of titles as somebody types them."""
     drawn = random.Random(0)
     return [f"{drawn.choice(WORDS)} {drawn.choice(WORDS)[: drawn.randint(1, 4)]}" for _ in range(100)]
-
-
-@contextmanager
-def served(folder: Path, workers: int, *settings: str) -> Iterator[tuple[int, str]]:
-    """The process of `towers serve`, and its address."""
-    command = [sys.executable, "-m", "towers", "serve", f"export='{folder}'", "port=0", f"workers={workers}", *settings]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.pid, process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
 
 
 async def load(address: str, paths: list[str], connections: int, seconds: float) -> list[float]:
@@ -153,15 +139,6 @@ async def one_client(address: str, paths: list[str], until: float, taken: list[f
         taken.append(time.perf_counter() - started)
     writer.close()
     await writer.wait_closed()
-
-
-def cpu_seconds(process: int) -> float:
-    """User and system time of a process and its children, which live."""
-    total = 0.0
-    for task in [process, *map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())]:
-        fields = Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
 
 
 def as_table(rows: list[dict], arguments: argparse.Namespace) -> Table:

@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.serving.search_worlds import clustered, nonlinear
 from towers.publishing.index import IvfSettings
 from towers.retrieval.index import ExactIndex, FaissIndex, share_found
@@ -72,7 +72,7 @@ class Method:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--world", choices=("nonlinear", "clustered"), default="nonlinear")
     parser.add_argument("--contents", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=128)

@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.assembly.run import load_run
 from towers.contract import schema
 from towers.features.events import elapsed_since_previous, encode_events
@@ -46,7 +46,7 @@ class World:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--run", type=Path, help="folder of a finished run; random weights without")
     parser.add_argument("--stores", type=Path, default=Path("stores"), help="where the run's store stands")
     parser.add_argument("--length", type=int, default=200, help="events of a listener")

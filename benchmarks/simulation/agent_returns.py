@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.lifecycle.agent.evaluating import AS_FITTED
 from towers.lifecycle.agent.figures import FEWEST
 from towers.lifecycle.agent.opponents import OPPONENTS, Practice
@@ -188,7 +188,7 @@ def number(ratio: float | None) -> str:
 
 def main() -> None:
     """Prints and writes the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--worlds", nargs="+", choices=tuple(PLANTS), default=list(PLANTS))
     parser.add_argument("--fitted", type=int, default=600, help="listeners of the fit and of the trainings")
     parser.add_argument("--unseen", type=int, default=1000, help="listeners of the judgement")

@@ -8,7 +8,6 @@ time on one thread; the best of the turns counts.
     OMP_NUM_THREADS=1 python benchmarks/simulation/agent_speed.py
 """
 
-import argparse
 import time
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.simulation.listening_speed import UNTIL_US, invented_log, invented_space
 from towers.policies.agent.features import CONTEXT, FEATURES
 from towers.policies.agent.policy import READ, AgentPolicy, Chance
@@ -31,7 +30,7 @@ from towers.training.agent.serving import seen_of
 
 def main() -> None:
     """Prints and writes the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--listeners", type=int, default=1_000, help="of a batch")
     parser.add_argument("--contents", type=int, default=3_000)
     parser.add_argument("--dim", type=int, default=64)

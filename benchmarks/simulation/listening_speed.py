@@ -17,16 +17,15 @@ model with boredom by topic and influence of clicks; no sessions, no return, no 
 
 import argparse
 import json
-import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import SARDINE
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.contract.durations import DAY_US
 from towers.simulation.environment.listening import ListeningVectorEnv
 from towers.simulation.listeners.fitting import FitSettings, fit
@@ -36,11 +35,10 @@ from towers.simulation.listeners.space import Space
 
 UNTIL_US = 20_000 * DAY_US
 REGIONS, ARTIST_CONTENTS = 30, 3
-PEERS = Path(".venv-peers-sardine/bin/python")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--listeners", type=int, default=10_000)
     parser.add_argument("--contents", type=int, default=3_000)
     parser.add_argument("--dim", type=int, default=64)
@@ -139,8 +137,7 @@ def sardine(turns: int) -> dict[str, float]:
     """The best of some turns of peers/sardine_speed.py, in its own environment."""
     best: dict[str, float] = {}
     for _ in range(turns):
-        command = [PEERS, Path(__file__).parents[1] / "peers" / "sardine_speed.py", "5000"]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        printed = SARDINE.output_of("sardine_speed.py", 5_000)
         best = {name: max(rate, best.get(name, 0.0)) for name, rate in json.loads(printed).items()}
     return best
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.simulation.environment.making import make_world
 from towers.simulation.environment.policies import five_policies
 from towers.simulation.environment.value import PolicyValue, value_of
@@ -131,7 +131,7 @@ def order_table(found: dict[str, dict[str, Any]]) -> Table:
 
 def main() -> None:
     """Prints and writes the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--worlds", nargs="+", choices=tuple(WORLDS), default=list(WORLDS))
     parser.add_argument("--listeners", type=int, default=600)
     parser.add_argument("--days", type=int, default=60)

@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.simulation.sardine_belief import Belief, ClickLog, ClickModel, fit_clicks, foretold
 from benchmarks.simulation.sardine_planner import Planner
 from benchmarks.simulation.sardine_policy import CONTEXT, FEATURES, SLOTS, Agent, Reinforce
@@ -97,7 +97,7 @@ class Greedy:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--logged", type=int, default=200, help="listeners of the log of random slates")
     parser.add_argument("--batch", type=int, default=80, help="episodes of an update, four of each listener")
     parser.add_argument("--updates", type=int, default=60)

@@ -9,14 +9,14 @@ are hidden; `Truth` holds them for policies that only show what could be reached
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 from jaxtyping import Float, Int
 
-PEERS = Path(".venv-peers-sardine")
+from benchmarks.apart import SARDINE
+
 NAME = "sardine/SlateTopK-Bored-v0"
 SILENT_STEPS = 8
 """Of the steps since a topic's recent clicks were at their bound, those that are told apart."""
@@ -24,7 +24,7 @@ SILENT_STEPS = 8
 
 def has_sardine() -> bool:
     """Whether SARDINE is there: its own environment's packages are searched after ours, and it is Python alone."""
-    found = sorted(PEERS.glob("lib/python*/site-packages"))
+    found = sorted(SARDINE.folder.glob("lib/python*/site-packages"))
     sys.path.extend(str(path) for path in found if str(path) not in sys.path)
     try:
         import sardine  # pyright: ignore[reportMissingImports]

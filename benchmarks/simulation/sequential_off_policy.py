@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.simulation.sequential_world import NearPolicy, Served, sequential_log, served
 from benchmarks.simulation.small_mdp import SmallMdp
 from towers.evaluation.off_policy.sequential.judge import SequentialSettings, judge_sequential
@@ -42,7 +42,7 @@ SLOTS, CANDIDATES, OWN_PULL = 2, 6, 0.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--listeners", type=int, default=1_000, help="of a log")
     parser.add_argument("--repetitions", type=int, default=100, help="logs of the process")
     parser.add_argument("--horizons", type=int, nargs="+", default=[5, 10, 40])

@@ -15,7 +15,6 @@ length. Records are zeros in a sparse file, so nothing here says what reading fr
 import argparse
 import contextlib
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +27,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, timed, write_result
 from benchmarks.training.uniform_histories import micro_batch_of
 from towers.batch import TrainingBatch
 from towers.config.composing import compose
@@ -74,7 +73,7 @@ class Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--catalogues", type=int, nargs="+", default=CATALOGUES, help="sounds in each")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="events of a history")
     parser.add_argument("--fresh", type=int, default=16, help="sounds encoded in a step")
@@ -176,7 +175,7 @@ def measure(cases: list[Case], repetitions: int) -> list[dict]:
     for _ in range(1 + repetitions):
         for (place, name), taken in seconds.items():
             cases[place].learner.zero_grad(set_to_none=True)
-            taken.append(timed(partial(parts[name], cases[place])))
+            taken.append(timed(partial(parts[name], cases[place]))[1])
     medians = {key: median(taken[1:]) for key, taken in seconds.items()}
     first = medians[0, AUDIO]
     rows = []
@@ -191,12 +190,6 @@ def measure(cases: list[Case], repetitions: int) -> list[dict]:
             }
         )  # fmt: skip
     return rows
-
-
-def timed(run: Callable[[], None]) -> float:
-    started = time.process_time()
-    run()
-    return time.process_time() - started
 
 
 def as_table(rows: list[dict], arguments: argparse.Namespace) -> Table:

@@ -9,7 +9,6 @@ reserve, the room that kernels take for themselves and the driver's context come
 while the processor computes, which shows that the count is right: between steps both hold the same.
 """
 
-import argparse
 import tempfile
 import weakref
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.training.card import AnyPlace, Card
 from benchmarks.training.small_sequences import prepared
 from benchmarks.training.throughput import step
@@ -103,7 +102,7 @@ def counted(is_cpu: bool, steps: int, overrides: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--cpu", action="store_true", help="counts while the processor computes")
     parser.add_argument("--steps", type=int, default=3, help="that are counted")
     add_smallest(parser, steps=1)

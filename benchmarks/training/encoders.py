@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.config.composing import compose
 from towers.config.instantiate import instantiate
 from towers.models.audio.encoder import AudioEncoder, SoundStatistics
@@ -31,7 +31,7 @@ AUGMENTATION = {"gain_db": 3.0, "noise": 0.01, "time_masks": 1, "time_mask_frame
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--encoders", nargs="+", default=ENCODERS)
     parser.add_argument("--sounds", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)

@@ -260,10 +260,10 @@ def main() -> None:
         raise SystemExit(
             f"{sys.executable} lacks {' '.join(missing)}; carry them as wheels, or give PYTHON another one"
         )
-    from benchmarks.measuring import add_smallest, machine, write_result
+    from benchmarks.measuring import add_smallest, command_line, machine, write_result
     from towers.manifest import library_versions, write_json
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--cpu", action="store_true", help="on the processor, in small sizes")
     parser.add_argument("--full", action="store_true", help="in a card's sizes on the processor, too")
     parser.add_argument("--only", nargs="+", default=[stage.name for stage in STAGES], help="stages, by name")

@@ -29,7 +29,7 @@ from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.forks import run_forks
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.training.audio_memory import make_learner
 from benchmarks.training.uniform_histories import micro_batch_of
 from towers.batch import TrainingBatch
@@ -46,7 +46,7 @@ FEW = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--contents", type=int, default=400_000, help="of the catalogue, each with a sound")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4], help="processes")
     parser.add_argument("--windows", type=int, default=32, help="histories in a step, of all ranks")

@@ -10,11 +10,7 @@ process of its own, whose peak of memory before the step and after it says what 
 
 import argparse
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -23,7 +19,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.apart import output_of
+from benchmarks.measuring import add_smallest, command_line, peak_mb, timed, write_result
 from towers.training.objectives.softmax_loss import Competition, SoftmaxLoss
 
 TEMPERATURE = 0.07
@@ -33,7 +30,7 @@ SIZES = ((3_416, 64, (OURS, PLAIN)), (10_000, 128, (OURS, PLAIN)), (100_000, 128
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--targets", type=int, default=8_192)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--largest", type=int, default=1_000_000, help="contents of the largest catalogue")
@@ -80,7 +77,7 @@ def alternate(arguments: argparse.Namespace, contents: int, dim: int, names: tup
     for _ in range(1 + arguments.repetitions):
         for name, taken in seconds.items():
             states.grad = vectors.grad = None
-            taken.append(timed(runs[name]))
+            taken.append(timed(runs[name])[1])
     return {name: taken[1:] for name, taken in seconds.items()}
 
 
@@ -102,25 +99,18 @@ def step_in_chunks(states: Tensor, vectors: Tensor, target: Tensor) -> None:
     SoftmaxLoss.apply(states, vectors, competition).backward()
 
 
-def timed(run: Callable[[], object]) -> float:
-    started = time.process_time()
-    run()
-    return time.process_time() - started
-
-
 def largest_step(arguments: argparse.Namespace) -> dict[str, float]:
     """One step of the largest catalogue; a small one first, so that libraries are loaded."""
     step_in_chunks(*world(arguments, 1_000, arguments.dim))
     states, vectors, target = world(arguments, arguments.largest, arguments.dim)
     before = peak_mb()
-    seconds = timed(lambda: step_in_chunks(states, vectors, target))
+    _, seconds = timed(lambda: step_in_chunks(states, vectors, target))
     return {"seconds": seconds, "before_mb": before, "added_mb": peak_mb() - before}
 
 
 def run_largest(arguments: argparse.Namespace) -> dict[str, float]:
     keywords = [f"--{name}={getattr(arguments, name)}" for name in ("targets", "largest", "dim", "threads", "seed")]
-    command = [sys.executable, __file__, "--only-largest", *keywords]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(output_of([__file__, "--only-largest", *keywords]))
 
 
 def figures(targets: int, row: dict, ceiling: float) -> dict:
@@ -131,12 +121,6 @@ def figures(targets: int, row: dict, ceiling: float) -> dict:
         "share_of_ceiling": gflop_per_s / ceiling,
         "ns_per_target_content": 1e9 * row["seconds"] / entries,
     }
-
-
-def peak_mb() -> float:
-    """The most memory that this program ever had. `getrusage` would count what the parent had when it started us."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].removesuffix("kB")) / 1024
 
 
 def as_table(rows: list[dict], targets: int) -> Table:

@@ -8,7 +8,6 @@ targets and windows a second, floating-point operations counted by torch's own c
 half), against the best product of square matrices in the same run and precision, and the peak of memory.
 """
 
-import argparse
 import platform
 import resource
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measuring import add_smallest, without_paths, write_result
+from benchmarks.measuring import add_smallest, command_line, without_paths, write_result
 from benchmarks.peers.operations import operation_counter, operations
 from benchmarks.training.small_sequences import prepared
 from towers.assembly.prepared import prepared_store
@@ -65,7 +64,7 @@ def ceiling(device: torch.device, dtype: torch.dtype, square: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=20, help="that are timed, after five that are not")
     parser.add_argument("--square", type=int, default=1536, help="side of the matrices of the product beside it")
     add_smallest(parser, steps=2, square=64)

@@ -44,7 +44,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from benchmarks.peers.sides import HERE, KEEPING, PEERS, RECTOOLS, STEPS, Side, lines_of, peers_for, versions
 from benchmarks.training.small_sequences import prepared
 from towers.config.composing import compose
@@ -87,7 +87,7 @@ COMPARISONS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="windows of each side that count")
     parser.add_argument("--dropout", type=float, default=DROPOUT)
     parser.add_argument("--allocator", choices=("keeping", "system"), default="keeping", help="settings, of all sides")

@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.measuring import add_smallest, write_result
+from benchmarks.measuring import add_smallest, command_line, write_result
 from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS
 from towers.models.blocks import LiGRBlock, SASRecBlock, SwiGLUBlock
 from towers.models.user_tower import UserTower
@@ -37,7 +37,7 @@ EAGER, COMPILED, BF16, CEILING = "eager", "compiled", "eager, bf16", "square pro
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--block", choices=BLOCKS, default="swiglu")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--layers", type=int, default=2)

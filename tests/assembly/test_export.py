@@ -100,7 +100,7 @@ class TestWithheld:
     def test_figures_that_failed_their_own_checks(self, tmp_path):
         target = version(tmp_path, "target", 1)
         told = plan_in(tmp_path).promotion.withheld(evaluated(tmp_path / "run", 0.5, passed=False), target)
-        assert told == "its evaluation does not stand up to its own checks (what lists hold: 1 place wrong)"
+        assert told == "its evaluation fails its own checks (what lists hold: 1 place wrong)"
 
     def test_below_popularity(self, tmp_path):
         target = version(tmp_path, "target", 1)

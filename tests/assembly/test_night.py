@@ -81,7 +81,7 @@ def test_nothing_serves_though_something_has(make_plan):
     plan = make_plan()
     published(plan.ledger, 1)
     (plan.folders.exports / "current").unlink()
-    with pytest.raises(UserError, match=r"current: leads nowhere, though v1 has served; put it back"):
+    with pytest.raises(UserError, match=r"current: leads nowhere, yet v1 has served; put it back"):
         cycle(plan, Watch({}, plan.state()))
 
 

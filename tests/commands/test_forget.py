@@ -72,7 +72,7 @@ def test_by_default_it_is_said_and_stays(place: Path, gone: str) -> None:
         assert f"\n{kind}" in told or f" {kind}" in told, kind
     assert "this was a dry run: remove=true removes them" in told
     assert "worlds/world-0 is yours and still names them: " in told
-    assert ok(place, "forget", "user=nobody").startswith("nothing holds them\n")
+    assert ok(place, "forget", "user=nobody").startswith("nothing holds data of the listeners\n")
 
 
 def test_not_a_byte_stays(place: Path, gone: str) -> None:
@@ -80,7 +80,7 @@ def test_not_a_byte_stays(place: Path, gone: str) -> None:
     others = [name for name in Export(place / "exports/current").user_ids if name != gone]
     assert len(left(place, gone)) >= 8
     told = ok(place, "forget", f"user={gone}", "remove=true", "sink=lancedb", *PREPARED)
-    assert "nothing holds them any more" in told
+    assert "nothing holds data of the listeners any more" in told
     assert left(place, gone) == []
     assert (place / "exports/current").resolve().name == f"{served}-1"
     ok(place, "verify")
@@ -98,7 +98,7 @@ def test_not_a_byte_stays(place: Path, gone: str) -> None:
 
     once = everything(place)
     again = ok(place, "forget", f"user={gone}", "remove=true", "sink=lancedb", *PREPARED)
-    assert "nothing holds them any more: 0 things changed" in again
+    assert "nothing holds data of the listeners any more: 0 things changed" in again
     differ = {path for path, state in everything(place).items() if once.get(path) != state}
     assert {path.split("/")[0] for path in differ} <= {"stores", "lancedb"}
     ok(place, "prepare", *PREPARED)
@@ -110,7 +110,9 @@ def test_a_second_listener_of_a_file_and_no_raw_data(place: Path, gone: str) -> 
     """The event log is still to forget them; all else does."""
     (place / "gone.txt").write_text(f"{gone}\n")
     line = refused(place, "forget", "users=gone.txt", "remove=true")
-    assert "1 things still hold them: stores/world-0/log: needs data= and data.root= of world-0, as for prepare" in line
+    assert (
+        "1 things still hold data of the listeners: stores/world-0/log: needs data= and data.root= of world-0" in line
+    )
     assert all(path.startswith(("stores/world-0/log/", "lancedb/", "gone.txt")) for path in left(place, gone))
     ok(place, "forget", "users=gone.txt", "remove=true", "sink=lancedb", *PREPARED)
     assert left(place, gone) == ["gone.txt"]
@@ -149,10 +151,10 @@ def test_killed_and_run_again(place: Path, gone: str, monkeypatch: pytest.Monkey
 
 
 def test_what_is_not_understood(tmp_path: Path) -> None:
-    assert refused(tmp_path, "forget").startswith("towers: user: nobody is named; give user=ID")
+    assert refused(tmp_path, "forget").startswith("towers: user: no listener is named; give user=ID")
     assert "gone.txt: no such file" in refused(tmp_path, "forget", "users=gone.txt")
     assert "several ids are users=[ID,ID]" in ok(tmp_path, "forget", "user=[a,b]")
-    assert ok(tmp_path, "forget", "users=[a,b]") == "nothing holds them\n"
+    assert ok(tmp_path, "forget", "users=[a,b]") == "nothing holds data of the listeners\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -166,10 +168,10 @@ def test_the_log_of_a_home_page(tmp_path: Path) -> None:
     assert "this was a dry run: remove=true removes them" in told
     assert naming(tmp_path, "gone-listener")
     told = ok(tmp_path, "forget", "user=gone-listener", "home_log=log", "remove=true")
-    assert "nothing holds them any more: 1 things changed" in told
+    assert "nothing holds data of the listeners any more: 1 things changed" in told
     assert naming(tmp_path, "gone-listener") == []
     assert written(log)["user_id"].to_pylist() == ["bob"]
-    assert ok(tmp_path, "forget", "user=gone-listener", "home_log=log") == "nothing holds them\n"
+    assert ok(tmp_path, "forget", "user=gone-listener", "home_log=log") == "nothing holds data of the listeners\n"
     assert "elsewhere: no log of a home page here" in refused(
         tmp_path, "forget", "user=gone-listener", "home_log=elsewhere"
     )

@@ -61,7 +61,7 @@ def test_one_listener(export: Export, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_everybody_then_one_of_the_next_week(export: Export, capsys: pytest.CaptureFixture[str]) -> None:
     run(export, "user=all", "k=3", "week=2026-W29", "parts=2", "workers=1")
-    assert "2 lists in 2 parts; 0 were there" in capsys.readouterr().out
+    assert "2 lists in 2 parts; 0 existed before" in capsys.readouterr().out
     again = run(export, "user='7'", "k=3", "week=2026-W29")
     later = run(export, "user='7'", "k=3", "week=2026-W30")
     assert not {*again.rows.tolist()} & {*later.rows.tolist()}

@@ -118,7 +118,7 @@ class TestShelf:
     def test_impressions_are_prepared_one_and_all(self, fitted, store, tmp_path, make_builder):
         out = tmp_path / "out"
         printed = ok(fitted[0], "simulate", store, *self.RUN, f"run.out={out}", "run.slate=3", "run.candidates=9")
-        ((sessions, rows),) = re.findall(r"begin of (\d+) sessions, \d+ picked from it: (\d+) impressions", printed)
+        ((sessions, rows),) = re.findall(r"start of (\d+) sessions, \d+ picked from it: (\d+) impressions", printed)
         assert int(rows) == 3 * int(sessions) > 0
         made, _ = make_builder(out, tmp_path / "store").build()
         assert made.impressions.count_rows() == int(rows)
@@ -273,7 +273,7 @@ class TestMistakes:
         [
             ({"member": 1}, "run.member=1: must be below 1, the number of models"),
             ({"listeners": 500}, "run.listeners=500: only"),
-            ({"begin_us": 0}, "run.from=1970-01-01T00:00:00+00:00: nobody has played before"),
+            ({"begin_us": 0}, "run.from=1970-01-01T00:00:00+00:00: no listener has played before"),
         ],
     )
     def test_a_run_that_cannot_be(self, simulator, log, change, said):

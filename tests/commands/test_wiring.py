@@ -28,7 +28,7 @@ def train(world_store, tmp_path, monkeypatch):
         (MONITORED.format("ModelCheckpoint", "val_loss"), "ModelCheckpoint watches val_loss"),
         (
             "trainer.callbacks=[{_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.1}]",
-            "ends behind the last checkpoint",
+            "acts after the last checkpoint",
         ),
         ("trainer.callbacks=[{_target_: pytorch_lightning.callbacks.BatchSizeFinder}]", "^trainer: Field batch_size"),
         ("loggers=[tensorboard]", r"^loggers\[0\]=tensorboard: give a logger by its _target_"),

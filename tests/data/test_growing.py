@@ -80,6 +80,7 @@ class TestDays:
             assert [rows[each] for each in known] == [before.content_ids.tolist().index(each) for each in known]
             assert after.user_ids.tolist()[: len(before.user_ids)] == before.user_ids.tolist()
 
+    @pytest.mark.slow
     def test_from_nothing_it_is_the_same_where_nobody_is_new(self, tmp_path, make_builder):
         """Without a row map rows go by day of first appearance, then by id, as they do day by day."""
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
@@ -116,6 +117,7 @@ class TestDays:
         full = make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0]
         assert_same(grown, full)
 
+    @pytest.mark.slow
     def test_a_file_that_comes_back(self, tmp_path, make_builder):
         """It came before one that says otherwise; while it was gone, the other one was right."""
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
@@ -153,6 +155,7 @@ class TestDays:
 
 
 class TestWhatChanges:
+    @pytest.mark.slow
     def test_metadata(self, tmp_path, make_builder):
         """A content whose length is corrected: its plays are judged anew, though no event is read."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
@@ -229,7 +232,7 @@ class TestWhatChanges:
         assert grown.is_withdrawn[grown.content_ids.tolist().index("u9")]
         assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
-    @pytest.mark.parametrize("how", ["gone for a while", "called otherwise"])
+    @pytest.mark.parametrize("how", ["gone for a while", pytest.param("called otherwise", marks=pytest.mark.slow)])
     def test_an_old_file_does_not_bring_back_who_left(self, tmp_path, make_builder, how):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         write_day(raw, 5, [("fox", "a1", START, "play", 100_000, "home")])
@@ -245,7 +248,7 @@ class TestWhatChanges:
         write_day(raw, 6, [("ann", "a1", START, "play", 100_000, "home")])
         assert "fox" not in make_builder(raw, root, **FIXED).build()[0].user_ids.tolist()
 
-    @pytest.mark.parametrize("left", ["whole", "half removed"])
+    @pytest.mark.parametrize("left", ["whole", pytest.param("half removed", marks=pytest.mark.slow)])
     def test_a_log_that_a_kill_has_left_is_made_again(self, tmp_path, make_builder, monkeypatch, left):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()
@@ -263,6 +266,7 @@ class TestWhatChanges:
         grown = make_builder(raw, root, **FIXED).build()[0]
         assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
+    @pytest.mark.slow
     def test_other_settings_read_no_event_again(self, tmp_path, make_builder, feature_settings, monkeypatch):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()

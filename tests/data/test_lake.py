@@ -217,7 +217,7 @@ class TestDelta:
         pq.write_table(pa.table({"kind": ["x", "y"]}), tmp_path / "users/user_id=a/part-0.parquet")
         here, dead = raw_rows([str(tmp_path)], ["a"])
         assert here.startswith(f"{tmp_path} is yours and still names them: 2 of users/;")
-        assert dead.startswith(f"{tmp_path} is yours and names them in files that nobody reads: 1 of events/; ")
+        assert dead.startswith(f"{tmp_path} is yours and names them in files that are not read: 1 of events/; ")
         assert "VACUUM" in dead
         assert [line.partition(";")[0].endswith(": 1 of events/") for line in raw_rows([str(tmp_path)], ["b"])] == [
             True, True,

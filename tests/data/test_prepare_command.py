@@ -112,7 +112,7 @@ class TestWhatIsLost:
         path = tmp_path / "raw/users/part-1.parquet"
         query = "SELECT 'zoe' AS user_id, 'infinity'::DATE AS born"
         duckdb.sql(f"COPY ({query}) TO '{path}'")
-        assert said()[0] == "unknown from here on: 1 dates of users outside of the years 1 to 9999"
+        assert said()[0] == "set to unknown: 1 dates of users outside the years 1 to 9999"
 
     def test_playlists_and_events_of_what_is_not_listed(self, said):
         assert said()[:2] == [
@@ -125,7 +125,7 @@ class TestWhatIsLost:
     def test_files_that_are_not_read(self, said, tmp_path):
         path = tmp_path / "raw/events/part-9.csv"
         path.write_text("ann,a1")
-        assert said()[0] == f"not read, no Parquet: 1 files, the first {path}"
+        assert said()[0] == f"not read, because they are not Parquet: 1 files, the first {path}"
 
 
 def test_a_path_in_python_is_as_on_the_command_line(tmp_path):

@@ -134,6 +134,7 @@ BESIDE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_column_beside_the_contract_in_any_two_types(tmp_path):
     write(tmp_path, user_id=["u"], content_id=["c"], timestamp=WHEN)
     for one, other in itertools.combinations(BESIDE, 2):

@@ -348,5 +348,5 @@ def test_rows_of_listeners_to_forget_are_counted(s3, raw):
     first, second = raw_rows([url, "s3://nobody/set"], ["ann", "cy"])
     assert first.startswith(f"{url} is yours and still names them: {found['events']} of events/")
     assert second.startswith(
-        "s3://nobody/set is yours and could not be looked at: s3://nobody/set/events: cannot be read"
+        "s3://nobody/set is your raw data and could not be read: s3://nobody/set/events: cannot be read"
     )

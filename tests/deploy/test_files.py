@@ -87,7 +87,7 @@ def test_kustomization_builds_and_an_overlay_gives_overrides_to_night_and_roll_b
     assert set(jobs) == {"towers-night", "towers-rollback"}
     for job in jobs.values():
         (container,) = pod_of(job)["containers"]
-        assert container["image"] == "registry.example.com/towers:0.1.0"
+        assert container["image"] == "registry.example.com/towers:0.9.0"
         assert container["envFrom"][0]["configMapRef"]["name"] == made["ConfigMap"]["metadata"]["name"]
         assert container["args"][-1] == "sink=milvus"
     assert jobs["towers-rollback"]["spec"]["suspend"]

@@ -41,6 +41,7 @@ def test_the_same_run_gives_the_same_bytes(demo: tuple[Path, str], tmp_path: Pat
     assert (tmp_path / "current").resolve().name == first.name
 
 
+@pytest.mark.slow
 def test_leading_dimensions_serve_alone(short: tuple[Path, Path]) -> None:
     whole, export = Export(short[0] / "exports" / "current"), Export(short[1])
     leading = whole.vectors[:, :16] / np.linalg.norm(whole.vectors[:, :16], axis=1, keepdims=True)

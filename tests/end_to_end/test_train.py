@@ -59,9 +59,8 @@ def never_stopped(demo: tuple[Path, str]):
     return finished(folder, "whole")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_stopped_and_started_again_it_ends_with_the_same_bits(
     demo: tuple[Path, str], never_stopped, number: int, code: int
 ) -> None:

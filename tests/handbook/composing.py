@@ -88,7 +88,7 @@ def _config(command: str, rest: list[str]) -> dict[str, Any]:
     parser = get_args_parser()
     parser.error = _refuse
     is_sweep = bool({"-m", "--multirun"} & {*rest})
-    args = parser.parse_args([quoted(each, is_sweep) for each in rest])
+    args = parser.parse_intermixed_args([quoted(each, is_sweep) for each in rest])
     check_overrides(args.overrides, command)
     overrides = _first_of_sweep(args.overrides)
     name = args.config_name or command

@@ -72,7 +72,9 @@ class Reader:
     def _run_python(self, block: Block) -> None:
         source = "\n" * (block.line - 1) + block.text
         printed = StringIO()
-        with self._as_typed(), chdir(self.folder), redirect_stdout(printed), redirect_stderr(printed):
+        # As where `python` is started, modules of the working folder are found.
+        path = patch.object(sys, "path", [str(self.folder), *sys.path])
+        with self._as_typed(), path, chdir(self.folder), redirect_stdout(printed), redirect_stderr(printed):
             try:
                 exec(compile(source, self.page.path, "exec"), self.names)
             except Exception as error:

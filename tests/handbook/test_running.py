@@ -88,7 +88,7 @@ class TestRunning:
             run(f"{text}```python\nimport own_part\n\nassert own_part.x == {value}\n```\n", folder)
 
     def test_towers_runs_here_with_the_pages_sizes(self, tmp_path: Path) -> None:
-        run("<!-- exit code: 2 -->\n```bash\ntowers trian\n```\n", tmp_path)
+        run("<!-- exit code: 2 -->\n```bash\ntowers trane\n```\n", tmp_path)
         with pytest.raises(
             PageFailed, match=r"(?s)docs/a\.md:6: towers train\nended with exit code 2.*objective=nothing"
         ):
@@ -122,7 +122,7 @@ class TestComposing:
     @pytest.mark.parametrize(
         ("line", "told"),
         [
-            ("towers trian", "no such command"),
+            ("towers trane", "no such command"),
             ("A=b torchrun --nnodes 2 -m towers train trainer.epochs=3", "trainer.max_epochs"),
             ("towers train objective=nothing", "objective"),
             ("ls && towers home action=dance", "action=dance"),

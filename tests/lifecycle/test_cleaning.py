@@ -129,7 +129,7 @@ def test_what_serves_stays_with_all_that_it_came_from(place):
     assert "stores/parquet/store5" not in gone  # the current one of its data set
 
 
-@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("warm", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_what_was_trained_on_its_window_stays_with_its_judged_twin(place, warm):
     """A version of somebody's own hand that serves: the run by which it is judged, and that run's store, stay."""
     config = compose("train", ["seed=7"])

@@ -56,7 +56,7 @@ def test_a_good_night_begins_and_nothing_was_left(night: Tried, tmp_path: Path) 
 def test_the_very_first_night(night: Tried, tmp_path: Path) -> None:
     for name in ("stores", "runs", "exports"):
         shutil.rmtree(tmp_path / name)
-    assert any("nothing serves yet" in line for line in dry_run(night, SETTINGS))
+    assert any("no version serves yet" in line for line in dry_run(night, SETTINGS))
     assert not (tmp_path / "stores").exists()
 
 

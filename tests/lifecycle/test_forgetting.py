@@ -86,7 +86,7 @@ class TestRows:
 
     def test_a_damaged_table_is_said(self, tmp_path):
         (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
-        with pytest.raises(UserError, match=r"x\.parquet: cannot be read .* nobody knows whom it names"):
+        with pytest.raises(UserError, match=r"x\.parquet: cannot be read .* the listeners in it are unknown"):
             rows.count_in(tmp_path / "x.parquet", ["a"])
 
 

@@ -200,7 +200,7 @@ def test_a_version_that_was_published_since_stays(ledger, monkeypatch):
     interrupted(ledger, monkeypatch)
     point_to(ledger.exports / "current", version_in(ledger.exports, "v4"))
     assert finish(ledger, NoSink(), quietly) == [
-        "v4 has been published since, and stays; to leave it, roll back once more"
+        "v4 has been published since, and stays; to replace it, roll back once more"
     ]
     assert ledger.served().name == "v4"
     assert ledger.of_version("v3").bar.why == "too loud"
@@ -261,7 +261,7 @@ class TestWithAnEngine:
                 back(filled, sink=sink)
         assert sink.served() == filled.served().name == "v2"
         told = back(filled, sink=sink)
-        assert told[0] == "goes on with a roll back that was interrupted"
+        assert told[0] == "continues a rollback that was interrupted"
         assert sink.served() == filled.served().name == "v1"
 
     def test_killed_between_the_engine_and_current(self, filled, sink, monkeypatch):

@@ -83,6 +83,7 @@ def test_the_manifest_counts_names_and_measures(written, listening):
 
 
 @pytest.mark.usefixtures("graphs_traced_anew")
+@pytest.mark.slow
 def test_the_same_bytes_from_blocks_of_any_size_on_any_number_of_threads(written, make_trained, tmp_path):
     again = write(tmp_path / "v1", make_trained(block=1), replace(SETTINGS, num_threads=1))
     assert digests(again) == digests(written)

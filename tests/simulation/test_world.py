@@ -118,7 +118,7 @@ def test_writing_again_changes_nothing_and_another_world_is_refused(folder):
     before = (folder / "world.json").stat().st_mtime_ns
     World(**SMALL).write(folder)
     assert (folder / "world.json").stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="does not hold this world"):
         World(**{**SMALL, "seed": 1}).write(folder)
 
 

@@ -93,7 +93,7 @@ def night_after(program):
 def test_a_training_that_is_killed_may_succeed_later():
     ended = night_after("import os; os.kill(os.getpid(), 9)")
     assert type(ended) is Unreachable
-    assert str(ended).startswith("runs/demo/abc: the training was killed by signal 9; without memory if nobody")
+    assert str(ended).startswith("runs/demo/abc: the training was killed by signal 9; for want of memory, unless")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `towers agent` does: its configuration to a plan."""
+"""`towers agent`: its configuration to a plan."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ from towers.policies.journey.plan import PlanSettings
 CONFIG = "config.yaml"
 ALL = "all"
 DECIDE = ("members", "listeners", "days", "slate", "candidates", "own_pull", "reward", "seed", "learner")
-"""Keys that decide what a training comes to, beside the simulator and the store."""
+"""Keys that decide the result of a training, beside the simulator and the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explaining:
-    """What is explained.
+    """Settings of `action=explain`.
 
     Args:
-        user: id of a listener of the store; null: somebody new.
-        plan: how it is made.
+        user: id of a listener of the store; null: a new listener.
+        plan: settings of the plan.
         page: HTML file for the plan; null: none.
-        as_json: whether it is printed as JSON.
+        as_json: whether to print JSON.
     """
 
     user: str | None
@@ -41,28 +41,28 @@ class Explaining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPlan:
-    """What all actions need.
+    """Settings of all actions of `towers agent`.
 
     Args:
-        config: as it came.
-        folder: of the agent, with its versions.
+        config: configuration of the command.
+        folder: folder of the agent, with its versions.
         simulator: folder of the simulator.
-        store: folder of the prepared store of the listeners; null: new ones.
+        store: folder of the prepared store of the listeners; null: new listeners.
         export: folder of an export; null: none.
         version: name of a version; null: the current one.
-        members: numbers of the models that it is trained in.
-        listeners: of each world.
-        episodes: what an episode is.
-        seed: of all that is drawn.
-        evaluating: how it is judged.
-        explaining: what is explained.
-        log: folder of a log to judge it by; null: simulated listeners.
-        shelf: of the log; null: pages have one.
-        first: so many of each listener's first slates are the agent's; null: all.
-        out: folder for the policy that serves.
-        force: whether a simulator that was not checked, or did not pass, is used.
-        decides: what decides a training, as plain values.
-        settings: all of the configuration, as plain values.
+        members: numbers of the simulator's models that it is trained in.
+        listeners: number of listeners of each world.
+        episodes: settings of an episode.
+        seed: seed of all random draws.
+        evaluating: settings of `action=evaluate`.
+        explaining: settings of `action=explain`.
+        log: folder of a log to evaluate by; null: simulated listeners.
+        shelf: shelf of the log; null: pages have one.
+        first: number of each listener's first slates that the agent chooses; null: all.
+        out: folder for the exported policy.
+        force: whether to use a simulator that was not checked, or did not pass.
+        decides: settings that decide the result of a training, as plain values.
+        settings: whole configuration, as plain values.
     """
 
     config: DictConfig
@@ -87,11 +87,11 @@ class AgentPlan:
 
     @property
     def save_config(self) -> Callable[[Path], None]:
-        """Writes the configuration into a folder."""
+        """Function that writes the configuration into a folder."""
         return partial(_save, dict(self.settings))
 
     def learner(self) -> Any:
-        """Builds what finds the weights; it may load torch."""
+        """Builds the learner, which finds the weights; it may load torch."""
         return instantiate(self.config.learner, "learner")
 
 
@@ -99,7 +99,7 @@ def agent_plan(config: DictConfig) -> AgentPlan:
     """Turns the configuration into a plan.
 
     Raises:
-        UserError: a value that cannot be, with its key.
+        UserError: an invalid value; the message names its key.
     """
     settings = resolved(config)
     listeners, seed = value(config, "listeners", int), value(config, "seed", int)
@@ -164,7 +164,7 @@ def _plan_settings(config: DictConfig) -> PlanSettings:
 
 
 def _names(config: DictConfig, key: str) -> tuple[str, ...] | None:
-    """A list of names; null: `all`."""
+    """Reads a list of names; null stands for `all`."""
     group, _, name = key.partition(".")
     given = raw_list(key, config[group][name])
     return None if given in (None, [ALL]) else tuple(given or ())

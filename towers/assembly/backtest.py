@@ -1,4 +1,4 @@
-"""The plan of a backtest: the cycle's configuration for past nights, and the vectors that are compared on each."""
+"""The plan of a backtest: the cycle's configuration for past nights, and the vectors that are compared after each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ from towers.lifecycle.replay import Replay
 from towers.retrieval.export import Export
 
 VECTORS = "vectors"
-"""Folder of the vectors of all nights, in that of the backtest."""
+"""Folder with the vectors of all nights, within the backtest's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestPlan:
-    """What `towers retrain action=backtest` does.
+    """Plan of `towers retrain action=backtest`.
 
     Args:
-        folder: of its own data, runs and versions.
-        replay: lays the raw data out as it was.
-        night: the cycle, in this folder.
-        horizon: days after a night by which its version is judged.
-        anew_every: every so many nights a network is trained from scratch beside; 0: never.
+        folder: folder of the backtest's own data, runs and versions.
+        replay: lays out the raw data as it was on each night.
+        night: plan of the cycle in this folder.
+        horizon: days after a night on which its version is judged.
+        anew_every: number of nights after which a network is trained from scratch for comparison; 0: never.
     """
 
     folder: Path
@@ -49,12 +49,14 @@ class BacktestPlan:
 
     @property
     def anew_on(self) -> list[int]:
-        """Nights on which a network is trained from scratch; none on the first, whose version is."""
+        """Nights on which a network is trained from scratch; not the first, whose version is trained from scratch
+        anyway."""
         nights = range(1, len(self.replay.nights))
         return [night for night in nights if self.anew_every and night % self.anew_every == 0]
 
     def anew_config(self, stores: Path) -> DictConfig:
-        """Gives the configuration of a training from scratch, up to the last event of the newest store in a folder."""
+        """Returns the configuration of a training from scratch, up to the last event of the newest store in a
+        folder."""
         config = seen_by("train", self.night.config)
         with open_dict(config):
             config.train_until = "end"
@@ -63,7 +65,7 @@ class BacktestPlan:
         return config
 
     def stores_of(self, night: int, fingerprint: str) -> Path:
-        """Makes a folder of stores in which the data of a night is the newest, whatever came since."""
+        """Makes a folder of stores in which the data of a night is the newest, although later data exists."""
         folder, data = self.folder / "then" / str(self.replay.nights[night]), self.night.data
         whole = (self.night.folders.stores / data).resolve()
         (folder / data).mkdir(parents=True, exist_ok=True)
@@ -74,27 +76,28 @@ class BacktestPlan:
         return folder
 
     def keeps(self, night: int, subject: str) -> Path:
-        """Names the file of a subject's vectors of a night."""
+        """Returns the path of the file with a subject's vectors after a night."""
         return self.folder / VECTORS / f"{self.replay.nights[night]}-{subject}.parquet"
 
     def keep_run(self, night: int, subject: str, run: Path, stores: Path) -> None:
-        """Keeps the vectors that a run gives on the newest store below a folder."""
+        """Writes the vectors that a run gives on the newest store below a folder."""
         if not (path := self.keeps(night, subject)).exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             NightVectors.of(load_run(run, stores, is_refreshed=True)).write(path)
 
     def beside(self, record: Record) -> dict[str, Path]:
-        """Gives the runs that are judged beside what serves: the night's twin, and the first version's.
+        """Returns the runs that are judged beside the served version: the night's twin, and the run of the first
+        version.
 
         Args:
-            record: of the night.
+            record: record of the night.
         """
         runs, first = self.night.folders.runs, self.night.ledger.records()[-1]
         named = {TWIN: record.judged, FROZEN: first.refit}
         return {subject: runs / run for subject, run in named.items() if run is not None}
 
     def keep_served(self, night: int, subject: str) -> None:
-        """Keeps the vectors of what serves, as they lie in its export."""
+        """Writes the vectors of the served version, as its export has them."""
         served = self.night.folders.served()
         if served is not None and not (path := self.keeps(night, subject)).exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,12 +107,12 @@ class BacktestPlan:
             NightVectors(**ids, **vectors, provenance=export.provenance).write(path)
 
     def judged(self, night: int, plan: EvaluationPlan, store: Store) -> Mapping[str, Evaluation]:
-        """Evaluates all subjects on the days after a night; none where the store has nothing from after it.
+        """Evaluates all subjects on the days after a night; empty where the store has no events after it.
 
         Args:
-            night: its number.
-            plan: of evaluations.
-            store: that holds what followed.
+            night: number of the night.
+            plan: plan of evaluations.
+            store: store that contains the days after it.
         """
         end_us = self.replay.end_us(night)
         if store.end_us is None or store.end_us < end_us:
@@ -129,7 +132,7 @@ def backtest_plan(config: DictConfig) -> BacktestPlan:
     """Turns the configuration into a plan.
 
     Raises:
-        UserError: a key that does not fit, or data without as many days.
+        UserError: a key does not fit, or the data has fewer days.
     """
     folder, days = Path(value(config, "backtest", str)), value(config, "days", int)
     horizon, anew_every = value(config, "horizon", float), value(config, "anew_every", int)
@@ -147,12 +150,12 @@ def backtest_plan(config: DictConfig) -> BacktestPlan:
         own.data.source.root = str(replay.raw)
         for name in ("stores", "runs", "exports", "evaluations", "nights"):
             own.paths[name] = str(folder / name)
-        # What has served is looked at once more when all nights are over.
+        # The served version of every night is evaluated once more when all nights are over.
         own.keep.versions = own.keep.nights = days + 3
-        own.sink = {"_target_": "towers.publishing.sinks.sink.NoSink"}  # an engine is what readers ask
+        own.sink = {"_target_": "towers.publishing.sinks.sink.NoSink"}  # readers use the engine
     return BacktestPlan(
         folder=folder, replay=replay, night=night_plan(own), horizon=horizon, anew_every=anew_every
-    )  # its folders are its own, so that nothing that serves is touched
+    )  # all its folders are its own, so that nothing served is touched
 
 
 def _column(ids: Any) -> pa.ChunkedArray:

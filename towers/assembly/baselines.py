@@ -1,6 +1,6 @@
-"""The baselines of an evaluation: tuned on validation, fitted, evaluated once for each store and kept.
+"""The baselines of an evaluation: tuned on validation, fitted, evaluated once for each store, and cached.
 
-A choice that the budget cut short depends on how busy the machine was, so that baseline is not kept.
+A choice that the time budget cut short depends on the machine's load, so that baseline is not cached.
 """
 
 import time
@@ -25,7 +25,7 @@ from towers.evaluation.tuning import Budget, Build, Tuning
 from towers.manifest import library_versions
 
 FITTED_WITH = ("numpy", "scipy", "implicit")
-"""Libraries whose version may change what a baseline is."""
+"""Libraries whose version may change the result of a baseline."""
 
 
 def evaluate_baselines(
@@ -36,18 +36,18 @@ def evaluate_baselines(
     kept: Path,
     on_progress: Callable[[str, int, int], None],
 ) -> tuple[list[Evaluation], dict[str, Any]]:
-    """All of them in their order; those that this data does not allow are named and left out.
+    """Evaluates all baselines in order; those that this data does not allow are named and left out.
 
     Args:
-        builds: by name, what makes each from settings.
-        tuning: of their settings, on validation.
-        settings: of the whole evaluation as plain values, on which a kept result depends.
-        protocol: the one for everybody.
-        kept: folder of the evaluations that are kept.
-        on_progress: is told the stage, how far it is, and of how much.
+        builds: for each name, a function that makes the baseline from settings.
+        tuning: tuning of their settings on validation.
+        settings: settings of the whole evaluation as plain values; part of a cached result's key.
+        protocol: protocol of the evaluation.
+        kept: folder of cached evaluations.
+        on_progress: called with the stage, how far it is, and of how much.
 
     Returns:
-        The evaluations, and by ranker what tuning tried and chose.
+        The evaluations, and for each ranker what tuning tried and chose.
     """
     validation = protocol.known if protocol.period == "validation" else Known(protocol.store, "validation")
     evaluations, choices, budget = [], {}, tuning.budget()
@@ -71,10 +71,10 @@ def evaluate_baselines(
 
 
 def baselines_of(baselines: DictConfig | None, tuning: Tuning) -> dict[str, Build]:
-    """By name, what makes each baseline of the node `evaluation.baselines` from settings.
+    """Returns, for each name in the node `evaluation.baselines`, a function that makes the baseline from settings.
 
     Raises:
-        UserError: a setting that cannot be, written or in the grid, or a grid for a baseline that is not there.
+        UserError: an invalid setting, written or in the grid, or a grid for a baseline that does not exist.
     """
     nodes = baselines or {}
     unknown = [name for name in tuning.grid if name not in nodes]
@@ -133,7 +133,7 @@ def _evaluated(
 
 
 def _cut_short(name: str, choice: Mapping[str, Any]) -> list[str]:
-    """What of the tuning the budget did not suffice for, as lines."""
+    """Returns lines on what the budget of the tuning did not suffice for."""
     lines, left_out, listeners = [], len(choice["left_out"]), choice["listeners_left_out"]
     if left_out:
         lines.append(f"{left_out} of {len(choice['trials']) + left_out} settings not tried")
@@ -143,7 +143,7 @@ def _cut_short(name: str, choice: Mapping[str, Any]) -> list[str]:
 
 
 def _facts(settings: Mapping[str, Any], protocol: EvaluationProtocol, name: str) -> dict[str, Any]:
-    """What the evaluation of a baseline depends on."""
+    """Returns all that the evaluation of a baseline depends on."""
     tuning, versions = settings["tuning"], library_versions()
     return {
         "store": protocol.store.fingerprint,

@@ -1,4 +1,4 @@
-"""A run or an export, ranked by the chance of a listen beside its inner products."""
+"""Ranking of a run's or an export's contents by the chance of a listen."""
 
 from pathlib import Path
 
@@ -25,16 +25,16 @@ def chance_scorer(
     contents: Float[np.ndarray, "contents dim"],
     stores: Path,
 ) -> ChanceScorer:
-    """Scores the protocol's listeners by a model that has not seen what they are judged by.
+    """Returns a scorer of the protocol's listeners, by models that have not seen the events that they are judged by.
 
-    For the test period an export has its model, and that of a run is fitted on validation. For the validation period
-    each half of the listeners is judged by what was fitted on the other half.
+    For the test period, an export has its own model, and that of a run is fitted on validation. For the validation
+    period, each half of the listeners is judged by a model fitted on the other half.
 
     Args:
         subject: run or export.
-        protocol: how everybody is judged.
+        protocol: protocol of the evaluation.
         users: vectors of the protocol's listeners.
-        contents: vectors by row of its store.
+        contents: vectors by row of the subject's store.
         stores: folder of all prepared stores.
 
     Raises:
@@ -48,7 +48,7 @@ def chance_scorer(
 def _models(
     subject: Subject, protocol: EvaluationProtocol, contents: Float[np.ndarray, "contents dim"], stores: Path
 ) -> tuple[list[ListenChance], Int[np.ndarray, " users"]]:
-    """The models, and which of them each listener of the store is judged by."""
+    """Returns the models, and for each listener of the store the index of the model to judge by."""
     vectors, one = subject.vectors, np.zeros(protocol.store.histories.num_users, np.int64)
 
     def users(rows: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users dim"]:

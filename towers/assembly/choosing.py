@@ -1,4 +1,4 @@
-"""Which of several finished runs a command takes, and why."""
+"""Choice of the run, among several finished ones, that a command takes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from towers.training.checkpoints import digest_of_weights, final_checkpoint
 from towers.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, FINISHED
 
 BEST = "best:"
-"""Begins a `checkpoint` that names a folder of runs, and asks for the best of them."""
+"""Prefix of a `checkpoint` that names a folder of runs and asks for the best of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """What a finished run says of itself, without its weights.
+    """Facts of a finished run, without its weights.
 
     Args:
-        folder: of the run, where a link leads to it.
-        monitor: the metric by which its best checkpoint was chosen, higher is better; null: none.
-        best: of that metric; null where nothing was validated.
-        best_epoch: after which it was reached.
-        seconds: of training, by the clock, over all starts.
+        folder: folder of the run, with links resolved.
+        monitor: metric by which its best checkpoint was chosen, higher is better; null: none.
+        best: best value of that metric; null where nothing was validated.
+        best_epoch: epoch after which it was reached.
+        seconds: duration of training by the clock, over all starts.
         judged_on: fingerprint of the store, and what else decides what the metric means.
-        finished_ns: when it ended.
-        project: of Weights & Biases that it went to; null: none.
+        finished_ns: time when it ended.
+        project: project of Weights & Biases that it was logged to; null: none.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class FinishedRun:
 
     @classmethod
     def of(cls, folder: Path) -> "FinishedRun | None":
-        """The run in a folder; null where none has come to its end there."""
+        """Reads the run in a folder; null where there is no finished one."""
         if not (folder / FINISHED).exists():
             return None
         whole = folder.resolve()
@@ -66,13 +66,13 @@ class FinishedRun:
         )
 
     def is_comparable(self, other: "FinishedRun") -> bool:
-        """Whether the best of both are figures of one metric on the same validation."""
+        """Returns whether the best values of both are of one metric on the same validation."""
         return (self.monitor, self.judged_on) == (other.monitor, other.judged_on)
 
 
 def chosen_run(config: DictConfig) -> Path:
-    """The run that `checkpoint` names, `best:FOLDER` the best of a folder's; else the newest finished one of the
-    experiment. Says which, where it was not named.
+    """Returns the run that `checkpoint` names; for `best:FOLDER` the best run in a folder; for null the newest finished
+    one of the experiment. Prints which run it is where it was not named.
 
     Raises:
         UserError: there is none.
@@ -89,8 +89,8 @@ def chosen_run(config: DictConfig) -> Path:
 
 
 def serving_run(config: DictConfig) -> Path | None:
-    """The run that the version which serves was made of, and says so; null where a run is named, nothing serves, or
-    its run is not among those of the experiment."""
+    """Returns, and prints, the run that the served version was made from; null where a run is named, no version serves,
+    or its run is not among those of the experiment."""
     manifest = Path(config.paths.exports) / CURRENT / MANIFEST
     if config.checkpoint is not None or not manifest.exists():
         return None
@@ -105,8 +105,8 @@ def serving_run(config: DictConfig) -> Path | None:
 
 
 def best_of(finished: list[FinishedRun]) -> FinishedRun | None:
-    """The best of those that can be compared with the newest that was validated, of equals the first; null where none
-    was: a run of train_until=test says nothing of those that it was chosen by."""
+    """Returns the best run among those comparable with the newest validated one, of equal ones the first; null where
+    none was validated. A run with train_until=test is not: it has trained on the validation period."""
     validated = [run for run in finished if run.best is not None]
     newest = max(validated, key=lambda run: run.finished_ns, default=None)
     rivals = [run for run in validated if newest is not None and run.is_comparable(newest)]
@@ -114,7 +114,7 @@ def best_of(finished: list[FinishedRun]) -> FinishedRun | None:
 
 
 def _newest(runs: Path, name: str) -> Path:
-    finished = list(_finished(runs / name))  # a name may have signs of a pattern
+    finished = list(_finished(runs / name))  # not one glob: a name may contain its special characters
     if not finished:
         raise UserError(
             f"{runs / name}: no finished run here; run `towers train` first, with the same experiment=, or give "
@@ -153,7 +153,7 @@ def _best(folder: Path, given: str) -> Path:
 
 
 def _finished(folder: Path) -> Iterator[FinishedRun]:
-    """Finished runs right in a folder, each once, links followed."""
+    """Yields the finished runs directly in a folder, each once, links resolved."""
     if not folder.is_dir():
         return
     paths = sorted(folder.glob("[!.]*"))
@@ -161,7 +161,7 @@ def _finished(folder: Path) -> Iterator[FinishedRun]:
 
 
 def _read(path: Path) -> DictConfig:
-    """A run's YAML or JSON; nothing of one that lacks it."""
+    """Reads a run's YAML or JSON; empty where the file is missing."""
     read = OmegaConf.load(path) if path.exists() else OmegaConf.create()
     assert isinstance(read, DictConfig)
     return read

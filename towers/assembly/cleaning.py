@@ -18,18 +18,18 @@ from towers.lifecycle.cleaning import Keep
 from towers.lifecycle.inventory import Folders, Origin
 
 UNREADABLE = (OmegaConfBaseException, YAMLError, OSError, AssertionError, UnicodeDecodeError, UserError)
-"""What reading a run's configuration raises where it is damaged or gone."""
+"""Exceptions from reading a run's configuration that is damaged or missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleaningPlan:
-    """What `towers clean` does.
+    """Plan of `towers clean`.
 
     Args:
-        folders: that it looks into.
-        keep: how many of each kind stay.
-        older_than_days: age from which on something may go.
-        is_trial: whether it only says what would go.
+        folders: folders that are searched.
+        keep: number of things of each kind that stay.
+        older_than_days: least age, in days, of a thing that is removed.
+        is_trial: whether to report only.
     """
 
     folders: Folders
@@ -42,7 +42,7 @@ def cleaning_plan(config: DictConfig) -> CleaningPlan:
     """Turns the configuration of `towers clean` into a plan.
 
     Raises:
-        UserError: a key that does not fit.
+        UserError: a key does not fit.
     """
     numbers = {name: value(config, f"keep.{name}", int) for name in ("runs", "stores", "exports")}
     return CleaningPlan(
@@ -54,19 +54,20 @@ def cleaning_plan(config: DictConfig) -> CleaningPlan:
 
 
 def folders_of(config: DictConfig) -> Folders:
-    """Reads where things stand, as `paths` has it."""
+    """Reads the folders that `paths` names."""
     return Folders(**{each.name: Path(value(config, f"paths.{each.name}", str)) for each in fields(Folders)})
 
 
 def config_digest(folder: Path) -> str | None:
-    """Gives the digest of a run's configuration, which its exports' manifests have; null where it cannot be read."""
+    """Returns the digest of a run's configuration, which its exports' manifests contain; null where it cannot be
+    read."""
     with suppress(*UNREADABLE):
         return digest_of_run(resolved(config_of_run(folder)))
     return None
 
 
 def origin_of(folder: Path) -> Origin:
-    """Tells what a run was made with, as far as that can be read."""
+    """Returns what a run was made with, as far as that can be read."""
     twin = None
     with suppress(*UNREADABLE):
         if until_of(config_of_run(folder)) != "validation":

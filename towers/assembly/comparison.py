@@ -1,4 +1,4 @@
-"""Two runs or exports on one task: what changes from the first to the second, as a value."""
+"""Comparison of two runs or exports on one task: what changes from the first to the second."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from towers.evaluation.result import Evaluation, metric_key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Two subjects and what changed.
+    """Two subjects and the difference between them.
 
     Args:
-        before: the first.
-        after: the second.
-        protocol: by which both were judged.
-        comparison: differences are after less before.
+        before: first subject.
+        after: second subject.
+        protocol: protocol by which both were evaluated.
+        comparison: differences, after minus before.
     """
 
     before: Subject
@@ -33,10 +33,10 @@ class Compared:
 
 
 def compared(plan: EvaluationPlan, folders: Sequence[str]) -> Compared:
-    """Judges two subjects by one protocol; writes and prints nothing.
+    """Evaluates two subjects by one protocol; writes and prints nothing.
 
     Raises:
-        UserError: not two, or two that were not made from the same prepared data.
+        UserError: not two folders, two subjects made from different prepared data, or one trained on the period.
     """
     named = f"compare=[{','.join(folders)}]"
     if len(folders) != 2:
@@ -78,7 +78,7 @@ def compared(plan: EvaluationPlan, folders: Sequence[str]) -> Compared:
 
 
 def _keys(plan: EvaluationPlan, first: Evaluation, second: Evaluation) -> list[str]:
-    """The columns of the tables, then the main metric in every slice that both have a figure for."""
+    """Returns the columns of the tables, then the main metric in every slice, as far as both have a figure for them."""
     shared = first.means().keys() & second.means().keys()
     shown = [key for keys in plan.tables for key in keys]
     sliced = [metric_key(plan.main_metric, name) for name in first.slices]

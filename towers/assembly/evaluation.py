@@ -1,4 +1,4 @@
-"""An evaluation: its configuration to a plan, and the protocol that is the same for everybody."""
+"""An evaluation: its configuration to a plan, and the protocol that is the same for all rankers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,26 +25,26 @@ from towers.evaluation.slicings import Period, SlicingRule
 from towers.evaluation.tuning import Build, Tuning
 
 MODEL = "towers"
-"""Name of what is evaluated, in tables with baselines."""
+"""Name of the evaluated run or export in tables with baselines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
-    """What `towers evaluate` does, its configuration turned into parts.
+    """Plan of `towers evaluate`.
 
     Args:
-        judging: of every ranker.
-        period: that is judged.
+        judging: settings shared by all rankers.
+        period: evaluated period.
         list_k: length of the lists that are kept.
-        slicings: by name, how first listens are divided further.
-        main_metric: gets intervals.
+        slicings: rules that divide first listens further, by name.
+        main_metric: metric that gets intervals.
         tables: columns of the printed tables.
-        tuning: of the baselines.
-        baselines: by name, what makes each from settings.
-        settings: the group `evaluation` as plain values, for fingerprints.
+        tuning: tuning of the baselines.
+        baselines: for each name, a function that makes the baseline from settings.
+        settings: group `evaluation` as plain values, for fingerprints.
         stores: folder of all prepared stores.
-        evaluations: folder of what belongs to no run.
-        prepared: store on which an export is judged.
+        evaluations: folder of evaluations that belong to no run.
+        prepared: store on which an export is evaluated.
     """
 
     judging: Judging
@@ -61,14 +61,14 @@ class EvaluationPlan:
     prepared: PreparedStore
 
     def open(self, folder: Path) -> Subject:
-        """The run or export in `folder`."""
+        """Opens the run or export in `folder`."""
         return open_subject(folder, self.stores, self.prepared, self.evaluations)
 
     def protocol(self, store: Store) -> EvaluationProtocol:
-        """The one for everybody.
+        """Returns the protocol of all rankers on a store.
 
         Raises:
-            UserError: nobody is judged in the period.
+            UserError: no listener has a target in the period.
         """
         protocol = EvaluationProtocol(
             store,
@@ -81,7 +81,7 @@ class EvaluationPlan:
         if not len(protocol.task.user_rows):
             other = "validation" if self.period == "test" else "test"
             raise UserError(
-                f"evaluation.period={self.period}: nobody in {store.folder} has a target in it; "
+                f"evaluation.period={self.period}: no listener in {store.folder} has a target in it; "
                 f"evaluation.period={other} judges the other period, and data.split cuts the data elsewhere"
             )
         return protocol
@@ -91,7 +91,7 @@ def evaluation_plan(config: DictConfig) -> EvaluationPlan:
     """Turns the configuration of `towers evaluate` into a plan.
 
     Raises:
-        UserError: a value that cannot be, with its key.
+        UserError: an invalid value; the message names its key.
     """
     judging, tuning = judging_of(config), instantiate(config.evaluation.tuning, "evaluation.tuning")
     nodes = (config.evaluation.slicings or {}).items()
@@ -126,7 +126,7 @@ def _check(plan: EvaluationPlan, slicings: Sequence[str]) -> None:
     if TASTE_SLICING in slicings:
         raise UserError(f"evaluation.slicings.{TASTE_SLICING}: this name is taken; choose another")
     if split_key(plan.main_metric)[1] != ALL:
-        raise UserError(f"evaluation.main_metric={plan.main_metric}: without a slice; it is told of all of them")
+        raise UserError(f"evaluation.main_metric={plan.main_metric}: give it without a slice; it is shown for all")
     _check_column("evaluation.main_metric", plan.main_metric, ks, slicings)
     for keys in plan.tables:
         for key in keys:

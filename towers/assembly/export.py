@@ -1,4 +1,4 @@
-"""An export: its configuration to a plan, and a run to what is exported of it."""
+"""An export: its configuration to a plan, and a run to the parts that are exported."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,19 +26,19 @@ from towers.retrieval.files import MANIFEST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportPlan:
-    """What `towers export` does, its configuration turned into parts.
+    """Plan of `towers export`.
 
     Args:
-        settings: how the export is written.
+        settings: settings of the files that are written.
         sink: engine that gets the vectors, too.
         exports: folder of all versions.
         stores: folder of all prepared stores.
-        judging: by which versions are compared.
-        given: of how the run's store was prepared, by the caller.
-        shown: columns of an evaluation's tables, of which the figures go along.
-        promotion: whether `current` moves to what is exported.
+        judging: settings of the evaluations by which versions are compared.
+        given: what the caller says of how the run's store was prepared.
+        shown: columns of an evaluation's tables, whose figures are copied into the manifest.
+        promotion: rule by which `current` moves to the version.
         is_refreshed: whether listeners, events and contents are those of the newest store.
-        as_of_us: time that listeners are as of, in microseconds since 1970; null: the end of the data.
+        as_of_us: time of which listeners are exported, in microseconds since 1970; null: the end of the data.
     """
 
     settings: ExportSettings
@@ -53,10 +53,10 @@ class ExportPlan:
     as_of_us: int | None
 
     def load(self, run: Path) -> Run:
-        """The run in a folder, on its own store or on today's, as of the time that was asked for.
+        """Loads the run in a folder, on its own store or the newest one, as of `as_of_us`.
 
         Raises:
-            UserError: the network was trained on what came after that time, or the data has no times.
+            UserError: the network was trained on events after that time, or the data has no times.
         """
         loaded = load_run(run, self.stores, self.is_refreshed, is_compact=True)
         if self.as_of_us is None:
@@ -65,15 +65,15 @@ class ExportPlan:
         if until_us is not None and self.as_of_us < until_us:
             raise UserError(
                 f"as_of={shown_time(self.as_of_us)}: {run} was trained until {shown_time(until_us)}, so that lists as "
-                "of before would flatter it; give that time or a later one, or a run of train_until=validation"
+                "of then would look too good; give that time or a later one, or a run of train_until=validation"
             )
         return replace(loaded, store=store)
 
     def trained(self, run: Run) -> Trained:
-        """What is exported of a run, with the figures of its evaluation.
+        """Returns the parts of a run that are exported, with the figures of its evaluation.
 
         Raises:
-            UserError: its store was prepared otherwise than the caller says.
+            UserError: its store was prepared differently from what the caller says.
         """
         self.given.check(run.store)
         held_out = HeldOutListening(
@@ -109,8 +109,8 @@ class ExportPlan:
         return replace(judged, store=judged.store.until(self.as_of_us))
 
     def _metrics(self, run: Run) -> dict[str, dict[str, float]]:
-        """Means by ranker of the run's test evaluation, of the columns of its tables; empty where there is none, and as
-        of a time, since the test goes on after it."""
+        """Returns means by ranker of the run's test evaluation, for the columns of its tables; empty where there is
+        none, and with `as_of_us`, since the test goes on after it."""
         if self.as_of_us is not None:
             return {}
         return {
@@ -119,16 +119,17 @@ class ExportPlan:
         }
 
     def version_with(self, source: str) -> Path | None:
-        """The version that was made of the same network in the same way, of several the last; null without one."""
+        """Returns the version made from the same network in the same way, of several the newest; null where there is
+        none."""
         versions = [path.parent for path in self.exports.glob(f"[!.]*/{MANIFEST}") if not path.parent.is_symlink()]
         found = [version for version in versions if read_json(version / MANIFEST).get("source") == source]
         return max(found, key=written_ns, default=None)
 
     def earlier(self) -> Export | None:
-        """The version onto whose space the new one is turned.
+        """Opens the version to whose space the new one is aligned; null where there is none.
 
         Raises:
-            UserError: it was asked for by another name than `current`, and is not there, or it is damaged.
+            UserError: it is damaged, or missing though it was named other than `current`.
         """
         name = self.settings.align_to
         is_default = name == str(self.exports / CURRENT)
@@ -141,7 +142,7 @@ def export_plan(config: DictConfig) -> ExportPlan:
     """Turns the configuration of `towers export` into a plan.
 
     Raises:
-        UserError: a key that does not fit.
+        UserError: a key does not fit.
     """
     if not isinstance(config.export, DictConfig):
         raise UserError(f"export={config.export}: not a key of this command; keys of an export are export.KEY=VALUE")

@@ -1,10 +1,10 @@
-"""What of a training follows from its data where the configuration says null: sizes that suit ten thousand events and
-a hundred million.
+"""Values that a training derives from its data where the configuration says null: sizes that suit ten thousand events
+and a hundred million.
 
-A step is an `STEPS_OF_EPOCH`th of the training's events, within bounds, since a network learns by its steps: a batch
-that holds all of ten thousand events would leave it two steps an epoch. Epochs are as many as make `STEPS` of them,
-within bounds. Sounds are the dearest part: so many are encoded anew in a step that each is some
-`PASSES_OVER_SOUNDS` times in the training. docs/training.md has what was measured.
+A step has a share of 1 / `STEPS_OF_EPOCH` of the training events, within bounds: a network learns by steps, and a
+batch of all ten thousand events would leave it one step per epoch. The number of epochs gives `STEPS` steps, within
+bounds. Sounds are the most expensive part: as many are encoded anew in a step as encode each about
+`PASSES_OVER_SOUNDS` times in the training. docs/training.md has the measurements.
 """
 
 import math
@@ -29,7 +29,7 @@ PASSES_OVER_SOUNDS = 50
 LEAST_FRESH, MOST_FRESH = 4, 64
 VALIDATIONS = 5
 MONITORED = ("validation/ndcg@20/discovery", "validation/ndcg@20")
-"""The first that validation has enough listeners for."""
+"""Metrics to monitor; the first for which validation has enough listeners is taken."""
 
 FROM_DATA = (
     "datamodule.max_tokens",
@@ -42,21 +42,21 @@ FROM_DATA = (
 
 
 def fitted(config: DictConfig, store: Store, judging: Judging) -> tuple[DictConfig, list[str]]:
-    """The configuration with these keys filled in, and a line that names them; of those that are given nothing changes.
+    """Returns the configuration with these keys filled in where they are null, and a line that names them.
 
     `trainer.monitor` stays null where validation has too few listeners for any figure: then the last state is kept.
 
     Args:
-        config: of `towers train`.
-        store: as training sees it.
-        judging: of validation.
+        config: configuration of `towers train`.
+        store: store as training sees it.
+        judging: settings of validation.
     """
     histories = store.histories
     events = int((np.asarray(histories.train_end) - np.asarray(histories.offsets[:-1])).sum())
     tokens = value(config, "datamodule.max_tokens", int | None) or tokens_of_step(events)
     epochs = value(config, "trainer.max_epochs", int | None) or epochs_of(events, tokens)
     steps = epochs * max(events // tokens, 1)
-    # Asked for where the key is null alone: the last two read what grows with the data.
+    # Computed only where the key is null: the last two read data whose size grows with the store.
     rules: dict[str, Callable[[], Any]] = {
         "datamodule.max_tokens": lambda: tokens,
         "trainer.max_epochs": lambda: epochs,
@@ -74,7 +74,7 @@ def fitted(config: DictConfig, store: Store, judging: Judging) -> tuple[DictConf
 
 
 def tokens_of_step(events: int) -> int:
-    """Padded tokens of a step, a power of two.
+    """Returns the padded tokens of a step, a power of two.
 
     >>> [tokens_of_step(events) for events in (10_000, 100_000, 1_000_000, 100_000_000)]
     [1024, 2048, 16384, 32768]
@@ -83,7 +83,7 @@ def tokens_of_step(events: int) -> int:
 
 
 def epochs_of(events: int, tokens: int) -> int:
-    """Passes over the training.
+    """Returns the number of passes over the training events.
 
     >>> [epochs_of(events, tokens_of_step(events)) for events in (10_000, 100_000, 1_000_000, 100_000_000)]
     [30, 30, 30, 3]
@@ -92,7 +92,7 @@ def epochs_of(events: int, tokens: int) -> int:
 
 
 def fresh_sounds(sounds: int, steps: int) -> int:
-    """Sounds that are encoded anew in a step.
+    """Returns the number of sounds that are encoded anew in a step.
 
     >>> [fresh_sounds(sounds, 1_500) for sounds in (60, 360, 1_800, 100_000)]
     [4, 12, 60, 64]
@@ -101,7 +101,7 @@ def fresh_sounds(sounds: int, steps: int) -> int:
 
 
 def monitor_of(store: Store, judging: Judging) -> str | None:
-    """What the best checkpoint is chosen by; null where validation has too few listeners for it."""
+    """Returns the metric that the best checkpoint is chosen by; null where validation has too few listeners for any."""
     task = task_from_store(store, "validation")
     slices, listeners = slices_of(task, filter_seen=judging.filter_seen), task.ranked_targets.list_of_value
     for monitored in MONITORED:

@@ -1,4 +1,4 @@
-"""Turns the configuration of `towers forget` into a plan."""
+"""`towers forget`: its configuration to a plan."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +26,13 @@ PENDING = "forget"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgettingPlan:
-    """What `towers forget` is to do.
+    """Plan of `towers forget`.
 
     Args:
         user_ids: ids of the listeners, each once.
-        places: where it looks.
-        removes: whether it removes what it finds.
-        roots: folders or URLs of the stores' raw data, as far as the stores name them.
+        places: where to search.
+        removes: whether to remove what is found.
+        roots: folders or URLs of the stores' raw data, where the stores name them.
     """
 
     user_ids: tuple[str, ...]
@@ -95,12 +95,12 @@ def _user_ids(config: DictConfig) -> tuple[str, ...]:
         if not user_id.strip() or "\n" in user_id:
             raise UserError(f"user={user_id!r}: not an id")
     if not found:
-        raise UserError("user: nobody is named; give user=ID, users=[ID,ID], or users=FILE with an id a line")
+        raise UserError("user: no listener is named; give user=ID, users=[ID,ID], or users=FILE with an id a line")
     return tuple(dict.fromkeys(found))
 
 
 def _home_logs(config: DictConfig) -> tuple[Path, ...]:
-    """The log that is named, and those that lie beside policies, as the demo's does."""
+    """Returns the log that is named, and logs beside policies, such as the demo's."""
     named = value(config, "home_log", str | None)
     beside = sorted(path.parent for path in Path(config.paths.policies).glob(f"*/{OPEN}"))
     return tuple(dict.fromkeys([*([] if named is None else [Path(named)]), *beside]))

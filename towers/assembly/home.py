@@ -1,4 +1,4 @@
-"""The policies and worlds of home pages: configuration to objects, with sizes that only a space or a world knows."""
+"""Policies and worlds of home pages: configuration to objects, with sizes known only from a space or a world."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from towers.config.composing import resolved
 from towers.config.instantiate import factory, instantiate, value
 from towers.errors import UserError
-from towers.manifest import digest_of, digest_of_file, library_versions
+from towers.manifest import code_versions, digest_of, digest_of_file, library_versions
 from towers.policies.bandit.home_cards import HomeCards, chosen_cards
 from towers.policies.bandit.policy_file import WritablePolicy
 from towers.retrieval.export import Export
@@ -27,19 +27,19 @@ OWN_FILES = ("cards", "listeners")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationPlan:
-    """What `towers home action=simulate` does.
+    """Plan of `towers home action=simulate`.
 
     Args:
-        title: of the page.
-        policies: by name, what makes each; the one that was asked for comes first.
+        title: title of the page.
+        policies: for each name, a function that makes the policy; the one being tested comes first.
         open_world: opens the world.
-        changes: of the world.
-        attention: what policies are told of what was seen.
-        rounds: of each policy and seed.
-        listeners: of a round.
-        seeds: of the rounds.
-        settings: all of it as plain values, for the record.
-        fingerprint: of the settings, files and libraries.
+        changes: changes of the world.
+        attention: rule for which slots the policies are told were seen.
+        rounds: number of rounds of each policy and seed.
+        listeners: number of listeners of a round.
+        seeds: seeds, each of which is a play of all rounds.
+        settings: whole configuration as plain values, for the record.
+        fingerprint: digest of the settings, files and libraries.
         evaluations: folder of results.
     """
 
@@ -60,7 +60,7 @@ def simulation_plan(config: DictConfig) -> SimulationPlan:
     """Turns the configuration into a plan.
 
     Raises:
-        UserError: a value that cannot be, with its key.
+        UserError: an invalid value; the message names its key.
     """
     nodes = {"policy": config.policy} | {f"against.{name}": node for name, node in (config.against or {}).items()}
     policies: dict[str, Callable[[int, int], WritablePolicy]] = {}
@@ -93,7 +93,7 @@ def simulation_plan(config: DictConfig) -> SimulationPlan:
         rounds=rounds,
         listeners=listeners,
         seeds=seeds,
-        settings={**kept, **versions, "files": digests},
+        settings={**kept, **versions, "files": digests, "libraries": code_versions()},
         fingerprint=digest_of({**kept, **versions, "files": digests}),
         evaluations=Path(config.paths.evaluations),
     )
@@ -103,13 +103,13 @@ def policy_of(node: Any, key: str, dim: int, segments: int) -> WritablePolicy:
     """Builds the policy that the node at `key` describes.
 
     Args:
-        node: of the configuration; what is `_partial_` in it takes the sizes that follow.
-        key: of the node, for messages.
-        dim: of the vectors of listeners and cards.
-        segments: of listeners.
+        node: node of the configuration; its `_partial_` parts are given the sizes that follow.
+        key: key of the node, for messages.
+        dim: dimension of the vectors of listeners and cards.
+        segments: number of segments of listeners.
 
     Raises:
-        UserError: as `instantiate`, or what it makes is no policy.
+        UserError: as for `instantiate`, or the result is no policy.
     """
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     made = instantiate(_completed(plain, key, {"dim": dim, "segments": segments}), key)
@@ -119,7 +119,7 @@ def policy_of(node: Any, key: str, dim: int, segments: int) -> WritablePolicy:
 
 
 def world_of(config: DictConfig) -> Carousel:
-    """Opens the world of the configuration: one of files, one that is made, or one of an export."""
+    """Opens the world of the configuration: read from files, synthetic, or made from an export."""
     if not config.world.get("_partial_"):
         made = instantiate(config.world, "world")
     else:
@@ -139,22 +139,23 @@ def world_of(config: DictConfig) -> Carousel:
 
 
 def cards_of(config: DictConfig, export: Export, known_ids: tuple[str, ...] = ()) -> HomeCards:
-    """The cards of an export's home page.
+    """Returns the cards of an export's home page.
 
     Args:
-        config: with `cards` and `max_cards`.
-        export: opened.
-        known_ids: ids by number, of a policy's file.
+        config: configuration with `cards` and `max_cards`.
+        export: opened export.
+        known_ids: ids by number, from a policy's file.
 
     Raises:
-        UserError: a file of ids that cannot be, or an export without a card.
+        UserError: an invalid file of ids, or an export without a card.
     """
     path = value(config, "cards", str | None)
     return chosen_cards(export, None if path is None else Path(path), value(config, "max_cards", int), known_ids)
 
 
 def _completed(node: Any, key: str, sizes: Mapping[str, int]) -> Any:
-    """A node whose `_partial_` parts have the sizes that their constructors take, and are partial no more."""
+    """Returns a node whose `_partial_` parts have got the sizes that their constructors take, and are no longer
+    partial."""
     if not isinstance(node, dict):
         return node
     found = {name: _completed(inner, f"{key}.{name}", sizes) for name, inner in node.items()}

@@ -1,4 +1,4 @@
-"""What `towers home` does with a log: its configuration to a plan."""
+"""`towers home` with a log: its configuration to a plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,24 +30,24 @@ from towers.retrieval.export import Export
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomePlan:
-    """What the actions on a log need.
+    """Plan of the actions on a log.
 
     Args:
-        config: as it came.
-        folder: of the policy, with its versions.
+        config: configuration of the command.
+        folder: folder of the policy, with its versions.
         export: folder of the export.
-        log: folder of a log; null: there is none.
-        store: folder of a prepared store, where `log` is null; null: there is none.
-        reward: what outcomes are worth, before it has read the export.
-        attention: which slots were looked at.
+        log: folder of a log; null: none.
+        store: folder of a prepared store, read where `log` is null; null: none.
+        reward: rule for the worth of outcomes, not yet completed by the export.
+        attention: rule for which slots were seen.
         held_out: share of the log that a version does not learn from.
-        keep: so many versions stay.
-        judge: what a log says of a policy.
-        rules: of the gate, by name; null: switched off.
-        force: who lets a version serve whatever the gate says; null: nobody.
-        shelves: of the page.
+        keep: number of versions that stay.
+        judge: off-policy evaluation of a policy by a log.
+        rules: rules of the gate by name; null: switched off.
+        force: who publishes in spite of the gate, and why; null: the gate decides.
+        shelves: shelves of the page.
         evaluations: folder of results.
-        settings: what decides a judgement, as plain values.
+        settings: settings that decide a judgement, as plain values.
     """
 
     config: DictConfig
@@ -68,14 +68,14 @@ class HomePlan:
 
     @property
     def log_name(self) -> str:
-        """What is learned from, for messages."""
+        """Name of the source that is learned from, for messages."""
         return str(self.log or self.store or "no log")
 
     def data(self) -> HomeData:
-        """The export with its cards, and the log.
+        """Opens the export with its cards, and the log.
 
         Raises:
-            UserError: one of them cannot be opened, or a row of the log is not as it must be.
+            UserError: one of them cannot be opened, or a row of the log is invalid.
         """
         export = Export(self.export)
         path = value(self.config, "cards", str | None)
@@ -95,11 +95,11 @@ class HomePlan:
         )
 
     def policy(self, dim: int) -> WritablePolicy:
-        """A policy that has learned nothing, for vectors of this width; segments are not known of an export."""
+        """Builds an untrained policy for vectors of this dimension; an export knows no segments of listeners."""
         return policy_of(self.config.policy, "policy", dim, 0)
 
     def version(self) -> Path:
-        """Folder of the version that is meant: the one that is named, or the newest.
+        """Returns the folder of the version that is named, or of the newest.
 
         Raises:
             UserError: there is none.
@@ -117,7 +117,7 @@ def home_plan(config: DictConfig) -> HomePlan:
     """Turns the configuration into a plan.
 
     Raises:
-        UserError: a value that cannot be, with its key.
+        UserError: an invalid value; the message names its key.
     """
     log, store = (value(config, key, str | None) for key in ("log", "store"))
     keep = value(config, "keep", int)

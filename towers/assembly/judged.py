@@ -1,4 +1,4 @@
-"""The run whose validation period nobody has trained on: what the chance of a listen is fitted with."""
+"""The run that has not trained on the validation period, with which the chance of a listen is fitted."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from towers.errors import DataLacks
 
 
 def judged_run(run: Run, stores: Path) -> Run:
-    """The run on the store that it was trained on, or its judged twin.
+    """Returns the run on the store that it was trained on, or its judged twin.
 
-    Of a run that was trained on validation, too, it is the judged twin, as `twin_of` finds it.
+    The twin is returned for a run that was trained on validation, too; `twin_of` finds it.
 
     Args:
-        run: whatever it was trained on, and whosever vectors it gives.
+        run: run trained on any period, with vectors of any store.
         stores: folder of all prepared stores.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How vectors are judged, wherever that is done: while training, in an evaluation, before an export is published."""
+"""Settings by which vectors are evaluated: in training, in an evaluation, and before an export is published."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,15 +21,15 @@ from towers.training.validation import Judge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
-    """What the harness wants to know.
+    """Settings of an evaluation that all rankers share.
 
     Args:
-        filter_seen: whether the slice `all` leaves out what the listener has heard.
-        ks: lengths of the lists judged by hits.
-        min_users: listeners below which a slice gets no figure.
+        filter_seen: whether the slice `all` leaves out contents that the listener has heard.
+        ks: lengths of the lists that are judged by hits.
+        min_users: least number of listeners for which a slice gets figures.
 
     Raises:
-        UserError: a list of no length, or a slice of no listener.
+        UserError: a list length or a number of listeners is below 1.
     """
 
     filter_seen: bool
@@ -43,11 +43,11 @@ class Judging:
             raise UserError(f"evaluation.min_users={self.min_users}: must be at least 1")
 
     def as_keywords(self) -> dict[str, Any]:
-        """Gives the settings as the keyword arguments of `evaluation.harness.evaluate`."""
+        """Returns the settings as keyword arguments of `evaluation.harness.evaluate`."""
         return asdict(self)
 
     def judge(self, task: EvaluationTask) -> Judge:
-        """Metrics of vectors of the task's listeners and contents."""
+        """Returns a function that computes the metrics of vectors of the task's listeners and contents."""
         ranker, settings = vector_ranker(), self.as_keywords()
 
         def judge(users: np.ndarray, contents: np.ndarray) -> dict[str, float]:
@@ -60,7 +60,7 @@ def judging_of(config: DictConfig) -> Judging:
     """Reads the settings from the group `evaluation`.
 
     Raises:
-        UserError: a value of another type, and as `Judging`.
+        UserError: a value of another type, or as for `Judging`.
     """
     return Judging(
         filter_seen=value(config, "evaluation.filter_seen", bool),
@@ -70,7 +70,8 @@ def judging_of(config: DictConfig) -> Judging:
 
 
 def vector_ranker() -> Callable[..., Ranker]:
-    """Makes a ranker of vectors (task, name, listeners' vectors, contents'): on the GPU where there is one."""
+    """Returns a function that makes a ranker from task, name, listeners' and contents' vectors; on the GPU if there is
+    one."""
     if torch.cuda.is_available():
         return partial(TorchRanker, device=torch.device("cuda"))
     return VectorRanker

@@ -1,4 +1,4 @@
-"""Where a run's metrics go: the CSV, and whatever `logger` and `loggers` name."""
+"""Loggers of a run's metrics: the CSV, and those that `logger` and `loggers` name."""
 
 import inspect
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from towers.training.loggers import CsvLogger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggerPart:
-    """A logger that wants a run's folder.
+    """A logger that is built once a run's folder is known.
 
     Args:
-        build: of the logger.
-        is_ours: whether it takes `save_dir` and `name`; another's takes the folder where it has none of its own.
+        build: builds the logger.
+        is_ours: whether it takes `save_dir` and `name`; another one gets the folder where it takes one and has none.
     """
 
     build: Factory
     is_ours: bool
 
     def of(self, folder: Path, experiment: str) -> Logger:
-        """The logger of the run in `folder`.
+        """Builds the logger of the run in `folder`.
 
         Raises:
-            UserError: it is none of Lightning.
+            UserError: it is no logger of Lightning.
         """
         target, given = self.build.target, self.build.made.keywords
         taken = inspect.signature(target).parameters
         facts: dict[str, Any] = {"save_dir": folder}
         if self.is_ours:
             facts["name"] = f"{experiment}/{folder.name}"
-            known = {"group": sweep_name(), "job_type": None}  # unless the configuration gives them, as that of a night
+            known = {"group": sweep_name(), "job_type": None}  # unless the configuration gives them, as a night's does
             facts |= {key: each for key, each in known.items() if key in taken and key not in given}
         elif "save_dir" in given or "save_dir" not in taken:
             facts = {}
@@ -49,10 +49,10 @@ class LoggerPart:
 
 
 def logger_parts(config: DictConfig) -> tuple[LoggerPart, ...]:
-    """What `logger` and `loggers` name.
+    """Reads the loggers that `logger` and `loggers` name.
 
     Raises:
-        UserError: an entry that is none.
+        UserError: an entry is no logger.
     """
     nodes = {"logger": config.logger, **{f"loggers[{place}]": node for place, node in enumerate(config.loggers)}}
     return tuple(_part(key, node) for key, node in nodes.items() if node)
@@ -66,7 +66,7 @@ def _part(key: str, node: Any) -> LoggerPart:
 
 
 def loggers_of(parts: Sequence[LoggerPart], folder: Path, experiment: str, config: dict[str, Any]) -> list[Logger]:
-    """The CSV, and the others, told the configuration; they write into the run's folder."""
+    """Builds the CSV logger and the others, which write into the run's folder, and passes them the configuration."""
     named = [part.of(folder, experiment) for part in parts]
     for logger in named:
         logger.log_hyperparams(config)

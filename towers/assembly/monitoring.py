@@ -1,4 +1,4 @@
-"""Refuses metrics to watch that validation will not give, before the first step and not after the first epochs."""
+"""Refuses monitored metrics that validation will not give, before the first step instead of after the first epochs."""
 
 from collections.abc import Sequence
 
@@ -31,17 +31,17 @@ def check_monitor(monitor: str, measured: set[str], task: EvaluationTask, judgin
 
 
 def check_callbacks(callbacks: Sequence[Callback], measured: set[str]) -> None:
-    """Refuses a callback that would do nothing here, and one of Lightning's that watches what is not measured.
+    """Refuses a callback that would have no effect, and one of Lightning's that monitors a metric that is not measured.
 
-    Lightning would tell of the latter after the first epoch. Others' callbacks may log what they watch.
+    Lightning would report the latter only after the first epoch. Other callbacks may log the metrics that they monitor.
 
     Args:
-        callbacks: the caller's.
-        measured: names of what validation gives; empty where nothing is validated.
+        callbacks: the caller's callbacks.
+        measured: names of the metrics of validation; empty where nothing is validated.
     """
     if any(isinstance(one, StochasticWeightAveraging) for one in callbacks):
         raise UserError(
-            "trainer.callbacks: StochasticWeightAveraging ends behind the last checkpoint, so nothing would come of "
+            "trainer.callbacks: StochasticWeightAveraging acts after the last checkpoint, so nothing would come of "
             "it; EMAWeightAveraging with use_buffers=false is validated and saved"
         )
     watched = [(type(one).__name__, name) for one in callbacks if (name := getattr(one, "monitor", None)) is not None]
@@ -60,7 +60,7 @@ def check_callbacks(callbacks: Sequence[Callback], measured: set[str]) -> None:
 
 
 def measured_by(judge: Judge | None, task: EvaluationTask) -> set[str]:
-    """What a validation gives, by its names; nothing without a judge."""
+    """Returns the names of the metrics of a validation; empty without a judge."""
     if judge is None:
         return set()
     vectors = np.zeros((len(task.user_rows), 1)), np.zeros((task.num_contents, 1))

@@ -1,4 +1,4 @@
-"""Sizes from a store meet the model: settings and a store to a network."""
+"""Builds networks from settings, with sizes from a store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ SOUNDS_FOR_NORMALISATION = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkParts:
-    """What a network is built of, by whatever store.
+    """Builders of a network, for any store.
 
     Args:
-        audio_encoder: as `build_two_tower` takes it, and so the other two.
-        content_tower: likewise.
-        user_tower: likewise.
+        audio_encoder: as for `build_two_tower`.
+        content_tower: as for `build_two_tower`.
+        user_tower: as for `build_two_tower`.
         rows: takes `rank` and `ranks`.
-        placing: audio encoder of contents that were placed after training; null: the same.
+        placing: audio encoder for contents placed after training; null: the same one.
     """
 
     audio_encoder: Factory
@@ -41,13 +41,13 @@ class NetworkParts:
     placing: Factory | None
 
     def build(self, store: Store, is_placed: bool = False, share: Share | None = None) -> TwoTower:
-        """A fresh network that fits the store.
+        """Builds a new network that fits the store.
 
         Args:
-            store: that it shall fit.
-            share: of the process in a training; null: it works alone.
-            is_placed: whether it is that of contents which were placed: with the encoder for these, where there is one
-                and the own would have to learn.
+            store: store that it has to fit.
+            share: share of the process in a training; null: it works alone.
+            is_placed: whether contents were placed after training: then with the encoder for these, where there is one
+                and the original one would have to be trained.
         """
         replaces = is_placed and self.placing is not None and _would_learn(self.audio_encoder)
         encoder = self.placing if replaces else self.audio_encoder
@@ -55,12 +55,12 @@ class NetworkParts:
         return build_two_tower(store, encoder, self.content_tower, self.user_tower, self.rows_of(share))
 
     def rows_of(self, share: Share | None = None) -> Rows:
-        """Returns how tables with a row a content stand in a process; null: in one that works alone."""
+        """Returns how tables with one row per content are divided among processes; null: there is one process."""
         share = share or Share()
         return self.rows(rank=share.rank, ranks=share.ranks)
 
     def files(self) -> list[str]:
-        """Fingerprints of files that the audio encoders read."""
+        """Returns fingerprints of files that the audio encoders read."""
         encoders = [self.audio_encoder, *([self.placing] if self.placing is not None else [])]
         return [file for each in encoders for file in each.target.fingerprints(**each.made.keywords)]
 
@@ -70,10 +70,10 @@ def _would_learn(encoder: Factory) -> bool:
 
 
 def network_parts(config: DictConfig) -> NetworkParts:
-    """Turns the groups of the three encoders and of placement into what builds them.
+    """Turns the groups of the three encoders and of placement into builders.
 
     Raises:
-        UserError: a key that does not fit.
+        UserError: a key does not fit.
     """
     node = placed_by(config)
     return NetworkParts(
@@ -92,14 +92,14 @@ def build_two_tower(
     user_tower: Callable[..., UserTower],
     rows: Rows = WHOLE,
 ) -> TwoTower:
-    """A fresh network that fits the store.
+    """Builds a new network that fits the store.
 
     Args:
-        store: gives sizes, which contents are trained, and the statistics of its sound.
+        store: gives sizes, the contents that are trained, and the statistics of its sounds.
         audio_encoder: takes `statistics` of the store's sound.
         content_tower: takes `vocabulary_sizes`, `audio_dim`, `is_audio_standardised`, `num_events`, `rows`.
         user_tower: takes `user_vocabulary_sizes`, `num_contexts`, `content_dim`.
-        rows: how the id table stands in the processes of a training.
+        rows: division of the id table among the processes of a training.
     """
     encoder = audio_encoder(statistics=sound_statistics(store))
     contents = content_tower(
@@ -118,29 +118,29 @@ def build_two_tower(
 
 
 def heard_by(encoder: AudioEncoder, store: Store) -> Sounds | None:
-    """What the encoder reads: the store's spectrograms, or what it brings itself; null without sound."""
+    """Returns the sounds that the encoder reads: the store's spectrograms, or its own vectors; null without sound."""
     return encoder.hears(store.content_ids, store.sounds)
 
 
 def told_of_sound(encoder: AudioEncoder, store: Store, sounds: Sounds | None) -> tuple[str, ...]:
-    """Lines for people: how many of the contents that can be played an encoder of sound hears."""
+    """Returns lines on how many of the playable contents have a sound that the encoder reads."""
     if not encoder.dim:
         return ()
     heard = 0 if sounds is None else int((sounds.rows[store.is_playable] >= 0).sum())
     total = int(store.is_playable.sum())
-    line = f"{heard:,} of {total:,} contents have a sound; {total - heard:,} train on what else is known of them"
+    line = f"{heard:,} of {total:,} contents have a sound; {total - heard:,} train without one"
     return (line, *(sounds.notes if sounds else ()))
 
 
 def build_content_table(store: Store, audio_dim: int, sounds: Sounds | None, rows: Rows = WHOLE) -> ContentTable:
-    """What the store knows of its contents, and room for a vector of each of their sounds."""
+    """Makes the table of contents: the store's codes, and room for a vector of each sound."""
     if sounds is None:
         return ContentTable(store.content_codes, np.full(len(store.content_ids), -1), 0, audio_dim, rows)
     return ContentTable(store.content_codes, sounds.rows, len(sounds.records), audio_dim, rows)
 
 
 def sound_statistics(store: Store) -> SoundStatistics:
-    """Over contents that training has seen, of many of them some."""
+    """Computes statistics of the sounds that training has seen, of at most `SOUNDS_FOR_NORMALISATION` of them."""
     n_mels = store.features.spectrogram.n_mels
     trained = store.audio_rows[(store.train_positives > 0) & (store.audio_rows >= 0)]
     if store.spectrograms is None or not len(trained):

@@ -1,4 +1,4 @@
-"""The plan of a night, made of the configuration, and what a night works on."""
+"""The plan of a night, and the state of a night in progress."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -46,15 +46,15 @@ LOCK = ".retrain.lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warm:
-    """How a training goes on from the night before.
+    """Settings of a training that continues from the night before.
 
     Args:
-        share: of the epochs of a training from scratch, for the judged twin.
-        refit_share: the same for the refit.
-        optimizer: what becomes of the earlier means of gradients.
+        share: epochs of the judged twin, as a share of those of a training from scratch.
+        refit_share: epochs of the refit, as a share of the same.
+        optimizer: what becomes of the earlier optimiser's moments: reset or carry.
 
     Raises:
-        UserError: a share that is not above 0.
+        UserError: a share is not above 0.
     """
 
     share: float
@@ -69,24 +69,24 @@ class Warm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightPlan:
-    """The configuration of `towers retrain`, turned into parts.
+    """Plan of `towers retrain`.
 
     Args:
-        config: of the command, of which each step sees its share.
+        config: configuration of the command; each step sees its part.
         data: name of the data set.
-        folders: of all that is written.
-        ledger: of the data set's nights.
-        lock: held by one night at a time.
+        folders: folders of all that is written.
+        ledger: ledger of the data set's nights.
+        lock: lock file, held by one night at a time.
         waits: whether to wait while another night holds it.
-        sink: engine that readers ask.
-        rules: of the gate, by name.
-        force: who publishes whatever the gate says; null: nobody.
-        canaries: how a version is tried in the server.
-        headroom: space that has to be there.
-        watchers: who is told of the night, by name.
-        keep: how much of past nights stays.
-        warm: how a training goes on from the night before.
-        main_metric: key of the figure that decides.
+        sink: engine that readers query.
+        rules: rules of the gate, by name.
+        force: who publishes in spite of the gate, and why; null: the gate decides.
+        canaries: settings of the requests that try a version in the server.
+        headroom: free disk space that is required.
+        watchers: watchers of the night, by name.
+        keep: numbers of past versions and nights that stay.
+        warm: settings of a training that continues from the night before.
+        main_metric: key of the metric that decides.
     """
 
     config: DictConfig
@@ -106,7 +106,7 @@ class NightPlan:
     main_metric: str
 
     def tried(self) -> Tried:
-        """Gives what the dry run looks at."""
+        """Returns what the dry run checks."""
         return Tried(
             folders=self.folders,
             nights=self.ledger.folder.parent,
@@ -118,15 +118,15 @@ class NightPlan:
         )
 
     def state(self) -> NightState:
-        """Gives what those who watch the night are told at its beginning."""
+        """Returns the state that watchers are given at the beginning of the night."""
         return state_of(self.config, self.ledger)
 
     def night(self, store: Store, champion: Record | None) -> "Night":
-        """Begins tonight, or goes on with it where its record is there.
+        """Begins tonight, or continues it where its record exists.
 
         Args:
-            store: as it was prepared.
-            champion: the record of what serves; null where nothing does.
+            store: store as it was prepared.
+            champion: record of the served version; null where none serves.
         """
         end = window_of(store).get("end")
         train = seen_by("train", self.config)
@@ -141,18 +141,19 @@ class NightPlan:
         return Night(plan=self, store=store, record=record, champion=champion, rival=rival, twin=twin, is_late=is_late)
 
     def _last_before(self, end: str | None) -> Record | None:
-        """The newest version that served and is not marked bad, whose data ends no later; null without one."""
+        """Returns the newest version that has served, is not marked bad, and whose data ends no later; null without
+        one."""
         served = (record for record in self.ledger.records() if record.serving_s and record.bar is None)
         return next((record for record in served if not _is_before(end, record.data_end)), None)
 
     def _twin_of(self, record: Record) -> Path | None:
-        """The run by which a version is judged; of one that no night made, that of the run that it was exported from.
-        Null where it is gone."""
+        """Returns the run by which a version is judged; for a version that no night made, that of the run it was
+        exported from. Null where it is gone."""
         if record.judged is not None:
             folder = self.folders.runs / record.judged
             return folder if folder.exists() else None
         if record != self.ledger.champion():
-            return None  # only of what serves is it known which run it is of
+            return None  # the run is known for the served version alone
         config = self.config.copy()
         with open_dict(config):
             config.checkpoint = None
@@ -169,16 +170,17 @@ class NightPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
-    """One night.
+    """One night in progress.
 
     Args:
-        plan: of the command.
-        store: as it was prepared.
-        record: of the night, as far as it has come.
-        champion: the record of what serves; null on the first night.
-        rival: whom tonight's version is compared with: the champion, but for a night that comes late; null: nobody.
-        twin: by which the rival is judged, and whose weights tonight's training begins with; null: gone, or nobody's.
-        is_late: whether what serves has seen later events, so that nothing is published.
+        plan: plan of the command.
+        store: store as it was prepared.
+        record: record of the night so far.
+        champion: record of the served version; null on the first night.
+        rival: record of the version that tonight's is compared with: the champion, except for a late night; null: none.
+        twin: run by which the rival is judged, and whose weights tonight's training starts from; null: gone, or no
+            rival.
+        is_late: whether the served version has seen later events, so that nothing is published.
     """
 
     plan: NightPlan
@@ -191,15 +193,15 @@ class Night:
 
     @property
     def is_done(self) -> bool:
-        """Whether its version serves or has served: what it was compared with then, and its twin, stay in its record,
-        so that it can be put back."""
+        """Returns whether its version serves or has served: its record then keeps the version that it was
+        compared with, and its twin, so that it can be put back."""
         return bool(self.record.serving_s)
 
     def check_comparable(self) -> None:
-        """Ends a night that the gate would refuse in any case before anything is trained for it.
+        """Raises an error before anything is trained for a night that the gate would refuse in any case.
 
         Raises:
-            UserError: the run by which the rival is judged is gone, and nobody publishes whatever the gate says.
+            UserError: the run by which the rival is judged is gone, and the gate is not overruled.
         """
         if self.rival is None or self.twin is not None or self.plan.force is not None:
             return
@@ -211,8 +213,8 @@ class Night:
         )
 
     def data(self) -> DataVerdict:
-        """The verdict on tonight's data, compared with that of the version it has to beat: what was prepared since and
-        refused may have had the same fault."""
+        """Returns the verdict on tonight's data by comparison with the data of the rival: later data that was refused
+        may have the same fault."""
         store = None if self.rival is None else self.rival.store
         before = None if store is None else self.store.folder.parent / store
         if before is None or before == self.store.folder or not before.exists():
@@ -221,41 +223,42 @@ class Night:
 
     @property
     def reached(self) -> Reached | None:
-        """What the rival's twin reached on the night it was judged; null of one that no night made."""
+        """Metrics that the rival's twin reached on the night it was judged; null where no night made it."""
         found = {} if self.rival is None else self.rival.verdict
         return Reached(**found["reached"]) if "reached" in found else None
 
     @property
     def days_since(self) -> float:
-        """Days from the end of the rival's data to that of tonight's; at least 1, and 1 where that is not known."""
+        """Days from the end of the rival's data to the end of tonight's; at least 1, and 1 where unknown."""
         ends = self.record.data_end, None if self.rival is None else self.rival.data_end
         if ends[0] is None or ends[1] is None:
             return 1.0
         return max(1.0, (datetime.fromisoformat(ends[0]) - datetime.fromisoformat(ends[1])) / timedelta(days=1))
 
     def knowing(self, **facts: Any) -> "Night":
-        """Writes more into the night's record; returns the night with it."""
+        """Writes more facts into the night's record; returns the night with it."""
         record = replace(self.record, **facts)
         self.plan.ledger.write(record)
         return replace(self, record=record)
 
     def twin_config(self) -> DictConfig:
-        """Gives the configuration of the training of tonight's twin, which sees neither validation nor the window."""
+        """Returns the configuration for training tonight's twin, which sees neither validation nor the window."""
         if self.twin is None:
             return self._train("validation")
         cold = self._train("validation")
         if network_digest(cold) != network_digest(config_of_run(self.twin)):
-            print(f"{self.twin}: has another network, objective or placement than is asked for: trained from nothing")
+            print(f"{self.twin}: has another network, objective or placement than is asked for: trained from scratch")
             return cold
         return self._train("validation", self.twin, self.plan.warm.share)
 
     def refit_config(self, judged: Path) -> DictConfig:
-        """Gives that of the training of what is published: it goes on from tonight's twin up to the last event."""
+        """Returns the configuration for training the published run: it continues from tonight's twin up to the last
+        event."""
         return self._train("end", judged, self.plan.warm.refit_share)
 
     def said(self, verdict: Verdict, evidence: Evidence) -> "Night":
-        """Writes into the record what the gate says, and what the twin reached, which later nights ask for; returns the
-        night."""
+        """Writes the gate's verdict into the record, and the metrics of the twin, which later nights compare with;
+        returns the night."""
         said = verdict.to_json()
         if evidence.twin is None:
             return self.knowing(verdict=said)
@@ -273,19 +276,19 @@ class Night:
 
     @property
     def named(self) -> str:
-        """Names its version for people, or how far it has come."""
+        """Name of its version for people, or of the stage that it has reached."""
         record = self.record
         run = None if record.judged is None else f"tonight's version ({record.judged})"
         return record.version or run or f"night {record.night}"
 
     @property
     def stays(self) -> str:
-        """Says what goes on to serve when tonight's version is refused."""
+        """Text on which version stays when tonight's is refused."""
         served = self.plan.folders.served()
         return "nothing is current" if served is None else f"current stays at {served.name}"
 
     def run_of(self, training: DictConfig) -> str:
-        """The folder of a training's run, as records have it."""
+        """Returns the folder of a training's run as records name it."""
         return str(training_plan(training, self.store).folder.relative_to(self.plan.folders.runs))
 
     def _train(self, until: str, begins_with: Path | None = None, share: float = 1.0) -> DictConfig:
@@ -294,7 +297,7 @@ class Night:
             if wandb_project(config) is not None:  # beside the night's own run
                 config.logger = {"group": group_of(self.plan.data), "job_type": "train", **config.logger}
             config.train_until = until
-            if until == "end":  # nothing is validated, so nothing ends it early
+            if until == "end":  # nothing is validated, so it cannot end early
                 config.trainer.patience = None
             if begins_with is not None:
                 epochs = training_plan(config, self.store).config["trainer"]["max_epochs"]
@@ -309,12 +312,12 @@ def night_plan(config: DictConfig) -> NightPlan:
     """Turns the configuration of `towers retrain` into a plan.
 
     Raises:
-        UserError: a key that does not fit.
+        UserError: a key does not fit.
     """
     config = config.copy()
     with open_dict(config):
         config.data.split = config.night_split
-        config.evaluation.period = "test"  # the window; validation has chosen the epoch
+        config.evaluation.period = "test"  # the period of the window; validation chose the epoch
     data, folders, versions = value(config, "data.name", str), folders_of(config), versions_of(config)
     nodes = config.gate.rules.items()
     if config.warm.optimizer == "carry":
@@ -343,5 +346,5 @@ def night_plan(config: DictConfig) -> NightPlan:
 
 
 def _is_before(end: str | None, other: str | None) -> bool:
-    """Whether data ends before other data, as far as both have a clock."""
+    """Returns whether data ends before other data; false where either has no times."""
     return end is not None and other is not None and datetime.fromisoformat(end) < datetime.fromisoformat(other)

@@ -1,4 +1,4 @@
-"""The page of an evaluation, and what goes beside the training's curves where those went."""
+"""The page of an evaluation, and its charts in Weights & Biases."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def report_of(
     tuning: Mapping[str, Any],
     main_metric: str,
 ) -> Report:
-    """What the page shows."""
+    """Collects what the page shows."""
     store = protocol.store
     return build_report(
         title=subject.title,
@@ -52,7 +52,7 @@ def report_of(
 
 
 def log_pictures(report: Report, subject: Subject) -> None:
-    """The charts go beside the training's curves where the training went to Weights & Biases."""
+    """Logs the charts to the training's run in Weights & Biases, if it has one."""
     run = subject.vectors
     if isinstance(run, Run) and (place := _place_of(run.folder)) is not None:
         images = {name: png(figure) for name, figure in figures(report).items()}
@@ -60,8 +60,8 @@ def log_pictures(report: Report, subject: Subject) -> None:
 
 
 def _place_of(folder: Path) -> dict[str, Any] | None:
-    """Returns the project of Weights & Biases, and the group and job type in it, that a run's training went to; null
-    where it did not."""
+    """Returns the project, group and job type in Weights & Biases that a run's training was logged to; null where it
+    was not logged there."""
     logger = config_of_run(folder).logger
     if "project" not in logger or not (folder / "wandb").is_dir():
         return None

@@ -1,4 +1,4 @@
-"""After training: sound and metadata are fitted to where it has put the contents."""
+"""Placement after training: sound and metadata are fitted to the vectors that training has given the contents."""
 
 import time
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from towers.training.step import Learner
 def place(
     plan: TrainingPlan, parts: Parts, folder: Path, device: torch.device, passed: Callable[[int, int], None]
 ) -> dict[str, float]:
-    """Writes the network with contents placed anew beside the trained one.
+    """Fits the placement and writes the network with it beside the trained one.
 
     Args:
-        plan: of the training.
-        parts: that were trained.
-        folder: of the run.
-        device: on which it is done.
-        passed: is told how far it is, and of how much.
+        plan: plan of the training.
+        parts: trained parts.
+        folder: folder of the run.
+        device: device that it runs on.
+        passed: called with how far it is, and of how much.
 
     Returns:
-        Figures of the network after it; none where nothing is placed.
+        Figures of the placed network; empty where nothing is placed.
     """
     trained = _with_all_rows(plan, parts)
     trained.load_state_dict(load_weights(trained_checkpoint(folder)))
@@ -41,12 +41,12 @@ def place(
     seconds, core_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
     save_checkpoint(folder / PLACED, {"signature": folder.name, "learner": placed.state_dict()})
     metrics = parts.module.placed_metrics(placed, parts.data.loaders.validation())
-    print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with where training has put contents")
+    print(f"placed by sound and metadata in {seconds:.0f} s: cosine {cosine:.3f} with the trained vectors")
     return {"cosine": cosine, "seconds": seconds, "core_seconds": core_seconds, **metrics}
 
 
 def _with_all_rows(plan: TrainingPlan, parts: Parts) -> Learner:
-    """Returns what was trained, or another one like it where this process has but its part of the tables."""
+    """Returns the trained learner, or a copy with whole tables where this process has only its part of them."""
     if all(division.ranks == 1 for division in parts.learner.divisions().values()):
         return parts.learner
     two_tower = plan.network.build(parts.store)
@@ -61,17 +61,17 @@ def fitted(
     passed: Callable[[int, int], None],
     trained: Learner | None = None,
 ) -> tuple[Learner, float | None]:
-    """A network with contents placed anew, on the device of the trained one.
+    """Returns a network with contents placed anew, on the device of the trained one.
 
     Args:
-        plan: of the training.
-        parts: that were trained, with the weights that they came to.
-        store: with the sounds to place by.
-        passed: is told how far it is, and of how much.
-        trained: that was trained, with all rows; null: that of `parts`.
+        plan: plan of the training.
+        parts: trained parts, with their final weights.
+        store: store with the sounds to place by.
+        passed: called with how far it is, and of how much.
+        trained: trained learner with all rows; null: that of `parts`.
 
     Returns:
-        The network, and what `Placement.fit` gives.
+        The network, and the result of `Placement.fit`.
     """
     pl.seed_everything(plan.seed, verbose=False)
     two_tower = plan.network.build(store, is_placed=True)

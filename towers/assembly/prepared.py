@@ -1,4 +1,4 @@
-"""The prepared store that a command works on, held against what the caller says of it."""
+"""The prepared store that a command works on, compared with what the caller says of it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,12 +18,12 @@ FILTERS = "data.filters"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the caller says of how a store was prepared; the rest is taken from it.
+    """What the caller says of how a store was prepared; everything else is taken from the store.
 
     Args:
-        values: by dotted key, those that must be the store's.
-        said: by dotted key, what files say; where the store has another, that is taken, and told.
-        root: of the raw data, that must be the store's; null: as it is.
+        values: values that the store must have, by dotted key.
+        said: values that files give, by dotted key; where the store has another value, that is used and a line printed.
+        root: folder of the raw data, which must be the store's; null: any.
     """
 
     values: Mapping[str, Any]
@@ -32,7 +32,7 @@ class Given:
 
     def check(self, store: Store) -> None:
         """Raises `UserError` where the store was prepared from other data, features or cuts."""
-        filters = store.manifest.get("filters", {})  # stores of before do not have it
+        filters = store.manifest.get("filters", {})  # older stores do not have it
         prepared = {"features": asdict(store.features), "data.split": store.manifest["split"], FILTERS: filters}
         found = {FILTERS: list(filters)} | dict(_compared(prepared))
         for key, asked in self.values.items():
@@ -57,21 +57,21 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedStore:
-    """Where a store stands, and what the caller says of it.
+    """The place of a store, and what the caller says of it.
 
     Args:
-        folder: of all stores of the data set.
-        given: that must be so.
+        folder: folder of all stores of the data set.
+        given: what the store must agree with.
     """
 
     folder: Path
     given: Given
 
     def open(self) -> Store:
-        """The store.
+        """Opens the store.
 
         Raises:
-            UserError: none was prepared, or otherwise than the caller says.
+            UserError: none was prepared, or it differs from what the caller says.
         """
         store = Store.open(self.folder)
         self.given.check(store)
@@ -79,7 +79,7 @@ class PreparedStore:
 
 
 def given_of(config: DictConfig) -> Given:
-    """Reads what a narrowed configuration still holds of `features`, `data.split` and `data.root`."""
+    """Reads what a narrowed configuration still has of `features`, `data.split`, `data.filters` and `data.root`."""
     nodes = {name: OmegaConf.select(config, name) for name in ("features", "data.split", FILTERS)}
     typed = {name: resolved(node) for name, node in nodes.items() if node is not None}
     root = OmegaConf.select(config, "data.root")
@@ -91,16 +91,16 @@ def given_of(config: DictConfig) -> Given:
 
 
 def prepared_store(config: DictConfig) -> PreparedStore:
-    """Finds the store that `paths.stores` and `data.name` name; it is opened later."""
+    """Returns the place of the store that `paths.stores` and `data.name` name; it is opened later."""
     folder = Path(value(config, "paths.stores", str)) / value(config, "data.name", str)
     return PreparedStore(folder=folder, given=given_of(config))
 
 
 def until_of(config: DictConfig) -> Until:
-    """Reads where a training ends; of a run that does not say it, at validation.
+    """Reads where a training ends; at validation, where an older run's configuration does not say.
 
     Raises:
-        UserError: neither at the start of validation, nor of the test, nor at the end of all.
+        UserError: the value is none of validation, test and end.
     """
     found = value(config, "train_until", str) if "train_until" in config else "validation"
     if found not in get_args(Until):
@@ -109,10 +109,10 @@ def until_of(config: DictConfig) -> Until:
 
 
 def _compared(nodes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of what two preparations are compared by, from nodes by dotted key; the class of a split or a
-    filter stands under its own key.
+    """Yields (dotted key, value) by which two preparations are compared, from nodes by dotted key; the class of a split
+    or a filter has the node's own key.
 
-    A tuple is given as a list and an integer as a float, as a configuration and a manifest differ in these.
+    A tuple becomes a list and an integer a float, as a configuration and a manifest differ in these.
     """
     for key, found in (leaf for name, node in nodes.items() for leaf in flat(node, name)):
         parent, _, name = key.rpartition(".")
@@ -129,7 +129,7 @@ def _comparable(found: Any) -> Any:
 
 
 def _typed(found: Any) -> str:
-    """A compared value as it is typed in a command."""
+    """Formats a compared value as it is typed in a command."""
     if isinstance(found, list):
         return f"[{','.join(map(_typed, found))}]"
     if found is None:

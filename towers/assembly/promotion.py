@@ -1,4 +1,4 @@
-"""Whether `exports/current` moves to a version, and why not."""
+"""The rule by which `exports/current` moves to a version."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,22 +18,23 @@ from towers.publishing.writer import CURRENT
 from towers.retrieval.files import MANIFEST
 
 Promote = Literal[True, False, "auto"]
-"""Whether `current` moves to a version: auto where its run was evaluated, the figures passed their own checks and are
-not below popularity nor below what serves where both were judged on the same data, and no newer one serves."""
+"""Whether `current` moves to a version. auto: it does where the version's run was evaluated, the evaluation passed its
+own checks, its figures are not below those of popularity, nor below the served version's where both were judged on the
+same data, and no newer version serves."""
 
 JUDGED_ON: tuple[Period, ...] = ("test", "validation")
-"""The first that the run was evaluated on decides."""
+"""Periods in order: the first that the run was evaluated on decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """The rule for `current`.
+    """The rule by which `current` moves.
 
     Args:
         exports: folder of all versions.
-        nights: of the ledgers, which know versions that were marked bad.
-        main_metric: by which a run may be published without being asked.
-        promote: what the caller says.
+        nights: folder of the ledgers, which know versions that were marked bad.
+        main_metric: metric by which a run may be published automatically.
+        promote: value of the caller's key `promote`.
     """
 
     exports: Path
@@ -42,11 +43,11 @@ class Promotion:
     promote: Promote
 
     def withheld(self, run: Path, target: Path) -> str | None:
-        """Why `current` does not move to the version in `target`, which was made of the run; null where it moves, or
-        points there already.
+        """Returns why `current` does not move to the version in `target`, which was made from `run`; null where it
+        moves, or points there already.
 
         Raises:
-            UserError: it was marked bad, or is like one that was, so that nothing publishes it.
+            UserError: the version was marked bad, or equals one that was, so that nothing publishes it.
         """
         served = self.served()
         if served == target.resolve():
@@ -62,17 +63,17 @@ class Promotion:
         for period in JUDGED_ON:
             if means := evaluated_means(run, period):
                 if failed := failures(evaluated_checks(run, period)):
-                    return f"its evaluation does not stand up to its own checks ({failed})"
+                    return f"its evaluation fails its own checks ({failed})"
                 return acceptance(means, self.main_metric).refusal or self._below(served, target)
         return f"{run} was not evaluated (towers evaluate checkpoint={run})"
 
     def served(self) -> Path | None:
-        """The version that `current` points to; null where there is none."""
+        """Returns the version that `current` points to; null where there is none."""
         current = self.exports / CURRENT
         return current.resolve() if current.exists() else None
 
     def _below(self, served: Path | None, target: Path) -> str | None:
-        """In what a version is worse than the one that serves, where both were judged on the same data."""
+        """Returns the metrics in which a version is worse than the served one, if both were judged on the same data."""
         if served is None:
             return None
         before, after = (read_json(folder / MANIFEST) for folder in (served, target))
@@ -100,10 +101,10 @@ def promotion_of(config: DictConfig) -> Promotion:
 
 
 def promote_of(config: DictConfig) -> Promote:
-    """Reads whether `current` moves.
+    """Reads `promote`.
 
     Raises:
-        UserError: neither true, false nor auto.
+        UserError: it is neither true, false nor auto.
     """
     found = value(config, "promote", bool | str)
     if found is True or found is False or found == "auto":
@@ -112,25 +113,25 @@ def promote_of(config: DictConfig) -> Promote:
 
 
 def evaluation_of(run: Path, period: Period) -> Path:
-    """The file with the figures of a run's evaluation."""
+    """Returns the path of the file with the figures of a run's evaluation."""
     return run / f"evaluation-{period}" / "metrics.json"
 
 
 def evaluated_means(run: Path, period: Period) -> dict[str, dict[str, float]]:
-    """Means by ranker of a run's evaluation in a period, the model's first; empty where there is none."""
+    """Returns means by ranker of a run's evaluation in a period, the model's first; empty where there is none."""
     path = evaluation_of(run, period)
     rankers = read_json(path)["rankers"] if path.exists() else {}
     return {name: figures["means"] for name, figures in rankers.items()}
 
 
 def evaluated_checks(run: Path, period: Period) -> list[Check]:
-    """What a run's evaluation in a period found of itself; evaluations of before say nothing."""
+    """Returns the self-checks of a run's evaluation in a period; older evaluations have none."""
     metadata = read_json(evaluation_of(run, period))["metadata"]
     return [Check(**check) for check in metadata.get("checks", [])]
 
 
 def older_by(version: Path, other: Path) -> str | None:
-    """In what a version is older than another one, in words that the other's name follows; null where it is not."""
+    """Returns in what a version is older than another, as words that the other's name follows; null where it is not."""
     ends = data_end(version), data_end(other)
     if ends[0] is not None and ends[1] is not None and ends[0] != ends[1]:
         return "its data ends before that of" if ends[0] < ends[1] else None
@@ -138,11 +139,12 @@ def older_by(version: Path, other: Path) -> str | None:
 
 
 def data_end(version: Path) -> datetime | None:
-    """The last event of a version's data; null without a clock."""
+    """Returns the time of the last event of a version's data; null where events have no times."""
     end = read_json(version / MANIFEST).get("window", {}).get("end")
     return None if end is None else datetime.fromisoformat(end)
 
 
 def written_ns(version: Path) -> int:
-    """When a version was written; its name does not say it, as two of one day differ in a fingerprint alone."""
+    """Returns when a version was written, in nanoseconds; names of two versions of one day differ in a fingerprint
+    only."""
     return (version / MANIFEST).stat().st_mtime_ns

@@ -1,4 +1,4 @@
-"""A finished run: the network with the weights that it came to."""
+"""A finished run: the network with its final weights."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,16 +40,16 @@ class Run:
     """A finished training run, loaded.
 
     Args:
-        folder: of the run.
-        checkpoint: its last state of all.
-        name: of its experiment.
-        config: with which it was trained, as plain values.
-        until: the period whose start it was trained up to, its settings chosen before; or the end of the data.
-        store: whose listeners and contents it gives vectors of.
-        trained_on: what it was trained on; the same unless it was refreshed.
+        folder: folder of the run.
+        checkpoint: file of its final state.
+        name: name of its experiment.
+        config: configuration of its training, as plain values.
+        until: period at whose start training ended, or the end of the data.
+        store: store whose listeners and contents get vectors.
+        trained_on: store that it was trained on; the same unless it was refreshed.
         two_tower: the network, in evaluation mode.
-        table: what is known of the contents.
-        sounds: what its audio encoder reads; null without sound.
+        table: codes and sound vectors of the contents.
+        sounds: sounds that its audio encoder reads; null without sound.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def provenance(self) -> Provenance:
-        """What it was trained on."""
+        """Data that it was trained on."""
         return Provenance(
             trained_on=self.trained_on.fingerprint,
             trained_until_us=_end_of_training(self.trained_on, self.until),
@@ -75,41 +75,41 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 of the weights that it came to, in hex."""
+        """SHA-256 of the final weights, in hex."""
         return digest_of_weights(self.checkpoint)
 
     @property
     def max_length(self) -> int:
-        """Events of a history that the user tower reads."""
+        """Most events of a history that the user tower reads."""
         return self.config["datamodule"]["max_length"]
 
     @property
     def max_tokens(self) -> int:
-        """Padded tokens of a batch."""
+        """Most padded tokens of a batch."""
         return self.config["datamodule"]["max_tokens"]
 
     def content_vectors(self) -> Float[np.ndarray, "contents dim"]:
-        """Unit vectors of all contents by row, float32; every sound is encoded anew.
+        """Returns unit vectors of all contents by row, float32; every sound is encoded anew.
 
-        An artist or a playlist that training has not seen chosen is the mean of its contents.
+        An artist or a playlist that no listener chose in training gets the mean of its contents.
         """
         vectors = np.concatenate(list(self.content_blocks()))
         place_owners(vectors, self.store.members, self.positives > 0)
         return vectors
 
     def content_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
-        """Unit vectors of all contents in blocks, float32; an artist or a playlist has that of its own id."""
+        """Yields unit vectors of all contents in blocks, float32; an artist or a playlist gets that of its own id."""
         if self.sounds is not None:
             refresh_audio(self.two_tower, self.table, self.sounds.records, Processes(Share()))
         return (block.float().cpu().numpy() for block in content_blocks(self.two_tower, self.table))
 
     def sound_blocks(self) -> Iterator[Float[np.ndarray, "block dim"]]:
-        """Contents by their sound alone, zeros without; as `content_blocks`, after which they are to be asked for."""
+        """Yields vectors of contents by their sound alone, zeros without sound; call it after `content_blocks`."""
         return (block.float().cpu().numpy() for block in sound_blocks(self.two_tower, self.table))
 
     @property
     def positives(self) -> Int[np.ndarray, " contents"]:
-        """Positive events with each content in training."""
+        """Number of positive events with each content in training."""
         return self.store.trained_until(self.until).train_positives
 
     def user_vectors(
@@ -118,15 +118,15 @@ class Run:
         content_vectors: Float[np.ndarray, "contents dim"],
         until: Until,
     ) -> Float[np.ndarray, "users dim"]:
-        """Unit vectors of listeners from their histories up to the start of a period, or to the end, float32."""
+        """Returns unit vectors of listeners from their histories up to the start of a period or to the end, float32."""
         histories = self.store.histories
         batches = UserBatches(self.store, histories.known_until(until), user_rows, self.max_length, self.max_tokens)
         return embed_users(self.two_tower, batches, torch.from_numpy(content_vectors).to(self.table.device))
 
 
 def _end_of_training(store: Store, until: Until) -> int | None:
-    """Gives the time at which training ends, in microseconds since 1970; null without a clock, and where it ends at
-    another time for each listener."""
+    """Returns the time at which training ends, in microseconds since 1970; null where events have no times, and where
+    it ends at a different time for each listener."""
     if until == "end":
         return None if store.end_us is None else store.end_us + 1
     start_us = store.manifest[f"{until}_start_us"]
@@ -134,22 +134,22 @@ def _end_of_training(store: Store, until: Until) -> int | None:
 
 
 def run_folder(config: DictConfig, store: Store, network: NetworkParts, warm_start: WarmStart | None) -> Path:
-    """Follows from whatever can change the result: settings, the store, files that the audio encoder reads, and the
-    weights that it begins with."""
+    """Returns the folder of a run, which follows from all that can change its result: settings, the store, files that
+    the audio encoder reads, and the weights that it starts from."""
     began = () if warm_start is None else warm_start.facts
     signature = signature_of(config, store.fingerprint, *network.files(), *began)
     return Path(config.paths.runs) / config.name / signature
 
 
 def moved(weights: Mapping[str, Tensor], module: TwoTower | ContentTable, store: Store) -> dict[str, Tensor]:
-    """Weights that were trained on one store for the rows of another.
+    """Returns weights trained on one store, arranged for the rows of another.
 
     Args:
-        weights: of the module, by name.
-        module: that shall get them.
-        store: says which row each content had in training.
+        weights: weights of the module, by name.
+        module: module that gets them.
+        store: store that gives the row of each content in training.
     """
-    if isinstance(module, ContentTable):  # vectors of sounds: they are encoded anew
+    if isinstance(module, ContentTable):  # its vectors of sounds are computed anew
         return dict(module.state_dict())
     prefix = "content_tower."
     tower = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
@@ -158,13 +158,13 @@ def moved(weights: Mapping[str, Tensor], module: TwoTower | ContentTable, store:
 
 
 def load_run(folder: Path, stores: Path, is_refreshed: bool = False, is_compact: bool = False) -> Run:
-    """The network of a run with the weights that it came to.
+    """Loads the network of a run with its final weights.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         stores: folder of all prepared stores.
-        is_refreshed: whether it is to give vectors of the listeners and contents of the newest store, not of its own.
-        is_compact: whether contents and listeners that are gone from the store shall have no rows.
+        is_refreshed: whether to give vectors of the listeners and contents of the newest store, not of the run's own.
+        is_compact: whether contents and listeners that are gone from the store have no rows.
 
     Raises:
         UserError: no finished run there, its store is gone, or another version of the network was trained.
@@ -176,7 +176,7 @@ def load_run(folder: Path, stores: Path, is_refreshed: bool = False, is_compact:
     trained_on = store_of_run(folder, stores)
     as_trained = trained_on.trained_until(until)
     today = Store.open(stores / config.data.name) if is_refreshed else trained_on
-    is_refreshed = today.fingerprint != trained_on.fingerprint  # else nothing came since
+    is_refreshed = today.fingerprint != trained_on.fingerprint  # equal: there is no newer data
     store = RefreshedStore(today, as_trained) if is_refreshed else trained_on
     counted = store if is_refreshed else as_trained
     if is_compact:

@@ -1,4 +1,4 @@
-"""What `towers simulate` does: its configuration to a plan."""
+"""`towers simulate`: its configuration to a plan."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,29 +20,29 @@ from towers.simulation.listeners.fitting import FitSettings
 
 CONFIG = "config.yaml"
 EXPORT = Path("exports") / "current"
-"""In a simulator's folder, the export that has not seen who is held out."""
+"""Export in a simulator's folder that has not seen the held-out listeners."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatePlan:
-    """What all actions need.
+    """Plan of all actions of `towers simulate`.
 
     Args:
-        folder: of the simulator, with its versions.
+        folder: folder of the simulator, with its versions.
         store: folder of the prepared store of all listeners.
-        export: folder of the export that was asked for; null: the one that belongs to the simulator.
-        until_us: where the fit ends and the check begins, microseconds since 1970, UTC; null: where the export's
-            training ends.
-        end_us: behind the end of the check; null: the end of the log.
-        held_out: whom a fit leaves out.
-        fit: its settings.
-        check: how real and simulated listeners are compared.
-        run: who is simulated, and when.
-        out: folder for what they play.
-        with_history: whether what they really played before stands beside it.
-        root: folder of the real data; null: as the store says.
-        force: whether a simulator that was not checked, or did not pass, is used.
-        settings: what decides a fit, as plain values.
+        export: folder of the export that was named; null: the one in the simulator's folder.
+        until_us: time where the fit ends and the check begins, in microseconds since 1970, UTC; null: where the
+            export's training ends.
+        end_us: exclusive end of the check; null: the end of the log.
+        held_out: rule for the listeners that a fit leaves out.
+        fit: settings of the fit.
+        check: settings of the comparison of real and simulated listeners.
+        run: settings of a simulation.
+        out: folder for the simulated events.
+        with_history: whether the real events before are written, too.
+        root: folder of the real data; null: the one that the store names.
+        force: whether to use a simulator that was not checked, or did not pass.
+        settings: settings that decide a fit, as plain values.
         save_config: writes the configuration into a folder.
     """
 
@@ -63,7 +63,7 @@ class SimulatePlan:
     save_config: Callable[[Path], None]
 
     def request(self) -> FitRequest:
-        """What is to be fitted."""
+        """Returns the request for a fit."""
         return FitRequest(
             folder=self.folder,
             store=self.store,
@@ -80,7 +80,7 @@ def simulate_plan(config: DictConfig) -> SimulatePlan:
     """Turns the configuration into a plan.
 
     Raises:
-        UserError: a value that cannot be, with its key.
+        UserError: an invalid value; the message names its key.
     """
     store = value(config, "store", str | None)
     if store is None:
@@ -123,6 +123,6 @@ def _save(settings: dict[str, Any], folder: Path) -> None:
 
 
 def _instant(config: DictConfig, key: str) -> int | None:
-    """A time in microseconds since 1970; null where the key is."""
+    """Reads a time in microseconds since 1970; null where the key is null."""
     text = value(config, key, str | None)
     return None if text is None else instant_us(key, text)

@@ -1,4 +1,4 @@
-"""What `evaluate` is asked to judge: a training run or an export, on a prepared store."""
+"""The subject of an evaluation: a training run or an export, on a prepared store."""
 
 import json
 from dataclasses import dataclass, replace
@@ -23,14 +23,14 @@ from towers.training.run_folder import CONFIG_FILE, FINISHED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Somebody with vectors.
+    """A trained run or an export, opened on a store.
 
     Args:
-        vectors: gives them.
-        folder: of the run or the export.
-        fingerprint: of the weights.
-        evaluations: where its evaluations stand. An export's own folder holds nothing that its manifest does not name.
-        config: what it was made with, as text.
+        vectors: the run or export, which gives vectors.
+        folder: folder of the run or the export.
+        fingerprint: fingerprint of the weights.
+        evaluations: folder of its evaluations; an export's own folder contains only files that its manifest names.
+        config: configuration or manifest that it was made with, as text.
     """
 
     vectors: Run | ExportOnStore
@@ -41,34 +41,34 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return self.folder.name
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Title for people."""
         run = self.vectors
         return f"{run.name}: {self.name}" if isinstance(run, Run) else f"Export {self.name}"
 
     @property
     def store(self) -> Store:
-        """What it is judged on."""
+        """Store that it is evaluated on."""
         return self.vectors.store
 
     @property
     def provenance(self) -> Provenance:
-        """What it was trained on."""
+        """Data that it was trained on."""
         return self.vectors.provenance
 
     def judged_vectors(
         self, protocol: EvaluationProtocol
     ) -> tuple[Float[np.ndarray, "users dim"], Float[np.ndarray, "contents dim"]]:
-        """Gives the vectors of the listeners that the protocol judges, and of all contents."""
+        """Returns the vectors of the listeners that the protocol judges, and of all contents."""
         contents = self.vectors.content_vectors()
         return self.vectors.user_vectors(protocol.task.user_rows, contents, protocol.period), contents
 
     def listeners(self, contents: np.ndarray) -> Listeners:
-        """Listeners' vectors as they would be with another store's histories of the same contents."""
+        """Returns a function for listeners' vectors from another store's histories of the same contents."""
 
         def vectors(store: Store, rows: np.ndarray, period: Period) -> np.ndarray:
             return replace(self.vectors, store=store).user_vectors(rows, contents, period)
@@ -77,16 +77,16 @@ class Subject:
 
 
 def open_subject(folder: Path, stores: Path, prepared: PreparedStore, evaluations: Path) -> Subject:
-    """The run or export in `folder`.
+    """Opens the run or export in `folder`.
 
     Args:
-        folder: of either.
+        folder: folder of a run or an export.
         stores: folder of all prepared stores.
-        prepared: on which an export is judged; a run is on its own.
-        evaluations: folder of those of exports.
+        prepared: store on which an export is evaluated; a run is evaluated on its own.
+        evaluations: folder of the evaluations of exports.
 
     Raises:
-        UserError: neither is there.
+        UserError: there is neither a run nor an export.
     """
     if (folder / FINISHED).exists():
         run = load_run(folder, stores)

@@ -1,4 +1,4 @@
-"""What a sweep of trainings came to: a table (terminal, Parquet, Weights & Biases), and links to the runs."""
+"""Results of a sweep of trainings: a table (terminal, Parquet, Weights & Biases), and links to the runs."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ from towers.manifest import atomic_file
 from towers.training.wandb_runs import log_table
 
 RUNS = "runs.parquet"
-"""The table in a sweep's folder."""
+"""File in a sweep's folder with the table."""
 WIDTH = 160
-"""Columns of the printed table where nobody watches."""
+"""Width of the printed table without a terminal, in characters."""
 SCHEMA = [
     ("monitor", pa.string()), ("best", pa.float64()), ("best_epoch", pa.int64()), ("seconds", pa.float64()),
     ("folder", pa.string()), ("error", pa.string()),
 ]  # fmt: skip
-"""Columns of `runs.parquet` after the job's number and what differed."""
+"""Columns of `runs.parquet` after the job's number and the keys that differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +37,13 @@ class Row:
 
     @property
     def order(self) -> tuple[bool, float, int]:
-        """The best comes first, what was not validated behind, and what failed last."""
+        """Sort key: best first, then runs without validation, then failed jobs."""
         best = None if self.run is None else self.run.best
         return self.run is None, float("inf") if best is None else -best, self.job.number
 
 
 def score(folder: Path) -> float | None:
-    """The best validation of a run; null where there was none."""
+    """Returns the best validation of a run; null where there was none."""
     run = FinishedRun.of(folder)
     return None if run is None else run.best
 
@@ -77,20 +77,20 @@ def _taken(folder: Path, finished: list[FinishedRun]) -> str:
 
 
 def _differing(jobs: Sequence[Job]) -> list[str]:
-    """Keys that not all jobs were given alike, in the order in which they were typed."""
+    """Returns the keys whose values differ among jobs, in the order in which they were typed."""
     keys = dict.fromkeys(key for job in jobs for key in job.given)
     return [key for key in keys if len({job.given.get(key) for job in jobs}) > 1]
 
 
 def _link(folder: Path, runs: Sequence[FinishedRun]) -> None:
-    """Links to the runs in the place of those of an earlier sweep of the same name."""
+    """Links to the runs, in place of the links of an earlier sweep of the same name."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.iterdir():
         if left.is_symlink():
             left.unlink()
     for run in runs:
         link = folder / f"{run.folder.parent.name}-{run.folder.name}"
-        if not link.is_symlink():  # two jobs may come to one run
+        if not link.is_symlink():  # two jobs may share a run
             link.symlink_to(os.path.relpath(run.folder.resolve(), folder.resolve()), target_is_directory=True)
 
 

@@ -1,4 +1,4 @@
-"""A training: settings to a plan, and a plan to a LightningModule, its data, and what follows them."""
+"""A training: configuration to a plan, and a plan to a LightningModule, its data, and what follows training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,29 +44,29 @@ from towers.training.validation import Validation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """What `towers train` does, its configuration turned into parts; those that want a store's sizes are factories.
+    """Plan of `towers train`; parts that need sizes of a store are factories.
 
     Args:
-        name: of the experiment.
-        folder: of the run.
+        name: name of the experiment.
+        folder: folder of the run.
         prepared: the store as it was prepared.
-        store: the same as training sees it.
-        config: the configuration as plain values, with what the store decides, for whoever reads of the run.
+        store: the same store as training sees it.
+        config: configuration as plain values, with what the store decides, for loggers and readers of the run's folder.
         told: lines on what the store decided.
-        seed: of everything that is drawn.
-        until: the period whose start is trained up to, or the end of the data.
-        judging: of validation's vectors.
-        main_metric: that is shown beside the one that is watched.
+        seed: seed of all random draws.
+        until: period at whose start training ends, or the end of the data.
+        judging: settings of validation.
+        main_metric: metric that is shown beside the monitored one.
         trainer: settings of Lightning's Trainer.
-        loggers: beside the CSV.
-        warm_start: the run whose weights it begins with; null: they are drawn.
-        network: is built anew for placement.
+        loggers: loggers beside the CSV.
+        warm_start: run whose weights training starts from; null: random weights.
+        network: builders of the network, which is built anew for placement.
         candidates: takes `train_positives`.
         objective: takes `candidates`.
         datamodule: draws batches.
         optimizer: takes `learner`.
-        schedule: of the learning rate.
-        placement: of contents once training is over.
+        schedule: schedule of the learning rate.
+        placement: placement of contents after training.
     """
 
     name: str
@@ -92,15 +92,15 @@ class TrainingPlan:
 
     @property
     def is_refit(self) -> bool:
-        """Whether validation is trained on, so that nothing is left to choose by."""
+        """Returns whether validation is trained on, so that no checkpoint can be chosen by it."""
         return self.until != "validation"
 
     def lightning(self, folder: Path, stop: StopRequest) -> pl.Trainer:
-        """Lightning's Trainer, with no loggers yet.
+        """Builds Lightning's Trainer, without loggers.
 
         Args:
-            folder: in which it writes.
-            stop: hears of signals.
+            folder: folder that it writes to.
+            stop: receives signals.
         """
         monitor = self.trainer.monitor
         shown = tuple(dict.fromkeys(name for name in (f"validation/{self.main_metric}", monitor) if name is not None))
@@ -108,7 +108,7 @@ class TrainingPlan:
         return self.trainer.lightning(folder, folder.name, stop, shown, is_judged=is_judged)
 
     def describe(self) -> list[str]:
-        """The periods of the data, and what follows from it, in lines."""
+        """Returns lines on the periods of the data, and on settings that follow from the data."""
         told = [*lines(self.prepared.periods), *self.told]
         if self.warm_start is not None:
             told.append(f"warm start from {self.warm_start.folder}, trained on {self.warm_start.trained_on.folder}")
@@ -120,11 +120,11 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
     """Turns the configuration of `towers train` into a plan for a prepared store.
 
     Raises:
-        UserError: a key that does not fit, or nothing to learn from.
+        UserError: a key does not fit, or there is nothing to learn from.
     """
     until = until_of(config)
     if not prepared.train_targets.any():
-        raise UserError(f"{prepared.folder}: nobody has a positive event in the training period; choose an earlier cut")
+        raise UserError(f"{prepared.folder}: no positive events in the training period; choose an earlier cut")
     warm_start = warm_start_of(config, prepared)
     store, network, seed = prepared.trained_until(until), network_parts(config), value(config, "seed", int)
     judging = judging_of(config)
@@ -162,7 +162,7 @@ def training_plan(config: DictConfig, prepared: Store) -> TrainingPlan:
 
 
 def _told_of_id_lr(config: DictConfig) -> Iterator[str]:
-    """Says so where the learning rate was changed, and not that of the id table beside it."""
+    """Yields a line where the learning rate was changed and that of the id table was not."""
     keys, usual = ("optimizer.lr", "optimizer.id_lr"), default("train").optimizer
     lr, id_lr = (OmegaConf.select(config, key) for key in keys)
     if id_lr == usual.id_lr and lr not in (None, usual.lr):
@@ -170,8 +170,8 @@ def _told_of_id_lr(config: DictConfig) -> Iterator[str]:
 
 
 def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:
-    """The configuration with features and cuts as they stand in the store, and without a secret: it is written beside
-    the run and told to its loggers."""
+    """Returns the configuration with the store's features and cuts, secrets masked: it is written into the run's folder
+    and passed to its loggers."""
     shown = without_said(config)
     found = masked_settings(resolved(shown), OmegaConf.to_container(shown))
     data = {**found["data"], "split": store.manifest["split"]}
@@ -180,14 +180,14 @@ def _of_run(config: DictConfig, store: Store) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """A training, wired.
+    """Built parts of a training.
 
     Args:
         module: trains the learner.
-        data: gives it batches.
-        store: as training sees it.
-        sounds: what the audio encoder reads; null without sound.
-        datamodule: drew the batches.
+        data: gives the module batches.
+        store: store as training sees it.
+        sounds: sounds that the audio encoder reads; null without sound.
+        datamodule: draws the batches.
     """
 
     module: TowersModule
@@ -198,7 +198,7 @@ class Parts:
 
     @property
     def learner(self) -> Learner:
-        """What is trained."""
+        """Network that is trained, with its tables and objective."""
         return self.module.learner
 
     @property
@@ -207,7 +207,7 @@ class Parts:
         return self.datamodule.crop_frames(self.store.features.spectrogram)
 
     def describe(self) -> str:
-        """Sizes and costs, for people; and where crops are shorter than was asked for."""
+        """Returns lines on sizes and costs, and on crops that are shorter than configured."""
         two_tower = self.learner.two_tower
         told = [*told_of_sound(two_tower.audio_encoder, self.store, self.sounds)]
         if self.sounds is not None and parameters(two_tower.audio_encoder):
@@ -216,7 +216,7 @@ class Parts:
 
 
 def build(plan: TrainingPlan, share: Share) -> Parts:
-    """The parts for the process that has this share of every step."""
+    """Builds the parts for the process that has this share of every step."""
     store, settings = plan.store, plan.trainer
     two_tower, rows = plan.network.build(store, share=share), plan.network.rows_of(share)
     candidates = plan.candidates(train_positives=store.train_targets)
@@ -224,7 +224,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
     sounds = heard_by(two_tower.audio_encoder, store)
     learner = Learner(two_tower, build_content_table(store, two_tower.audio_encoder.dim, sounds, rows), objective)
     if learner.divided_ids() is not None and (has_delta := ids_of_unfinished(plan.folder)) is not None:
-        two_tower.content_tower.admit(has_delta)  # before loaders learn which rows there are
+        two_tower.content_tower.admit(has_delta)  # before loaders read which rows exist
     task = task_from_store(store, "validation")
     judge = None if plan.is_refit else plan.judging.judge(task)
     measured = measured_by(judge, task)
@@ -246,7 +246,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
         made = plan.optimizer(learner=learner)
         return made if plan.warm_start is None else plan.warm_start.go_on(made, learner, store)
 
-    optimizer(learner)  # Lightning asks for it late: what will not do is refused before anything is written
+    optimizer(learner)  # Lightning builds it late; this refuses bad settings before anything is written
     module = TowersModule(
         learner=learner,
         optimizer=optimizer,
@@ -267,7 +267,7 @@ def build(plan: TrainingPlan, share: Share) -> Parts:
 
 
 def modules_of(plan: TrainingPlan) -> tuple[TowersModule, TowersDataModule]:
-    """Module and data for a Trainer of somebody's own, with the seed set."""
+    """Returns module and data for a caller's own Trainer, with the seed set."""
     pl.seed_everything(plan.seed, verbose=False)
     parts = build(plan, plan.trainer.share_of(0, 1))
     return parts.module, parts.data

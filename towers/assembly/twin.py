@@ -1,4 +1,4 @@
-"""The judged twin of a run, found by what stands in folders of runs; knows no torch."""
+"""The judged twin of a run, found by reading folders of runs; does not import torch."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def twin_of(folder: Path) -> Path | None:
     """Finds the judged twin of a run that was trained on its validation period; null where there is none.
 
     It is the run that it was warm-started from, if that was trained on the same store up to validation. Else it is a
-    finished run beside it of the same network, objective and placement that was not trained on validation: of several
-    one of the same seed, then the newest.
+    finished run beside it of the same network, objective and placement that was not trained on validation: preferably
+    of the same seed, and among those the newest.
     """
     own = config_of_run(folder)
     began = own.get("warm_start", {}).get("checkpoint")
@@ -29,7 +29,7 @@ def twin_of(folder: Path) -> Path | None:
 
 
 def _is_twin(folder: Path, run: Path) -> bool:
-    """Whether a run was trained on the store of another, and not on validation."""
+    """Returns whether a run was trained on the store of another, and not on validation."""
     if not (folder / FINISHED).exists():
         return False
     is_same = read_json(folder / ENVIRONMENT_FILE)["store"] == read_json(run / ENVIRONMENT_FILE)["store"]

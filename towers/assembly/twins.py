@@ -25,26 +25,26 @@ from towers.lifecycle.gate.evidence import Evidence, Judged, Window
 from towers.training.run_folder import CONFIG_FILE
 
 TWINS = "twins"
-"""Folder of evaluations of twins that are kept, below that of all evaluations."""
+"""Folder of cached evaluations of twins, below the folder of all evaluations."""
 
 
 def judged_twin(
     plan: EvaluationPlan, protocol: EvaluationProtocol, folder: Path, checks: Sequence[Check] | None = None
 ) -> Judged:
-    """Measures a run on the window of tonight's store, whichever store it was trained on.
+    """Measures a run on the window of tonight's store, even if it was trained on another store.
 
     Args:
-        plan: of evaluations.
-        protocol: of the window.
-        folder: of the run.
-        checks: the evaluation's checks of itself; null: none were made.
+        plan: plan of evaluations.
+        protocol: protocol of the window.
+        folder: folder of the run.
+        checks: self-checks of the evaluation; null: none were made.
 
     Raises:
         UserError: the run or its store is gone, or it reads other features.
         Unreachable: another store was prepared meanwhile.
     """
     run = load_run(folder, plan.stores, is_refreshed=True)
-    if run.store.folder.resolve() != protocol.store.folder.resolve():  # whose rows are others
+    if run.store.folder.resolve() != protocol.store.folder.resolve():  # with different rows
         raise Unreachable(
             f"{run.store.folder}: was prepared while {protocol.store.folder} was judged on; the same command begins "
             "with the newest"
@@ -75,13 +75,13 @@ def judged_twin(
 def judged_night(
     tonight: Night, plan: EvaluationPlan, twin: Path, on_progress: Callable[[str, int, int], None]
 ) -> Evidence:
-    """Gives what the gate is told of tonight's twin, the champion's and the baselines.
+    """Returns the gate's evidence on tonight's twin, the champion's and the baselines.
 
     Args:
-        tonight: the night.
-        plan: of evaluations.
-        twin: tonight's, evaluated before.
-        on_progress: told of baselines.
+        tonight: night in progress.
+        plan: plan of evaluations.
+        twin: tonight's twin, already evaluated.
+        on_progress: called with the progress of baselines.
     """
     protocol = plan.protocol(tonight.store)
     baselines, _ = evaluate_baselines(
@@ -113,7 +113,7 @@ def judged_night(
 def _kept(
     plan: EvaluationPlan, protocol: EvaluationProtocol, subject: Subject, facts: dict[str, Any]
 ) -> Evaluation | None:
-    """The evaluation from the folder of those that are kept, or made now; null where the data has no chance of a
+    """Returns the cached evaluation, or makes and caches it; null where the data does not allow the chance of a
     listen."""
     compute = partial(_evaluated, plan, protocol, subject, facts["by"])
     store = protocol.store.fingerprint

@@ -1,4 +1,4 @@
-"""The versions of a data set and who reads them: what a roll back and the history need, without torch."""
+"""The versions of a data set and their readers: what a rollback and the history need, without torch."""
 
 import os
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ WANDB: Final = "towers.training.loggers.wandb_logger"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What is published of a data set.
+    """The published versions of a data set.
 
     Args:
-        ledger: of its nights.
-        sink: engine that readers ask.
-        main_metric: that decides.
-        watchers: who is told of nights and roll backs, by name.
+        ledger: ledger of the data set's nights.
+        sink: engine that readers query.
+        main_metric: metric that decides.
+        watchers: watchers of nights and rollbacks, by name.
     """
 
     ledger: Ledger
@@ -41,10 +41,10 @@ class Versions:
 
 
 def versions_of(config: DictConfig) -> Versions:
-    """Reads from the configuration of `towers retrain` where versions stand.
+    """Reads the places of versions from the configuration of `towers retrain`.
 
     Raises:
-        UserError: a key that does not fit.
+        UserError: a key does not fit.
     """
     nights, exports, runs = (Path(value(config, f"paths.{name}", str)) for name in ("nights", "exports", "runs"))
     return Versions(
@@ -56,11 +56,11 @@ def versions_of(config: DictConfig) -> Versions:
 
 
 def state_of(config: DictConfig, ledger: Ledger) -> NightState:
-    """Gives what those who watch a night are told at its beginning.
+    """Returns the state that watchers of a night are given at its beginning.
 
     Args:
-        config: of `towers retrain`.
-        ledger: of the data set.
+        config: configuration of `towers retrain`.
+        ledger: ledger of the data set.
     """
     return NightState(
         data=value(config, "data.name", str),
@@ -75,7 +75,7 @@ def state_of(config: DictConfig, ledger: Ledger) -> NightState:
 
 
 def wandb_project(config: DictConfig) -> str | None:
-    """Gives the project of Weights & Biases that trainings go to; null where they do not go there."""
+    """Returns the project of Weights & Biases that trainings are logged to; null where they are not."""
     logger = OmegaConf.select(config, "logger")
     if not logger or logger.get("_target_") != WANDB or os.environ.get("WANDB_MODE") == "disabled":
         return None
@@ -83,8 +83,8 @@ def wandb_project(config: DictConfig) -> str | None:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    """Gives the configuration as plain values without a secret; of a roll back, which need not know the raw data, as it
-    is written."""
+    """Returns the configuration as plain values without secrets; unresolved for a rollback that does not know the raw
+    data."""
     written = OmegaConf.to_container(config, resolve=False)
     try:
         found = resolved(config)
@@ -95,10 +95,10 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _watchers(config: DictConfig) -> dict[str, Watcher]:
-    """Builds what `watchers` names; one that is null, or not switched on, is left out.
+    """Builds the watchers that `watchers` names; one that is null, or not switched on, is left out.
 
     Raises:
-        UserError: a key that does not fit, or a class that is no watcher.
+        UserError: a key does not fit, or a class is no watcher.
     """
     built = {
         str(name): instantiate(node, f"watchers.{name}") for name, node in config.watchers.items() if node is not None

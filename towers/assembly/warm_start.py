@@ -1,4 +1,4 @@
-"""Where a training begins: with drawn weights, or with those of an earlier run, carried to the store of now."""
+"""The weights that a training starts from: random ones, or those of an earlier run, carried to the present store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +30,12 @@ OptimizerState = Literal["reset", "carry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
-    """An earlier run to begin with.
+    """An earlier run whose weights a training starts from.
 
     Args:
-        folder: of the run.
-        trained_on: its store.
-        optimizer: whether its optimiser's means of gradients go along.
+        folder: folder of the run.
+        trained_on: store that it was trained on.
+        optimizer: whether its optimiser's moments are carried, too.
     """
 
     folder: Path
@@ -44,15 +44,15 @@ class WarmStart:
 
     @property
     def facts(self) -> tuple[str, str]:
-        """What of it decides the result: the weights, and what becomes of the optimiser."""
+        """Facts that decide the result: the digest of the weights, and the handling of the optimiser's state."""
         return digest_of_weights(trained_checkpoint(self.folder)), self.optimizer
 
     def begin(self, learner: Learner, store: Store) -> None:
-        """Gives the learner the run's weights.
+        """Loads the run's weights into the learner.
 
         Args:
-            learner: made for the store.
-            store: of now.
+            learner: learner made for the store.
+            store: store of this training.
 
         Raises:
             UserError: the run has another network, or reads other features.
@@ -63,9 +63,9 @@ class WarmStart:
         learner.load_state_dict(carried(weights, learner.state_dict(), tables, rows, division))
 
     def go_on(self, optimizer: torch.optim.Optimizer, learner: Learner, store: Store) -> torch.optim.Optimizer:
-        """Gives a new optimiser the means that the run's had, if they are to be carried; returns it."""
+        """Loads the run's moments into a new optimiser, if they are to be carried; returns the optimiser."""
         if self.optimizer == "carry":
-            state = load_optimizer(self.folder / LAST)  # the best holds weights alone
+            state = load_optimizer(self.folder / LAST)  # the best checkpoint has weights only
             tables = self._tables(learner, store)
             optimizer.load_state_dict(carried_optimizer(state, optimizer, learner, tables, self._rows(store)))
         return optimizer
@@ -81,19 +81,19 @@ class WarmStart:
 
 
 def warm_start_of(config: DictConfig, store: Store) -> WarmStart | None:
-    """Reads what a training begins with; null: drawn weights.
+    """Reads the run that a training starts from; null: random weights.
 
     Args:
-        config: of `towers train`.
-        store: of now.
+        config: configuration of `towers train`.
+        store: store of this training.
 
     Raises:
-        UserError: no finished run there, its store is gone, the two stores have other features, or moments are to be
-            carried from or to divided tables.
+        UserError: there is no finished run, its store is gone, the two stores have different features, or moments are
+            to be carried from or to divided tables.
     """
     given = value(config, "warm_start.checkpoint", str | None)
     optimizer = value(config, "warm_start.optimizer", str)
-    if optimizer != "reset" and optimizer != "carry":  # not `in`, which tells the type checker nothing
+    if optimizer != "reset" and optimizer != "carry":  # not `in`, which does not narrow the type
         raise UserError(f"warm_start.optimizer={optimizer}: must be one of {', '.join(get_args(OptimizerState))}")
     if given is None:
         return None
@@ -111,18 +111,18 @@ def warm_start_of(config: DictConfig, store: Store) -> WarmStart | None:
             raise UserError(
                 f"warm_start.checkpoint={folder}: it was trained with features.{key}={before.get(key)}, "
                 f"{store.folder} was prepared with {now.get(key)}; prepare with the same features, or train from "
-                "nothing (warm_start.checkpoint=null)"
+                "scratch (warm_start.checkpoint=null)"
             )
     return WarmStart(folder=folder, trained_on=trained_on, optimizer=optimizer)
 
 
 def check_carried(key: str, config: DictConfig, folder: Path | None) -> None:
-    """Refuses to carry moments from or to tables that are divided by rows, whose moments are of rows that steps met.
+    """Refuses to carry moments from or to tables divided by rows, as these have moments only of rows that steps met.
 
     Args:
-        key: that asks for it with `carry`.
-        config: of the training that would begin with them.
-        folder: of the run that has them; null: it is not known yet.
+        key: key whose value is `carry`.
+        config: configuration of the training that would start with them.
+        folder: folder of the run that has them; null: not known yet.
 
     Raises:
         UserError: one of the two has divided tables.
@@ -137,21 +137,21 @@ def check_carried(key: str, config: DictConfig, folder: Path | None) -> None:
 
 
 def store_of_run(folder: Path, stores: Path) -> Store:
-    """The store that a run was trained on.
+    """Opens the store that a run was trained on.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         stores: folder of all prepared stores.
 
     Raises:
-        UserError: it is gone.
+        UserError: the store is gone.
     """
     name = config_of_run(folder).data.name
     return Store(stores / name / read_json(folder / ENVIRONMENT_FILE)["store"])
 
 
 def _codes_before(before: Vocabulary, now: Vocabulary) -> Int[np.ndarray, " codes"]:
-    """By code of now the code of before, -1 for a value that is new; what is unknown is code 0 in both."""
+    """Returns, by present code, the former code, -1 for a new value; unknown values have code 0 in both."""
     options = pc.SetLookupOptions(value_set=pa.array(before.values, pa.string()))
     found = pc.call_function("index_in", [pa.array(now.values, pa.string())], options).fill_null(-2)
     return np.concatenate([[0], found.to_numpy(zero_copy_only=False).astype(np.int64) + 1])

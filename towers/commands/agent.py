@@ -1,6 +1,6 @@
 """`towers agent`: a policy of slates for the long term, trained among simulated listeners, judged, explained, exported.
 
-What trains it, and what draws the page of an evaluation, is imported by that action alone.
+Modules that train a version or draw an evaluation's page are imported only by the action that needs them.
 """
 
 import json
@@ -29,18 +29,18 @@ from towers.lifecycle.agent.worlds import audience_of, require_space
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import coded_as
 from towers.lifecycle.simulator.versions import SimulatorVersion, open_version
-from towers.manifest import library_versions, write_json
+from towers.manifest import code_versions, write_json
 from towers.policies.journey.plan_told import plan_tables, plan_told
 from towers.retrieval.export import Export
 from towers.retrieval.show import title_card
 from towers.simulation.checks.verdict import require_checked
 
 BY_LOG: Final = "by_log.json"
-"""In a version's folder, what a log says of it."""
+"""File in a version's folder with its evaluation by a log."""
 
 
 def run(config: DictConfig) -> None:
-    """Does what `action` names."""
+    """Runs the action that `action` names."""
     action = value(config, "action", str)
     if action not in ACTIONS:
         raise UserError(f"action={action}: must be one of {', '.join(ACTIONS)}")
@@ -48,7 +48,7 @@ def run(config: DictConfig) -> None:
 
 
 def train(config: DictConfig) -> Path:
-    """Trains a version, unless the same one is there."""
+    """Trains a version, unless the same one exists already."""
     from towers.assembly.loggers import logger_parts, loggers_of
     from towers.lifecycle.agent.curve import curve
     from towers.lifecycle.agent.training import TrainRequest, train_version
@@ -79,7 +79,7 @@ def train(config: DictConfig) -> Path:
 
 
 def evaluate(config: DictConfig) -> AgentEvaluation | JudgedByLog:
-    """Holds the version beside baselines among simulated listeners, or says what a log says of it."""
+    """Compares the version with baselines among simulated listeners, or estimates its value from a log."""
     plan = agent_plan(config)
     simulator, _ = opened(plan)
     version = agent_of(plan, simulator)
@@ -87,7 +87,7 @@ def evaluate(config: DictConfig) -> AgentEvaluation | JudgedByLog:
 
 
 def explain(config: DictConfig) -> Explained:
-    """Prints the slate of a listener's next session with its reasons, and where it would lead them."""
+    """Prints the slate of a listener's next session with its reasons, and the plan that it begins."""
     plan = agent_plan(config)
     simulator, _ = opened(plan)
     version = agent_of(plan, simulator)
@@ -113,7 +113,7 @@ def explain(config: DictConfig) -> Explained:
         told = None if led is None or export is None else plan_told(export, led)
         print(json.dumps({"agent": version.folder.name, **found.to_json(), "plan": told}, indent=2, ensure_ascii=False))
         return found
-    whom = "somebody new" if found.user_id is None else f"listener {found.user_id}, after {found.plays:,} plays"
+    whom = "a new listener" if found.user_id is None else f"listener {found.user_id}, after {found.plays:,} plays"
     print(f"{version.folder.name} for {whom}")
     print_table(found.table(partial(named, export)))
     if led is not None and export is not None:
@@ -125,7 +125,7 @@ def explain(config: DictConfig) -> Explained:
 
 
 def export_policy(config: DictConfig) -> Path:
-    """Writes what a server needs, for an export."""
+    """Writes the files that a server needs, for an export."""
     plan = agent_plan(config)
     simulator, _ = opened(plan)
     version = agent_of(plan, simulator)
@@ -135,18 +135,18 @@ def export_policy(config: DictConfig) -> Path:
     written = write_served(version, simulator.simulator.space, export, plan.out)
     print(f"{'wrote' if written.is_new else 'nothing to write:'} {written.folder}, for {export.folder}")
     if written.missing:
-        print(f"{written.missing:,} contents that the agent knows are not in this export, and are not to be shown")
+        print(f"{written.missing:,} contents that the agent knows are not in this export and will not be shown")
     return written.folder
 
 
 def _among_listeners(plan: AgentPlan, simulator: SimulatorVersion, version: AgentVersion) -> AgentEvaluation:
-    """Lets the version serve simulated listeners; prints how it stands to each baseline, and writes a page."""
+    """Lets the version serve simulated listeners; prints a comparison with each baseline, and writes a page."""
     from towers.lifecycle.agent_report.pages import write_agent_page
     from towers.lifecycle.agent_report.tables import against_table, worlds_table
 
     settings = plan.evaluating
     if settings.member in version.trained.members:
-        print(f"evaluate.member={settings.member}: the agent was trained in this model, too; that flatters it")
+        print(f"evaluate.member={settings.member}: the agent was trained in this model, too, so its result is too good")
     with StageProgress() as progress:
         progress.update("reading", 0, 0)
         audience = audience_of(simulator, plan.store, needs=("fitted", "left_out"))
@@ -156,7 +156,7 @@ def _among_listeners(plan: AgentPlan, simulator: SimulatorVersion, version: Agen
     about = {
         "title": f"Agent {version.folder.name}", "agent": str(version.folder), "trained": asdict(version.trained),
         "simulator": simulator.folder.name, "store": audience.fingerprint, "evaluate": asdict(settings),
-        "libraries": library_versions(),
+        "libraries": code_versions(),
     }  # fmt: skip
     page = version.folder / PAGE
     write_agent_page(found, about, page)
@@ -191,10 +191,10 @@ def _by_log(plan: AgentPlan, simulator: SimulatorVersion, version: AgentVersion)
 
 
 def opened(plan: AgentPlan) -> tuple[SimulatorVersion, bool]:
-    """The simulator, and whether it passed its check.
+    """Opens the simulator; returns it, and whether it has passed its check.
 
     Raises:
-        UserError: there is none, it did not pass and is not forced, or the export that was asked for is of another
+        UserError: there is no simulator, it has not passed and `force` is not set, or the given export is of another
             space.
     """
     version = open_version(plan.simulator, "simulation")
@@ -204,10 +204,10 @@ def opened(plan: AgentPlan) -> tuple[SimulatorVersion, bool]:
 
 
 def agent_of(plan: AgentPlan, simulator: SimulatorVersion) -> AgentVersion:
-    """The agent's version that is meant.
+    """Opens the version of the agent that the configuration names.
 
     Raises:
-        UserError: there is none, or it is of another space than the simulator.
+        UserError: there is none, or it is of another space or simulator.
     """
     version = open_agent(plan.folder, plan.version)
     if version.trained.space_id != simulator.origin.space_id:
@@ -224,7 +224,7 @@ def agent_of(plan: AgentPlan, simulator: SimulatorVersion) -> AgentVersion:
 
 
 def named(export: Export | None, content_id: str) -> str:
-    """A content's title with its id, where an export knows it."""
+    """Returns a content's title, artists and id, or the id alone where no export knows it."""
     row = -1 if export is None else export.content_ids.get(content_id, -1)
     if export is None or row < 0:
         return content_id
@@ -238,4 +238,4 @@ ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "explain": explain,
     "export": export_policy,
 }
-"""By their names, what the command can do."""
+"""Actions of the command by their names."""

@@ -1,4 +1,4 @@
-"""What `recommend`, `similar` and `embed` read of their keys in the same way, and how they say what is not known."""
+"""Keys that `recommend`, `similar` and `embed` read in the same way, and their messages about unknown values."""
 
 import sys
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ VECTOR_FILE = ".npy"
 
 
 def history_of(config: DictConfig, export: Export) -> list[Any] | None:
-    """`history`: ids of the export, or events as they were given; null without one."""
+    """Reads `history`: ids of the export, or events as they were given; null without one."""
     given = config.history
     if isinstance(given, ListConfig) and any(isinstance(one, Mapping) for one in given):
         return value(config, "history", list[Any])
@@ -29,18 +29,18 @@ def history_of(config: DictConfig, export: Export) -> list[Any] | None:
 
 
 def mapping_of(config: DictConfig, key: str) -> dict[str, Any] | None:
-    """`features` or `metadata`: values by column."""
+    """Reads `features` or `metadata`: values by column."""
     return value(config, key, dict[str, Any] | None)
 
 
 def vector_of(config: DictConfig) -> Vector | None:
-    """`vector`: numbers, or those of a .npy file."""
+    """Reads `vector`: numbers, or those of a .npy file."""
     given = value(config, "vector", list[float] | str | None)
     return read_vector("vector", Path(given)) if isinstance(given, str) else given
 
 
 def sound_of(config: DictConfig) -> Audio:
-    """`audio`: a file of sound, or the numbers of a .npy file."""
+    """Reads `audio`: an audio file, or the numbers of a .npy file."""
     given = value(config, "audio", str | None)
     if given is None:
         return None
@@ -48,7 +48,7 @@ def sound_of(config: DictConfig) -> Audio:
 
 
 def listed(export: Export, key: str, names: list[str]) -> np.ndarray:
-    """Looks up the rows of ids or titles; where one is unknown, the error says how to quote a title with a comma."""
+    """Returns the rows of ids or titles; for an unknown one, the error says how to quote a title with a comma."""
     try:
         return rows_of(export, key, names)
     except UserError as error:
@@ -57,7 +57,7 @@ def listed(export: Export, key: str, names: list[str]) -> np.ndarray:
 
 
 def told(encoded: Encoded) -> np.ndarray:
-    """The vector; what the export does not know is said on standard error."""
+    """Returns the vector; what the export does not know of the input is reported on standard error."""
     if encoded.remark:
         print(f"towers: {encoded.remark}", file=sys.stderr)
     return encoded.vector

@@ -36,7 +36,7 @@ from towers.training.run_folder import FINISHED
 
 
 def backtest(config: DictConfig) -> Path:
-    """Replays the cycle in a folder of its own; returns the page. The same command goes on after a kill.
+    """Replays the cycle in a folder of its own; returns the page. The same command continues after a kill.
 
     Raises:
         Held: another process replays in this folder.
@@ -47,7 +47,7 @@ def backtest(config: DictConfig) -> Path:
 
 
 def _replayed(plan: BacktestPlan) -> Path:
-    """All nights, then how everybody did on the days after them."""
+    """Runs all nights, then judges the served, frozen and scratch networks on the days after each."""
     done = [_night(plan, number) for number in range(len(plan.replay.nights))]
     for number in plan.anew_on:
         done[number] = _anew(plan, number, done[number])
@@ -65,7 +65,7 @@ def _replayed(plan: BacktestPlan) -> Path:
 
 
 def _night(plan: BacktestPlan, number: int) -> PastNight:
-    """One night, unless it is done; and the vectors that everybody has after it."""
+    """Runs one night, unless it is done, and keeps the vectors of all compared networks after it."""
     day = plan.replay.nights[number]
     path = plan.folder / "done" / f"{day}.json"
     if path.exists():
@@ -81,7 +81,7 @@ def _night(plan: BacktestPlan, number: int) -> PastNight:
     plan.keep_served(number, SERVED)
     for subject, run in plan.beside(record).items():
         plan.keep_run(number, subject, run, plan.night.folders.stores)
-    is_own = outcome != "failed"  # else the newest record is another night's
+    is_own = outcome != "failed"  # otherwise the newest record is that of another night
     night = PastNight(
         date=str(day),
         store=Store.open(plan.night.folders.stores / plan.night.data).fingerprint,
@@ -100,7 +100,7 @@ def _night(plan: BacktestPlan, number: int) -> PastNight:
 
 
 def _anew(plan: BacktestPlan, number: int, night: PastNight) -> PastNight:
-    """The night with a network that is trained from scratch on its data, up to its last event."""
+    """Returns the night with a network trained from scratch on its data, up to its last event."""
     assert night.store is not None  # it was prepared
     stores = plan.stores_of(number, night.store)
     run = train.run_whole(plan.anew_config(stores))
@@ -111,10 +111,10 @@ def _anew(plan: BacktestPlan, number: int, night: PastNight) -> PastNight:
 
 
 def _run(plan: BacktestPlan, core_s: dict[str, float]) -> tuple[Outcome, str]:
-    """What becomes of the cycle on a night, and why; its time is noted."""
+    """Runs the cycle for a night; returns its outcome and the reason, and adds its processor time to `core_s`."""
     try:
         with _timed(core_s, SERVED):
-            cycle(plan.night, Watch({}, plan.night.state()))  # nobody is told of days that are long past
+            cycle(plan.night, Watch({}, plan.night.state()))  # no watcher hears of past days
     except GateRefused as refused:
         return "refused", str(refused)
     except UserError as failed:
@@ -125,7 +125,7 @@ def _run(plan: BacktestPlan, core_s: dict[str, float]) -> tuple[Outcome, str]:
 def _judged(
     plan: BacktestPlan, number: int, night: PastNight, evaluation: EvaluationPlan, store: Store, key: str
 ) -> PastNight:
-    """The night with how everybody did on the days that followed."""
+    """Returns the night with the quality of all compared networks on the days that followed."""
     evaluations = plan.judged(number, evaluation, store)
     quality, ratios = figures_of(evaluations, key)
     listeners = max((each.counts["discovery"] for each in evaluations.values()), default=0)
@@ -134,7 +134,7 @@ def _judged(
 
 @contextmanager
 def _timed(core_s: dict[str, float], name: str) -> Iterator[None]:
-    """Adds the processor seconds of the block, those of other processes that it waited for included."""
+    """Adds the processor seconds of the block, child processes that it waited for included."""
     begun = sum(os.times()[:4])
     try:
         yield

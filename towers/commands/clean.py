@@ -1,4 +1,4 @@
-"""`towers clean`: removes old runs, stores, exports and evaluations, never what serves or what that came from."""
+"""`towers clean`: removes old runs, stores, exports and evaluations, never what serves or what it was made from."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from towers.training.run_folder import is_held
 
 
 def run(config: DictConfig) -> None:
-    """Shows what goes, what stays, and why; removes it where `dry_run` is false."""
+    """Shows what would be removed, what stays, and why; removes it where `dry_run` is false."""
     plan, now_s = cleaning_plan(config), time.time()
     served = plan.folders.served()
     found = inventory(plan.folders, origin_of, is_held, now_s)
@@ -38,9 +38,10 @@ def run(config: DictConfig) -> None:
 
 
 def table(judged: Sequence[Verdict], now_s: float) -> Table:
-    """A line a thing, what goes first: what becomes of it, what it is, its size, its age in days, and why.
+    """Makes a table with a line for each thing, removals first: its fate, kind, folder, size, age in days, and the
+    reason.
 
-    Baselines, of which there are many, share a line where the same becomes of them.
+    Baselines, of which there are many, share a line where they share a fate.
     """
     together: dict[tuple[bool, str, Path, str], list[Item]] = {}
     for verdict in sorted(judged, key=lambda verdict: not verdict.goes):

@@ -1,4 +1,4 @@
-"""`towers demo`: the whole way on a small world made in code, ending with something to look at."""
+"""`towers demo`: the whole pipeline on a small synthetic world, ending with recommendations to look at."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ VISITS = 200
 
 
 def run(config: DictConfig) -> Path:
-    """Makes the world, prepares, trains, evaluates, exports, and shows; returns the export's folder."""
+    """Makes the world, prepares, trains, evaluates, exports, and prints examples; returns the export's folder."""
     world = Path(config.data.root)
     print(f"1/6 world: {world}")
     instantiate(config.world, "world").write(world)
@@ -51,12 +51,13 @@ def run(config: DictConfig) -> Path:
 
 
 def learn_home(target: Path, folder: Path) -> list[str]:
-    """Teaches a policy by visits of invented listeners, unless one is there; returns what `towers home` finds it by."""
+    """Trains a policy on visits of invented listeners, unless one serves; returns the keys that lead `towers home` to
+    it."""
     shared = [f"export={target}", f"folder={folder}", f"log={folder}-log"]
     if (folder / CURRENT).exists():
         print(f"nothing to learn: {folder} serves")
         return shared
-    # The first version knows nothing and explores; no log of it says enough of another, and there is nobody to lose.
+    # The first version knows nothing and explores; its log says too little of any other, and listeners are invented.
     home.run(compose("home", [f"export={target}", f"folder={folder}", "action=train"]))
     home.run(compose("home", [*shared, "action=visit", "world=catalogue", f"visits.pages={VISITS}"]))
     home.run(compose("home", [*shared, "action=update"]))
@@ -66,7 +67,8 @@ def learn_home(target: Path, folder: Path) -> list[str]:
 
 
 def show(opened: Export, store: Store) -> None:
-    """One listener's history and recommendations, and what is near a piece that nobody has played."""
+    """Prints one listener's history and recommendations, and the neighbours of a track that was not played in
+    training."""
     console = Console()
     listener = typical_listener(store)
     user_id = opened.user_ids[listener]
@@ -78,19 +80,19 @@ def show(opened: Export, store: Store) -> None:
         title, artists, *_ = title_card(opened, piece)
         original = Original.known(opened, piece)
         found = original.neighbours(opened, Query(k=SHOWN, kind=original.kind))
-        console.print(found_table(opened, found, f"Similar to {title} by {artists}, which nobody played in training"))
+        console.print(found_table(opened, found, f"Similar to {title} by {artists}, not played in training"))
         print(f"more like this: towers similar content={opened.content_ids[piece]}")
     print(f"                towers recommend user={user_id}")
 
 
 def typical_listener(store: Store) -> int:
-    """The row of the listener whose history has the median length."""
+    """Returns the row of the listener whose history has the median length."""
     lengths = np.diff(store.histories.offsets)
     return int(np.argsort(lengths, kind="stable")[len(lengths) // 2])
 
 
 def unheard_piece(store: Store) -> int | None:
-    """The row of the first track with sound that training has never seen; null where there is none."""
+    """Returns the row of the first track with sound that training has never seen; null where there is none."""
     is_track = store.is_listed & (store.kind_codes == schema.KIND_CODES["track"])
     is_unheard = store.contents["train_events"].to_numpy() == 0
     rows = np.flatnonzero(is_track & is_unheard & (store.audio_rows >= 0))

@@ -1,4 +1,4 @@
-"""`towers embed`: the vector of somebody or of a content that the export does not have."""
+"""`towers embed`: the vector of a listener or a content that the export does not have."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from towers.retrieval.raw_contents import encode_content
 
 
 def run(config: DictConfig) -> np.ndarray:
-    """Prints the vector as JSON, or writes it; and returns it."""
+    """Prints the vector as JSON, or writes it to `output`; returns it."""
     export = Export(Path(config.export), value(config, "check", bool))
     output = value(config, "output", str | None)
     vector = told(encoded(config, export))
@@ -31,7 +31,7 @@ def run(config: DictConfig) -> np.ndarray:
 
 
 def encoded(config: DictConfig, export: Export) -> Encoded:
-    """What the keys name: a listener, or a content."""
+    """Encodes what the keys describe: a listener, or a content."""
     history, features = history_of(config, export), mapping_of(config, "features")
     audio, metadata = sound_of(config), mapping_of(config, "metadata")
     is_listener, is_content = bool(history is not None or features), bool(audio is not None or metadata)

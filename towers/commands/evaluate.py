@@ -1,4 +1,4 @@
-"""`towers evaluate`: full-ranking metrics of a run or an export, sliced, beside baselines; checks of itself; a page."""
+"""`towers evaluate`: full-ranking metrics of a run or an export, sliced, beside baselines; self-checks; a page."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,13 +33,13 @@ from towers.evaluation.report.page import write_page
 from towers.evaluation.report.table import costs, table, write
 from towers.evaluation.result import Evaluation
 from towers.evaluation.slices import divided
-from towers.manifest import atomic_file, library_versions, read_json
+from towers.manifest import atomic_file, code_versions, library_versions, read_json
 
 TABLE_WIDTH = 120
 
 
 def run(config: DictConfig) -> Path:
-    """Evaluates what the configuration names, or compares two."""
+    """Evaluates the run or export that the configuration names, or compares two."""
     plan = evaluation_plan(config)
     if config.compare is not None:
         return compare_two(plan, raw_list("compare", config.compare) or [])
@@ -47,13 +47,13 @@ def run(config: DictConfig) -> Path:
 
 
 def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
-    """Evaluates the run or export in `folder` unless that is done; prints the tables.
+    """Evaluates the run or export in `folder` unless its evaluation is up to date; prints the tables.
 
     Returns:
-        The folder with metrics.json, Parquet files of every figure, table.txt and report.html.
+        The folder with metrics.json, Parquet files of all figures, table.txt and report.html.
 
     Raises:
-        GateRefused: the evaluation does not pass its own checks; everything is written all the same.
+        GateRefused: the evaluation fails its own checks; all files are written nevertheless.
     """
     subject = plan.open(folder)
     target = subject.evaluations / f"evaluation-{plan.period}"
@@ -78,7 +78,7 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     known = known_of_listeners(subject.store, protocol.task, protocol.period)
     profiles = listener_profiles(protocol.task, contents, known)
     evaluations = [divided(each, by_taste(profiles)) for each in evaluations]
-    # Whoever finds it takes the rest for written.
+    # metrics.json is written last; its presence marks completion.
     (target / "metrics.json").unlink(missing_ok=True)
     first = acceptance({each.ranker: each.means() for each in evaluations}, plan.main_metric).lines()
     with _printed(target) as console:
@@ -92,8 +92,8 @@ def evaluate(plan: EvaluationPlan, folder: Path) -> Path:
     write_profiles(profiles, target / "profiles.parquet")
     report = report_of(subject, protocol, evaluations, contents, checks, choices, plan.main_metric)
     write_page(report, target / "report.html")
-    metadata = {"fingerprint": fingerprint, "subject": subject.name, **facts, "tuning": choices,
-                "checks": [asdict(check) for check in checks]}  # fmt: skip
+    metadata = {"fingerprint": fingerprint, "subject": subject.name, **facts, "libraries": code_versions(),
+                "tuning": choices, "checks": [asdict(check) for check in checks]}  # fmt: skip
     write(evaluations, target, metadata, main_metric=plan.main_metric, known_intervals=report.intervals)
     log_pictures(report, subject)
     print(f"evaluated {subject.folder}: {target}, with the page {target / 'report.html'}")
@@ -107,7 +107,7 @@ def _by_chance(
     users: Float[np.ndarray, "users dim"],
     contents: Float[np.ndarray, "contents dim"],
 ) -> list[Evaluation]:
-    """The subject's row by the chance of a listen; where there is none, why is said."""
+    """Returns the subject's evaluation by the chance of a listen; where that is impossible, prints why."""
     try:
         scorer = chance_scorer(subject, protocol, users, contents, plan.stores)
     except DataLacks as error:
@@ -121,7 +121,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     found = compared(plan, folders)
     before, after, protocol = found.before, found.after, found.protocol
     target = plan.evaluations / f"{before.name}-to-{after.name}-{protocol.period}"
-    # Whoever finds it takes the rest for written.
+    # This file is written last; its presence marks completion.
     (target / written.FILE).unlink(missing_ok=True)
     with _printed(target) as console:
         if before.fingerprint == after.fingerprint:
@@ -130,7 +130,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
     two = {"before": before, "after": after}
     metadata = {
         **{name: {"folder": str(one.folder), "fingerprint": one.fingerprint} for name, one in two.items()},
-        "store": protocol.store.fingerprint, "settings": plan.settings, "libraries": library_versions(),
+        "store": protocol.store.fingerprint, "settings": plan.settings, "libraries": code_versions(),
     }  # fmt: skip
     written.write(found.comparison, target, metadata)
     print(f"compared {before.folder} with {after.folder}: {target}")
@@ -139,7 +139,7 @@ def compare_two(plan: EvaluationPlan, folders: Sequence[str]) -> Path:
 
 @contextmanager
 def _printed(target: Path) -> Iterator[Console]:
-    """A console for a block, whose text goes into table.txt, too."""
+    """Yields a console for a block; its text goes into table.txt, too."""
     console = Console(record=True, width=TABLE_WIDTH, force_terminal=False)
     yield console
     with atomic_file(target / "table.txt") as temporary:

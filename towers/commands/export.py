@@ -1,4 +1,4 @@
-"""`towers export`: a run's checkpoint to a versioned export."""
+"""`towers export`: writes a run's checkpoint as a versioned export."""
 
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from towers.retrieval.files import MANIFEST
 
 
 def run(config: DictConfig) -> Path:
-    """Exports the run that `checkpoint` names, or the newest of the experiment; to refresh what serves, its own.
+    """Exports the run that `checkpoint` names, or the newest of the experiment; to refresh the served version, its own
+    run.
 
     Returns:
         The version's folder.
@@ -27,7 +28,7 @@ def run(config: DictConfig) -> Path:
 
 
 def export(plan: ExportPlan, folder: Path) -> Path:
-    """Exports the run in `folder` unless that version is there, and publishes it where it may be; returns its
+    """Exports the run in `folder` unless that version exists, and publishes it where that is allowed; returns its
     folder."""
     target, done = written(plan, folder)
     served, reason = plan.promotion.served(), plan.promotion.withheld(folder, target)
@@ -35,7 +36,7 @@ def export(plan: ExportPlan, folder: Path) -> Path:
         stays = f"current stays at {served.name}" if served else "nothing is current"
         print(f"{done}; {stays}, for {reason}; to publish it: the same command with checkpoint={folder} promote=true")
         return target
-    # Before `current` moves: who encodes listeners by a version's tower asks the engine for contents of that version.
+    # Before `current` moves: clients that encode listeners with a version's tower query the engine for that version.
     with StageProgress() as progress:
         filled = plan.sink.write(Export(target), progress.update)
     publish(target)
@@ -46,7 +47,7 @@ def export(plan: ExportPlan, folder: Path) -> Path:
 
 
 def written(plan: ExportPlan, folder: Path) -> tuple[Path, str]:
-    """Writes the version of the run in `folder` unless it is there; nobody is led to it.
+    """Writes the version of the run in `folder` unless it exists; does not publish it.
 
     Returns:
         The version's folder, and a line for people.
@@ -69,7 +70,7 @@ def written(plan: ExportPlan, folder: Path) -> tuple[Path, str]:
 
 
 def moved(served: Path | None, target: Path) -> str:
-    """What `current` pointed to and points to now, and what whoever reads it has to know."""
+    """Returns a line on where `current` pointed and points now, and on whether the space is kept."""
     if served is None or served == target.resolve():
         return "current points to it"
     before, after = (read_json(folder / MANIFEST) for folder in (served, target))
@@ -80,7 +81,7 @@ def moved(served: Path | None, target: Path) -> str:
 
 
 def summary(target: Path) -> str:
-    """What a new version holds, and whether it may be mixed with the one before."""
+    """Returns a line on a new version's counts and on its space: whether its vectors may be mixed with earlier ones."""
     manifest = Export(target, check_files=False).manifest
     counts, reason = manifest["counts"], manifest["space"].get("reason")
     told = f"{counts['contents']:,} contents, {counts['users']:,} listeners, space {manifest['space_id']}"

@@ -1,4 +1,4 @@
-"""`towers forget`: says where anything of a listener still lies, and removes it on request."""
+"""`towers forget`: finds everything that is stored about listeners, and removes it on request."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,12 +17,12 @@ from towers.lifecycle.forgetting import RECORD, Record, Trace
 from towers.lifecycle.forgetting_raw import rows_in, unread_rows_in
 
 SHOWN = 5
-"""Number of text files that are named."""
+"""Most text files that are named."""
 COMMAND = "towers forget remove=true"
 
 
 def run(config: DictConfig) -> list[Trace]:
-    """Shows what holds the listeners, and removes it if `remove` is true. Returns what still holds them."""
+    """Shows what holds data of the listeners, and removes it if `remove` is true; returns what still holds some."""
     with StageProgress() as progress:
         plan = forgetting_plan(config, progress.update)
     if plan.removes:
@@ -36,7 +36,7 @@ def run(config: DictConfig) -> list[Trace]:
     if plan.removes:
         found = remove(plan, found)
     elif found:
-        print(f"{len(found):,} things hold them; this was a dry run: remove=true removes them")
+        print(f"{len(found):,} things hold data of the listeners; this was a dry run: remove=true removes them")
     else:
         print(nothing(plan))
     for line in [*raw_rows(plan.roots, plan.user_ids), *mentions(plan, found)]:
@@ -45,10 +45,10 @@ def run(config: DictConfig) -> list[Trace]:
 
 
 def remove(plan: ForgettingPlan, found: Sequence[Trace]) -> list[Trace]:
-    """Removes what can be removed, looks again, and prints the result.
+    """Removes what can be removed, searches again, and prints the result.
 
     Raises:
-        UserError: something still holds the listeners.
+        UserError: something still holds data of the listeners.
     """
     record = Record(plan.places.folders.stores / RECORD, COMMAND, len(plan.user_ids))
     with StageProgress() as progress:
@@ -60,9 +60,12 @@ def remove(plan: ForgettingPlan, found: Sequence[Trace]) -> list[Trace]:
     left = plan.places.traces(plan.user_ids)
     record.write(is_finished=not left)
     if left:
-        why = "; ".join(f"{trace.path}: {trace.waits or 'came meanwhile, run this again'}" for trace in left)
-        raise UserError(f"{len(left):,} things still hold them: {why}")
-    print(f"nothing holds them any more: {len(found):,} things changed; {record.path} says what, and names nobody")
+        why = "; ".join(f"{trace.path}: {trace.waits or 'is new, run this again'}" for trace in left)
+        raise UserError(f"{len(left):,} things still hold data of the listeners: {why}")
+    print(
+        f"nothing holds data of the listeners any more: {len(found):,} things changed; {record.path} lists them, "
+        "without the listeners' ids"
+    )
     return left
 
 
@@ -70,11 +73,11 @@ def nothing(plan: ForgettingPlan) -> str:
     """Returns the message for a search that found nothing."""
     (one, *others) = plan.user_ids
     hint = "; several ids are users=[ID,ID]" if not others and one[:1] + one[-1:] == "[]" else ""
-    return f"nothing holds them{hint}"
+    return f"nothing holds data of the listeners{hint}"
 
 
 def raw_rows(roots: Sequence[str], user_ids: Sequence[str]) -> list[str]:
-    """Returns lines about raw data that still names the listeners; it is the caller's own."""
+    """Returns lines about raw data that still names the listeners; `forget` does not change it."""
     lines = []
     for root in roots:
         try:
@@ -83,7 +86,7 @@ def raw_rows(roots: Sequence[str], user_ids: Sequence[str]) -> list[str]:
         except UserError as error:
             if not is_remote(root):
                 raise
-            lines.append(f"{root} is yours and could not be looked at: {error}")
+            lines.append(f"{root} is your raw data and could not be read: {error}")
             continue
         if found:
             lines.append(
@@ -92,14 +95,14 @@ def raw_rows(roots: Sequence[str], user_ids: Sequence[str]) -> list[str]:
             )
         if unread:
             lines.append(
-                f"{root} is yours and names them in files that nobody reads: {_shown(unread)}; those that a log calls "
+                f"{root} is yours and names them in files that are not read: {_shown(unread)}; those that a log calls "
                 "dead go by VACUUM (Delta) or by expire_snapshots and remove_orphan_files (Iceberg)"
             )
     return lines
 
 
 def _shown(rows: Mapping[str, int]) -> str:
-    """Returns numbers of rows by the tables that they are of."""
+    """Formats numbers of rows by the tables that they are in."""
     return ", ".join(f"{count:,} of {name}/" for name, count in rows.items())
 
 
@@ -108,12 +111,12 @@ def mentions(plan: ForgettingPlan, found: Sequence[Trace]) -> list[str]:
     texts = plan.places.mentions(plan.user_ids)
     others = [str(path) for path in texts if not any(path.is_relative_to(trace.path) for trace in found)]
     more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
-    return [f"named by a word, yours to look at: {', '.join(others[:SHOWN])}{more}"] if others else []
+    return [f"text files that contain their ids, for you to check: {', '.join(others[:SHOWN])}{more}"] if others else []
 
 
 def table(found: Sequence[Trace], removes: bool) -> Table:
-    """Makes a table with a line for each thing: what it is, where, what it holds of the listeners, and what becomes of
-    it. Baselines, of which there are many, share a line."""
+    """Makes a table with a line for each thing: its kind, its path, what it holds of the listeners, and its fate.
+    Baselines, of which there are many, share a line."""
     together: dict[tuple[str, ...], int] = {}
     for trace in found:
         path = trace.path.parent if trace.kind == "baseline" else trace.path

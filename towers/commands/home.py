@@ -10,7 +10,7 @@ from towers.errors import UserError
 
 
 def run(config: DictConfig) -> None:
-    """Does what `action` names."""
+    """Runs the action that `action` names."""
     action = value(config, "action", str)
     if action not in ACTIONS:
         raise UserError(f"action={action}: must be one of {', '.join(ACTIONS)}")
@@ -28,4 +28,4 @@ ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "log": home_policy.write_log,
     "rollback": home_policy.rolled_back,
 }
-"""By their names, what the command can do."""
+"""Actions of the command by their names."""

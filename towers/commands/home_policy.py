@@ -1,4 +1,4 @@
-"""`towers home` on what a server has logged: train, update, evaluate, gate, log, rollback."""
+"""`towers home` on the log of a server: train, update, evaluate, gate, log, rollback."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from towers.lifecycle.home_gate.gate import HomeEvidence
 from towers.lifecycle.home_gate.gate import judge as verdict_of
 from towers.lifecycle.home_report.pages import write_judgement_page
 from towers.lifecycle.home_report.tables import estimates_table
-from towers.manifest import library_versions
+from towers.manifest import code_versions
 from towers.policies.bandit.policy_file import roll_back
 from towers.service.home_log import OPEN, HomeLog
 
@@ -26,7 +26,7 @@ TABLE_WIDTH = 120
 
 
 def train(config: DictConfig) -> Made:
-    """Writes a version of the policy that knows nothing but the log."""
+    """Trains a version of the policy from the log alone, without an earlier version."""
     plan = home_plan(config)
     with StageProgress() as progress:
         data = plan.data()
@@ -38,7 +38,7 @@ def train(config: DictConfig) -> Made:
 
 
 def update(config: DictConfig) -> Made:
-    """Writes a version that goes on from the one that serves."""
+    """Trains a version that continues from the one that serves."""
     plan = home_plan(config)
     with StageProgress() as progress:
         made = updated(plan.folder, plan.data(), progress.update, held_out=plan.held_out, keep=plan.keep)
@@ -47,7 +47,7 @@ def update(config: DictConfig) -> Made:
 
 
 def evaluate(config: DictConfig) -> OffPolicyResult:
-    """Says what the log says of a version, which stays as it is."""
+    """Prints an off-policy evaluation of a version by the log; the version stays as it is."""
     plan = home_plan(config)
     result, verdict = _judged(plan)
     print("\n".join(verdict.lines(is_full=True)))
@@ -58,21 +58,21 @@ def gate(config: DictConfig) -> Path:
     """Judges a version, and lets it serve if it passes.
 
     Raises:
-        GateRefused: it does not.
+        GateRefused: it does not pass.
     """
     plan = home_plan(config)
     version = plan.version()
     _, verdict = _judged(plan)
     print("\n".join(verdict.lines(is_full=True)))
     if not verdict.passed:
-        raise GateRefused(f"policy {version.name} is refused by {verdict.rules}; what served serves on")
+        raise GateRefused(f"policy {version.name} is refused by {verdict.rules}; the version that serves stays")
     lead_to(plan.folder, version)
     print(f"{version.name} serves from now on: {plan.folder / 'current'}")
     return version
 
 
 def _judged(plan: HomePlan) -> tuple[OffPolicyResult, Verdict]:
-    """What the log and the rules say of a version; prints the estimates, and writes a page."""
+    """Judges a version by the log and the gate's rules; prints the estimates, and writes a page."""
     version = plan.version()
     page = plan.evaluations / f"home-{plan.folder.name}-{version.name}" / PAGE
     with StageProgress() as progress:
@@ -82,7 +82,7 @@ def _judged(plan: HomePlan) -> tuple[OffPolicyResult, Verdict]:
     about = {
         "title": f"Policy {version.name}", "policy": str(plan.folder), "export": data.export.version,
         "space": data.export.space_id, "log": plan.log_name, "settings": plan.settings,
-        "libraries": library_versions(),
+        "libraries": code_versions(),
     }  # fmt: skip
     write_judgement_page(result, verdict, about, page)
     Console(width=TABLE_WIDTH).print(estimates_table(result))
@@ -91,7 +91,7 @@ def _judged(plan: HomePlan) -> tuple[OffPolicyResult, Verdict]:
 
 
 def write_log(config: DictConfig) -> int:
-    """Writes all that a server has logged so far, also what still waits for an outcome."""
+    """Writes all that a server has logged so far, including impressions that still wait for an outcome."""
     folder = value(config, "log", str | None)
     if folder is None or not (Path(folder) / OPEN).exists():
         raise UserError(f"log={folder or 'null'}: give the folder that a server logs in (home.log of towers serve)")

@@ -1,4 +1,4 @@
-"""`towers home action=simulate`: policies play in a world; what each loses is told beside what random slates lose."""
+"""`towers home action=simulate`: plays policies in a world and compares their loss with that of random slates."""
 
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ def simulate(config: DictConfig) -> Path:
     write_simulation_page(plays, {"title": plan.title, **plan.settings}, target / PAGE)
     console = Console(record=True, width=TABLE_WIDTH)
     console.print(simulation_table(plays))
-    # Whoever finds it takes the rest for written.
+    # table.txt is written last; its presence marks completion.
     with atomic_file(target / TABLE) as temporary:
         temporary.write_text(console.export_text())
     print(f"simulated {len(plan.policies)} policies: {target / PAGE}")
@@ -42,7 +42,7 @@ def simulate(config: DictConfig) -> Path:
 
 
 def _plays(plan: SimulationPlan) -> list[Played]:
-    """All policies on all seeds."""
+    """Plays all policies with all seeds."""
     plays = []
     with StageProgress() as progress:
         progress.update("world", 0, 0)

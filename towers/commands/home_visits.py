@@ -1,4 +1,4 @@
-"""`towers home` before there are listeners: action=visit invents some, action=show prints the page of one."""
+"""`towers home` without real listeners: action=visit simulates visits, action=show prints one listener's page."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ from towers.service.home_log import HomeLog
 
 
 def visits(config: DictConfig) -> int:
-    """Lets invented listeners come to the page of the version that serves, and logs what they do."""
+    """Lets invented listeners visit the page of the version that serves, and logs what they do."""
     plan = home_plan(config)
     if plan.log is None:
         raise UserError("log=null: give the folder to log visits in")

@@ -1,4 +1,4 @@
-"""One night of `towers retrain`: each step does nothing where it is done, so that the same command goes on."""
+"""One night of `towers retrain`: each step is skipped where it is done, so that the same command continues."""
 
 import sys
 import time
@@ -39,11 +39,11 @@ from towers.training.stopping import Stopped, ends_on_signals
 
 
 def night(plan: NightPlan) -> None:
-    """Runs the cycle once, alone; where another night is running, says so and ends well, or waits.
+    """Runs the cycle once, under a lock; where another night is running, says so and ends without an error, or waits.
 
     Raises:
-        GateRefused: tonight's version is not published; the one that served serves.
-        Stopped: a signal came; the same command goes on.
+        GateRefused: tonight's version is not published; the served one stays.
+        Stopped: a signal was received; the same command continues.
     """
     watch = Watch(plan.watchers, plan.state())
     with ends_on_signals(), watch.process(plan.ledger):
@@ -60,17 +60,17 @@ def night(plan: NightPlan) -> None:
 
 
 def cycle(plan: NightPlan, watch: Watch) -> None:
-    """Runs the steps of a night, one after the other, without the lock that keeps nights apart.
+    """Runs the steps of a night in order, without the lock that keeps nights apart.
 
     Args:
-        plan: of the command.
-        watch: who is told.
+        plan: plan of the night.
+        watch: watchers that are told of each step.
 
     Raises:
         GateRefused: as `night`.
     """
     before = watch.state.serving
-    with StageProgress() as progress:  # first of all: what a roll back leaves may not open
+    with StageProgress() as progress:  # first: an interrupted rollback may leave something that cannot be opened
         if told := finish(plan.ledger, plan.sink, progress.update):
             print("\n".join(told))
             watch.put_back(plan.ledger, before)
@@ -113,7 +113,7 @@ def cycle(plan: NightPlan, watch: Watch) -> None:
         evidence = replace(evidence, refit=judged_twin(evaluation, evaluation.protocol(store), refit))
     with watch.step("export") as facts:
         target = _exported(tonight, refit)
-        tonight = tonight.exported(target)  # known before anything else, so that the version goes with its night
+        tonight = tonight.exported(target)  # noted first, so that the version is removed with its night
         watch.knows(export=target)
         served = plan.folders.served()
         serving = None if served is None else Export(served, check_files=False)
@@ -130,10 +130,10 @@ def cycle(plan: NightPlan, watch: Watch) -> None:
 
 
 def _champion(plan: NightPlan) -> Record | None:
-    """The record of what serves, to which engines are led; null where nothing does.
+    """Returns the record of the version that serves, and leads engines to it; null where none serves.
 
     Raises:
-        UserError: nothing serves though a version that has served is there, so that there is one to be compared with.
+        UserError: none serves, though an earlier version has served with which tonight's would have to be compared.
     """
     with plan.ledger.alone(), StageProgress() as progress:
         champion = plan.ledger.settle()
@@ -142,20 +142,20 @@ def _champion(plan: NightPlan) -> Record | None:
     before = [] if champion is not None or plan.force is not None else plan.ledger.retired()
     if before:
         raise UserError(
-            f"{plan.ledger.exports / CURRENT}: leads nowhere, though {before[0].record.version} has served; put it "
+            f"{plan.ledger.exports / CURRENT}: leads nowhere, yet {before[0].record.version} has served; put it "
             "back (towers retrain action=rollback), or begin without a comparison (gate.force=true gate.why='TEXT')"
         )
     return champion
 
 
 def _trained(tonight: Night, training: DictConfig, what: Literal["judged", "refit"]) -> tuple[Night, Path]:
-    """Trains; returns the night, which knows of the run from its beginning, and the run.
+    """Trains; returns the night, whose record names the run from the run's beginning, and the run's folder.
 
     Raises:
-        Unreachable: another store was prepared meanwhile, and trained on.
+        Unreachable: another store was prepared and trained on meanwhile.
     """
     name = tonight.run_of(training)
-    tonight = tonight.knowing(**{what: name})  # a run that is killed is one of this night's, too
+    tonight = tonight.knowing(**{what: name})  # a killed run belongs to this night, too
     run = train.run_whole(training)
     if run != tonight.plan.folders.runs / name:
         raise Unreachable(
@@ -176,7 +176,7 @@ def _judged(tonight: Night, plan: EvaluationPlan, twin: Path) -> Evidence:
 
 
 def _told(plan: NightPlan, watch: Watch) -> None:
-    """Notes that those who watch have heard of the night's end: one that was killed before is told once more."""
+    """Notes that the watchers have heard of the night's end; a night killed before this is reported again."""
     with plan.ledger.alone():
         found = watch.state.record and plan.ledger.of_night(watch.state.record.night)
         if found and found.told is False:
@@ -184,7 +184,7 @@ def _told(plan: NightPlan, watch: Watch) -> None:
 
 
 def _done_before(tonight: Night, watch: Watch, told: str) -> None:
-    """Tells who watches of a night that has published before; where it was killed then, they may not know of it."""
+    """Tells the watchers of a night that was published before; if it was killed then, they may not know of it."""
     record = tonight.record
     if record.told is not False or tonight.champion != record:
         watch.knows(ending="nothing", why=told)
@@ -195,23 +195,23 @@ def _done_before(tonight: Night, watch: Watch, told: str) -> None:
 
 
 def _means(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """Returns what tonight's twin, the champion's and the baselines reached on the window, for those who watch."""
+    """Returns mean metrics of tonight's twin, the champion's and the baselines on the window, for the watchers."""
     twins = {"tonight": evidence.twin, "champion": evidence.champion}
     measured = {name: judged.evaluation for name, judged in twins.items() if judged is not None}
     return {name: one.means() for name, one in {**measured, **evidence.baselines}.items()}
 
 
 def _came_to(run: Path) -> dict[str, Any]:
-    """Returns what a training came to, for those who watch."""
+    """Returns run name, epoch and seconds of a finished training, for the watchers."""
     finished = read_json(run / FINISHED)
     return {"run": run.name, **{name: finished[name] for name in ("epoch", "seconds") if name in finished}}
 
 
 def _passed(tonight: Night, evidence: Evidence, watch: Watch, facts: dict[str, Any]) -> Night:
-    """Asks the gate with what is known by now; keeps what it says, and tells who watches.
+    """Judges the evidence so far; keeps the verdict, and tells the watchers.
 
     Raises:
-        GateRefused: it refuses.
+        GateRefused: the gate refuses.
     """
     plan = tonight.plan
     verdict = judge(evidence, plan.rules, plan.force)
@@ -224,21 +224,21 @@ def _passed(tonight: Night, evidence: Evidence, watch: Watch, facts: dict[str, A
         plan.ledger.remark(tonight.record, "refused", verdict.rules)
         try:
             _pruned(plan)
-        except UserError as error:  # the refusal is what is to be told
+        except UserError as error:  # the refusal below matters more
             print(error)
         raise GateRefused(f"{tonight.named} is refused by {verdict.rules}; {tonight.stays}")
     return tonight
 
 
 def _exported(tonight: Night, refit: Path) -> Path:
-    """Writes the refit's version, turned into the space of what serves; leads nobody to it."""
+    """Writes the refit's version, aligned to the space of the served one; does not publish it."""
     target, told = export.written(export_plan(seen_by("export", tonight.plan.config)), refit)
     print(told)
     return target
 
 
 def _asked(tonight: Night, target: Path) -> Canaries:
-    """Asks the version and the one that serves the same things in the real server."""
+    """Sends the same requests to the new and the served version, in the real server."""
     found = checked(target, tonight.plan.folders.served(), tonight.plan.canaries)
     print(found)
     return Canaries(
@@ -250,7 +250,8 @@ def _asked(tonight: Night, target: Path) -> Canaries:
 
 
 def _published(tonight: Night, target: Path, watch: Watch) -> None:
-    """Fills the engine and leads readers to the version; one that comes late leads nobody. Tells who watches."""
+    """Fills the engine and publishes the version; one with older data than the served one is not published. Tells the
+    watchers."""
     plan, served = tonight.plan, tonight.plan.folders.served()
     if tonight.is_late:
         plan.ledger.remark(tonight.record, "note", f"comes late: its data ends before that of {served and served.name}")
@@ -275,7 +276,7 @@ def _published(tonight: Night, target: Path, watch: Watch) -> None:
 def _ended(tonight: Night, watch: Watch) -> None:
     """Notes the end, and removes what no kept night needs."""
     ledger = tonight.plan.ledger
-    with ledger.alone():  # a roll back may be marking it
+    with ledger.alone():  # a rollback may be marking it
         record = ledger.of_night(tonight.record.night)  # with the remarks that publishing has made
         if record is not None and record.ended is None:
             ledger.write(replace(record, ended=datetime.now(UTC).isoformat(timespec="seconds")))

@@ -1,4 +1,4 @@
-"""`towers playlists`: a list of any kind for one listener or several, or everybody's lists into files."""
+"""`towers playlists`: a list of any kind for one listener or several, or the lists of all listeners into files."""
 
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ from towers.retrieval.raw_contents import date_of
 
 EVERYBODY = "all"
 OTHERS = {"partners": None, "curators": None, "left_out": None, "contents": "content", "minus": None}
-"""Keys of several ids, with the one for one id alone, where there is such a key."""
+"""Keys of several ids, each with the key for a single id, where there is one."""
 PLAIN = {"k": int, "explicit": bool, "include_heard": bool, "familiar": float, "skip_cooldown_days": float,
          "released_by": str}  # fmt: skip
 """Keys of `Query` by the type of their values."""
 
 
 def run(config: DictConfig) -> Playlist | Written:
-    """Prints a list and returns it; for everybody, writes all instead."""
+    """Prints a list and returns it; with `user=all`, writes the lists of all listeners instead."""
     kind: Kind = instantiate(config.playlist, "playlist")
     export = Export(Path(config.export), value(config, "check", bool))
     users, today = _ids(config, "users", "user"), date_of("today", value(config, "today", str | None))
@@ -71,29 +71,29 @@ def run(config: DictConfig) -> Playlist | Written:
 
 
 def alone(config: DictConfig) -> None:
-    """Raises `UserError` for what does not go with everybody's lists."""
+    """Raises `UserError` for keys that cannot be combined with `user=all`."""
     for key in ("history", "features", "from", "to", *OTHERS, *filter(None, OTHERS.values())):
         if config[key] is not None:
             raise UserError(f"{key}: user={EVERYBODY} makes a list for each listener alone; leave {key} out")
 
 
 def write_everybody(batch: Batch, export: Export, workers: int | None) -> Written:
-    """Writes everybody's lists, and says how many."""
+    """Writes the lists of all listeners, and prints how many."""
     with StageProgress() as progress:
         done = write_lists(batch, export, num_cores() if workers is None else workers, progress.update)
-    print(f"wrote {done.folder}: {done.lists:,} lists in {done.made} parts; {done.kept} were there")
+    print(f"wrote {done.folder}: {done.lists:,} lists in {done.made} parts; {done.kept} existed before")
     return done
 
 
 def asked_of(config: DictConfig, export: Export) -> dict[str, Any]:
-    """The fields of `Query` that are given; each kind of list has its own defaults for the others."""
+    """Returns the fields of `Query` that are given; each kind of list has its own defaults for the others."""
     plain: dict[str, Any] = {key: value(config, key, hint | None) for key, hint in PLAIN.items()}
     ids: dict[str, Any] = {key: raw_list(key, config[key]) for key in ("kind", "among", "deny")}
     return query_fields(export, **plain, **ids)
 
 
 def show(export: Export, playlist: Playlist, name: str, whom: list[str]) -> None:
-    """Prints the list, and what there is to say of it."""
+    """Prints the list, and facts about it."""
     console = Console()
     title = name.replace("_", " ").capitalize() + (f" for {', '.join(whom)}" if whom else "")
     console.print(playlist_table(export, playlist, title))
@@ -102,13 +102,13 @@ def show(export: Export, playlist: Playlist, name: str, whom: list[str]) -> None
 
 
 def _others(config: DictConfig) -> dict[str, list[str]]:
-    """The ids of `OTHERS`; what a journey comes `from` stands before the other contents."""
+    """Returns the ids of `OTHERS`; the start of a journey (`from`) comes before the other contents."""
     found = {name: _ids(config, name, one) for name, one in OTHERS.items()}
     start = raw_text("from", config["from"])
     return found if start is None else found | {"contents": [start, *found["contents"]]}
 
 
 def _ids(config: DictConfig, several: str, one: str | None = None) -> list[str]:
-    """Ids or titles by the two keys that may give them, one and several; both add up."""
+    """Returns ids or titles from the key for several and the key for one; both are combined."""
     found = [] if one is None or config[one] is None else [raw_text(one, config[one]) or ""]
     return found + (raw_list(several, config[several]) or [])

@@ -24,11 +24,11 @@ from towers.errors import UserError
 from towers.evaluation.report.profile_page import FILE, write_profile_page
 
 SHOWN = 5
-"""Reasons told for a table."""
+"""Most reasons printed for a table."""
 
 
 def run(config: DictConfig) -> Store | None:
-    """Builds the store of `data`, or decodes the share of its sounds that `data.shard` names, which gives no store."""
+    """Builds the store of `data`; with `data.shard`, only decodes that share of its sounds and returns null."""
     shard = value(config, "data.shard", str | int | None)
     if shard is None:
         return prepare(config)
@@ -37,7 +37,7 @@ def run(config: DictConfig) -> Store | None:
 
 
 def prepare(config: DictConfig) -> Store:
-    """Builds the store of `data` unless it is there; says what was kept and what was left out."""
+    """Builds the store of `data` unless it exists; prints what was kept and what was left out."""
     root, thresholds = _root(config), instantiate(config.profiling, "profiling")
     before = (root / CURRENT).resolve() if (root / CURRENT).exists() else None
     with StageProgress() as progress:
@@ -60,7 +60,8 @@ def prepare(config: DictConfig) -> Store:
 
 
 def profiled(store: Store, before: Path | None, thresholds: Thresholds, name: str) -> list[str]:
-    """Writes the profile and its page beside the store; returns lines about them and the version before."""
+    """Writes the profile and its page beside the store; returns lines on them and on changes since the version
+    before."""
     profile, verdict = write_profile(store, before, thresholds)
     page = store.folder / FILE
     if not page.exists():
@@ -69,7 +70,7 @@ def profiled(store: Store, before: Path | None, thresholds: Thresholds, name: st
 
 
 def unread(store: Store) -> list[str]:
-    """A line on what users/ knows of listeners and only the evaluation reads; none where the towers read it all."""
+    """Returns a line on columns of users/ that only the evaluation reads; none where the towers read them all."""
     named = store.features.user_columns
     others = [name for name in store.users.column_names if name not in ("user_id", *named)]
     key = f"features.user_columns=[{','.join([*named, *others])}]"
@@ -77,8 +78,8 @@ def unread(store: Store) -> list[str]:
 
 
 def losses(store: Store, left_alone: Sequence[RawPath]) -> list[str]:
-    """What of the tables is not in the store, in lines: duplicates, rows by reason, days that are none, files that
-    were not read. Nothing where all is there."""
+    """Returns lines on what is not in the store: duplicates, rejected rows by reason, dates out of range, and files
+    that were not read. Empty where all is in it."""
     counts, lines = store.manifest["counts"], []
     left_out = store.rejected()
     rejected = {table: left_out[table] for table in (*schema.RAW_TABLES, "lines") if table in left_out}
@@ -90,9 +91,9 @@ def losses(store: Store, left_alone: Sequence[RawPath]) -> list[str]:
         lines.append(f"rejected, with reasons in {store.folder / 'rejected'}: " + ", ".join(told))
     for table in (schema.CONTENTS, schema.USERS, schema.PLAYLISTS):
         if lost := counts.get(f"dates_lost_{table}"):
-            lines.append(f"unknown from here on: {lost:,} dates of {table} outside of the years 1 to 9999")
+            lines.append(f"set to unknown: {lost:,} dates of {table} outside the years 1 to 9999")
     if left_alone:
-        lines.append(f"not read, no Parquet: {len(left_alone):,} files, the first {left_alone[0]}")
+        lines.append(f"not read, because they are not Parquet: {len(left_alone):,} files, the first {left_alone[0]}")
     return lines
 
 
@@ -103,7 +104,7 @@ def _rejected(table: str, reasons: Mapping[str, int]) -> str:
 
 
 def decode_shard(config: DictConfig, shard: Shard) -> None:
-    """Decodes a share of the sounds of `data`, and says what to do once all are decoded."""
+    """Decodes a share of the sounds of `data`, and prints what to do once all are decoded."""
     with StageProgress() as progress:
         decoding = _builder(config, progress).decode_shard(shard)
     print(decoding)
@@ -143,5 +144,5 @@ def _root(config: DictConfig) -> Path:
 def _num_workers(config: DictConfig) -> int:
     wanted = value(config, "data.num_workers", int | None)
     if wanted is not None and wanted < 1:
-        raise UserError(f"data.num_workers={wanted}: must be at least 1, or null for as many as there are processors")
+        raise UserError(f"data.num_workers={wanted}: must be at least 1, or null for one per processor")
     return wanted or os.cpu_count() or 1

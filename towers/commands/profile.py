@@ -20,7 +20,7 @@ from towers.manifest import write_json
 
 
 def run(config: DictConfig) -> Verdict:
-    """Prints the profile of the current store, or of the second of two, and the verdict on it; returns the verdict."""
+    """Prints the profile of the current store, or of the second of `compare`, and the verdict; returns the verdict."""
     return profiled(config)[1]
 
 
@@ -55,8 +55,8 @@ def _current(root: Path, thresholds: Thresholds) -> tuple[Profile, Verdict]:
 
 
 def _second(given: list[str], root: Path, thresholds: Thresholds) -> tuple[Profile, Verdict]:
-    """Returns the profile of the second of two, and the verdict by comparison with the first."""
+    """Returns the profile of the second of two stores, and the verdict on it by comparison with the first."""
     if len(given) != 2:
-        raise UserError(f"compare=[{','.join(given)}]: give two, as compare=[A,B]")
+        raise UserError(f"compare=[{','.join(given)}]: give two stores, as compare=[A,B]")
     before, profile = (profile_at(located(each, root)) for each in given)
     return profile, judged(before, profile, thresholds, time.time_ns() // 1_000)

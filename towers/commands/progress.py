@@ -1,4 +1,4 @@
-"""How far a command is: a bar a stage on the terminal's error stream, or lines with the time where nobody watches."""
+"""Progress of a command: a bar for each stage on a terminal's error stream, or lines with the time in a log."""
 
 import time
 from datetime import datetime
@@ -15,7 +15,7 @@ class StageProgress:
     """Shows stages by name; a stage of unknown length shows that it is under way.
 
     Without a terminal, as in the log of a nightly run, each stage is a line with the time of day and the seconds since
-    the first one began, and one a minute more while it lasts.
+    the first stage began, repeated every minute while it lasts.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class StageProgress:
         self._progress.stop()
 
     def update(self, stage: str, done: int, total: int, remark: str = "", /) -> None:
-        """Sets how far `stage` is, and what is said beside it; `total` 0 means that it is not known."""
+        """Sets the progress of `stage`, and a remark beside it; `total` 0 means that the length is unknown."""
         if not self._is_watched:
             self._tell(stage, done, total, remark)
             return

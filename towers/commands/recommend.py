@@ -1,4 +1,4 @@
-"""`towers recommend`: what a listener, or somebody with a given history, might play next."""
+"""`towers recommend`: recommendations for a listener, for a given history, or for a vector."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,14 +25,14 @@ from towers.retrieval.show import found_table, history_table
 EVERYBODY = "all"
 NOTHING = np.zeros(0, np.int64)
 BLOCK = 4_096
-"""Listeners whose recommendations are written at once."""
+"""Number of listeners whose recommendations are written at once."""
 
 SCHEMA = pa.schema({"user_id": pa.string(), "rank": pa.int32(), "content_id": pa.string(), "score": pa.float32(),
                     "chance": pa.float32()})  # fmt: skip
 
 
 def run(config: DictConfig) -> Found | None:
-    """Prints recommendations and returns them; for everybody, writes them instead."""
+    """Prints recommendations and returns them; with `user=all`, writes those of all listeners and returns null."""
     is_checked = value(config, "check", bool)
     export = Export(Path(config.export), is_checked)
     user, history = raw_text("user", config.user), history_of(config, export)
@@ -54,7 +54,7 @@ def run(config: DictConfig) -> Found | None:
 
 
 def query_of(config: DictConfig, export: Export) -> Query:
-    """What may be recommended, as the keys say; ids and titles are looked up in `export`."""
+    """Returns the query that the keys describe; ids and titles are looked up in `export`."""
     among, denied = raw_list("among", config.among), raw_list("deny", config.deny) or []
     return Query(
         k=value(config, "k", int),
@@ -70,7 +70,7 @@ def query_of(config: DictConfig, export: Export) -> Query:
 
 
 def show(export: Export, chosen: np.ndarray, found: Found, whom: str) -> Found:
-    """Prints what somebody chose lately, and what was found for them."""
+    """Prints the contents that a listener chose lately, and the recommendations."""
     console = Console()
     if len(chosen):
         console.print(history_table(export, chosen, f"Lately chosen by {whom}"))
@@ -79,8 +79,8 @@ def show(export: Export, chosen: np.ndarray, found: Found, whom: str) -> Found:
 
 
 def write_everybody(mixed: MixedVersions, path: Path, query: Query) -> None:
-    """Parquet with user_id, rank, content_id, score and chance (null where lists are by score), for every listener; in
-    memory is one block of listeners."""
+    """Writes Parquet with user_id, rank, content_id, score and chance (null where lists are by score) for all
+    listeners; memory holds one block of listeners."""
     total, listeners = 0, len(mixed.users.user_ids)
     schema = SCHEMA.with_metadata({"space_id": mixed.contents.space_id})
     with StageProgress() as progress, atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
@@ -97,7 +97,7 @@ def write_everybody(mixed: MixedVersions, path: Path, query: Query) -> None:
 
 
 def found_by_user(mixed: MixedVersions, users: Sequence[int], found: Sequence[Found], schema: pa.Schema) -> pa.Table:
-    """What was found for each of some listeners (rows), below one another."""
+    """Makes a table of the recommendations of some listeners (rows), one below the other."""
     counts = [len(one.rows) for one in found]
     columns = {
         "user_id": np.repeat(np.array([mixed.users.user_ids[row] for row in users], object), counts),

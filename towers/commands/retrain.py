@@ -1,6 +1,6 @@
-"""`towers retrain`: the nightly cycle, and what belongs to it: roll back, history, backtest.
+"""`towers retrain`: the nightly cycle, its rollback, history and backtest.
 
-Its parts are imported once it is known which is asked for: a roll back does not wait for torch.
+Modules are imported by the action that needs them: a rollback does not wait for torch.
 """
 
 import time
@@ -19,7 +19,7 @@ from towers.lifecycle.watching.watcher import Watch, serving
 
 
 def run(config: DictConfig) -> None:
-    """Does what `action` names."""
+    """Runs the action that `action` names."""
     action = value(config, "action", str)
     if action not in ACTIONS:
         raise UserError(f"action={action}: must be one of {', '.join(ACTIONS)}")
@@ -42,7 +42,8 @@ def replay(config: DictConfig) -> None:
 
 
 def rolled_back(config: DictConfig) -> None:
-    """Puts the version before back, or the one that `to` names; does not wait for a night that runs."""
+    """Makes the version before the served one serve again, or the one that `to` names; does not wait for a running
+    night."""
     versions = versions_of(config)
     to, why = (value(config, key, str | None) for key in ("to", "why"))
     watch, before = Watch(versions.watchers, state_of(config, versions.ledger)), serving(versions.ledger)
@@ -65,4 +66,4 @@ ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "history": history,
     "backtest": replay,
 }
-"""By their names, what the command can do."""
+"""Actions of the command by their names."""

@@ -43,13 +43,13 @@ def run(config: DictConfig) -> None:
     )
     host, port = value(config, "host", str), value(config, "port", int)
     if not 0 <= port < 65_536:
-        raise UserError(f"port={port}: must be from 0 (any that is free) to 65535")
+        raise UserError(f"port={port}: must be from 0 (any free port) to 65535")
     workers = _positive("workers", value(config, "workers", int))
     serve(serving, host, port, workers, value(config, "access_log", bool))
 
 
 def _home(config: DictConfig) -> HomeSettings | None:
-    """The home page's settings; null where no policy is given."""
+    """Returns the home page's settings; null where no policy is given."""
     return None if value(config, "home.policy", str | None) is None else complete(config.home, "home")
 
 

@@ -1,4 +1,4 @@
-"""`towers similar`: what is near a track, an episode, an artist or a playlist."""
+"""`towers similar`: nearest neighbours of a track, an episode, an artist or a playlist."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def run(config: DictConfig) -> Found:
 
 
 def named(export: Export, original: Original, config: DictConfig) -> str:
-    """What the neighbours are neighbours of."""
+    """Returns a title for the content whose neighbours are printed."""
     if original.row is None:
         return str(config.audio if config.audio is not None else config.metadata)
     title, artists, kind, genres, content_id = title_card(export, original.row)

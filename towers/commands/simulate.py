@@ -1,6 +1,6 @@
-"""`towers simulate`: listeners made of an event log, fitted, checked, and let go on by themselves.
+"""`towers simulate`: simulated listeners: fitted to an event log, checked, and run forward.
 
-What draws the page of a check is imported by that action alone: a run on a machine that serves needs none of it.
+Modules that draw a check's page are imported by that action alone: a run on a serving machine needs none of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ from towers.simulation.environment.picking import OWN
 
 
 def run(config: DictConfig) -> None:
-    """Does what `action` names."""
+    """Runs the action that `action` names."""
     action = value(config, "action", str)
     if action not in ACTIONS:
         raise UserError(f"action={action}: must be one of {', '.join(ACTIONS)}")
@@ -36,7 +36,7 @@ def run(config: DictConfig) -> None:
 
 
 def hold_out(config: DictConfig) -> Left:
-    """Writes down whom fits leave out, and says how to train an export that has not seen them."""
+    """Writes the ids of listeners that fits leave out, and prints how to train an export that has not seen them."""
     plan = simulate_plan(config)
     left = leave_out(plan.folder, plan.store, plan.held_out)
     print(f"held out: {left.held_out:,} of {left.listeners:,} listeners; their ids are in {left.path}")
@@ -47,7 +47,7 @@ def hold_out(config: DictConfig) -> Left:
 
 
 def fit(config: DictConfig) -> Path:
-    """Fits a simulator, unless the same one is there."""
+    """Fits a simulator, unless the same one exists."""
     plan = simulate_plan(config)
     with StageProgress() as progress:
         progress.update("reading", 0, 0)
@@ -71,7 +71,7 @@ def fit(config: DictConfig) -> Path:
 
 
 def check(config: DictConfig) -> Verdict:
-    """Compares simulated with real listeners whom nobody has seen.
+    """Compares simulated listeners with real ones that neither the simulator nor its export has seen.
 
     Raises:
         GateRefused: a limit is missed.
@@ -95,7 +95,7 @@ def check(config: DictConfig) -> Verdict:
 
 
 def run_days(config: DictConfig) -> Path:
-    """Lets listeners go on, and writes what they play as raw data."""
+    """Runs simulated listeners forward in time, and writes what they play as raw data."""
     plan = simulate_plan(config)
     version = opened(plan)
     require_checked(version.folder, plan.force)
@@ -129,7 +129,7 @@ def run_days(config: DictConfig) -> Path:
 
 
 def shown_by(simulated: Simulated, version: SimulatorVersion) -> Iterator[tuple[str, pa.Table]]:
-    """Rows for `impressions/` of what listeners were shown, by day."""
+    """Yields rows for `impressions/` of what listeners were shown, by day."""
     if simulated.pages is not None:
         space = version.simulator.space
         yield from impression_tables(
@@ -138,11 +138,11 @@ def shown_by(simulated: Simulated, version: SimulatorVersion) -> Iterator[tuple[
 
 
 def told_of_pages(simulated: Simulated, offer: Offer, impressions: int) -> Iterator[str]:
-    """Says what listeners were shown, and where nothing."""
+    """Yields lines on what listeners were shown, or why nothing was."""
     pages, known = simulated.pages, simulated.log.contexts
     if pages is not None:
         picked = int((pages.slot != OWN).sum())
-        yield f"a shelf at the begin of {len(pages):,} sessions, {picked:,} picked from it: {impressions:,} impressions"
+        yield f"a shelf at the start of {len(pages):,} sessions, {picked:,} picked from it: {impressions:,} impressions"
     unknown = [name for name in offer.contexts if name not in known]
     if offer.slate and (unknown or pages is None):
         yield (
@@ -152,10 +152,10 @@ def told_of_pages(simulated: Simulated, offer: Offer, impressions: int) -> Itera
 
 
 def opened(plan: SimulatePlan) -> SimulatorVersion:
-    """The simulator that is meant.
+    """Opens the simulator that the configuration names.
 
     Raises:
-        UserError: there is none, or the export that was asked for is of another space.
+        UserError: there is none, or the given export is of another space.
     """
     version = open_version(plan.folder)
     if plan.export is not None:
@@ -174,4 +174,4 @@ ACTIONS: dict[str, Callable[[DictConfig], object]] = {
     "check": check,
     "run": run_days,
 }
-"""By their names, what the command can do."""
+"""Actions of the command by their names."""

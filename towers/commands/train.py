@@ -1,4 +1,4 @@
-"""`towers train`: prepared store to checkpoint. The same command goes on after a kill, and does nothing when done."""
+"""`towers train`: prepared store to checkpoint. The same command continues after a kill, and does nothing when done."""
 
 import atexit
 import signal
@@ -51,13 +51,13 @@ def run(config: DictConfig) -> Path:
 
 
 def run_whole(config: DictConfig) -> Path:
-    """Trains as a step of something larger: several processes are started by a `towers train` of their own, as each of
-    them runs its command from the beginning. Returns the run's folder.
+    """Trains as a step of a larger command. For several processes it starts a `towers train`, as each of them has to
+    run its command from the beginning. Returns the run's folder.
 
     Raises:
-        UserError: the training in processes of its own has ended with the caller's mistake.
-        Unreachable: it was killed, or has failed otherwise; the same command may succeed.
-        Stopped: one of its processes was told to end, and it has saved.
+        UserError: the training in other processes failed by the caller's mistake.
+        Unreachable: it was killed, or failed otherwise; the same command may succeed.
+        Stopped: one of its processes was told to end, and has saved.
     """
     processes = value(config, "trainer.devices", int) * value(config, "trainer.num_nodes", int)
     if processes == 1:
@@ -72,11 +72,11 @@ def run_whole(config: DictConfig) -> Path:
 
 
 def _ended_badly(code: int, training: str) -> UserError | Stopped:
-    """Returns how this process has to end after a training in processes of its own.
+    """Returns the exception by which this process has to end after a failed training in other processes.
 
     Args:
-        code: the training's exit code; below 0: the number of the signal that has killed it.
-        training: what it was, in a few words.
+        code: the training's exit code; negative: minus the number of the signal that killed it.
+        training: description of the training in a few words.
     """
     if code - 128 in SIGNALS:
         return Stopped(code - 128)
@@ -84,13 +84,13 @@ def _ended_badly(code: int, training: str) -> UserError | Stopped:
         return UserError(f"{training} has ended with {code}; its own lines say why")
     if code >= 0:
         return Unreachable(f"{training} has ended with {code}; its own lines say why, and the same command goes on")
-    memory = "; without memory if nobody has done so (see the system's log)" if code == -signal.SIGKILL else ""
+    memory = "; for want of memory, unless you sent it (see the system's log)" if code == -signal.SIGKILL else ""
     return Unreachable(f"{training} was killed by signal {-code}{memory}; the same command goes on")
 
 
 def _written_down(config: DictConfig, folder: Path) -> list[str]:
-    """Writes a configuration as a file by which `towers train` finds it; returns the arguments that say so. No secret
-    stands in it, as a process that is killed leaves the file: whoever reads it has the same environment.
+    """Writes a configuration as a file for `towers train`; returns the arguments that name it. It contains no secrets,
+    as a killed process leaves the file behind: the started process reads them from the same environment.
     """
     values = named_secrets(OmegaConf.to_container(config))
     OmegaConf.save(OmegaConf.create(values), folder / "whole.yaml")
@@ -98,11 +98,11 @@ def _written_down(config: DictConfig, folder: Path) -> list[str]:
 
 
 def _waited_for(training: subprocess.Popen[bytes]) -> int:
-    """Waits for a training in processes of its own; returns its exit code. A signal that ends this process is passed
-    on, and the training saves first.
+    """Waits for a training in other processes and returns its exit code. A signal that ends this process is passed on,
+    so that the training saves first.
 
     Raises:
-        Stopped: as the signal's handler raised it, once the training has ended.
+        Stopped: raised again once the training has ended.
     """
     try:
         return training.wait()
@@ -110,7 +110,7 @@ def _waited_for(training: subprocess.Popen[bytes]) -> int:
         training.send_signal(stopped.signal)
         training.wait()
         raise
-    except KeyboardInterrupt:  # which the terminal sends to all of its processes
+    except KeyboardInterrupt:  # the terminal sends it to the children, too
         training.wait()
         raise
 
@@ -125,7 +125,7 @@ def _parts(plan: TrainingPlan, trainer: pl.Trainer) -> Parts:
 
 
 def _try(plan: TrainingPlan) -> None:
-    """Some steps and a validation whose figures mean nothing, to see that all of it works."""
+    """Runs some steps and a validation, whose figures mean nothing, to see that everything works."""
     stop = StopRequest()
     with tempfile.TemporaryDirectory() as folder:
         trainer = plan.lightning(Path(folder), stop)
@@ -137,7 +137,7 @@ def _try(plan: TrainingPlan) -> None:
 
 
 def _lead(plan: TrainingPlan, trainer: pl.Trainer, parts: Parts, stop: StopRequest) -> None:
-    """The first process: it writes and tells. The others wait for it at the end, whatever the end is."""
+    """Runs the first process, which writes files and prints. The others wait for it at the end, however it ends."""
     folder, module, is_success = plan.folder, parts.module, False
     save_yaml(plan.config, folder / CONFIG_FILE)
     write_json(folder / ENVIRONMENT_FILE, {"store": plan.prepared.fingerprint, **environment()})
@@ -156,27 +156,28 @@ def _lead(plan: TrainingPlan, trainer: pl.Trainer, parts: Parts, stop: StopReque
     except UserError:
         module.processes.wait()
         raise
-    finally:  # where this process alone has failed there is nobody to wait for
+    finally:  # a failure of this process alone waits for no other
         close_loggers(trainer.loggers, is_success)
     print(f"trained {folder}: {_finish(folder, parts, placed)}")
     module.processes.wait()
 
 
 def _follow(plan: TrainingPlan, trainer: pl.Trainer, parts: Parts, stop: StopRequest) -> None:
-    """The other processes. They leave after the first, which would be killed as soon as one of them has ended badly."""
-    trainer.loggers = [CsvLogger(plan.folder / "metrics.csv")]  # Lightning's callbacks ask for one; it writes nothing
+    """Runs any other process. It leaves after the first, which would be killed as soon as another ended with an
+    error."""
+    trainer.loggers = [CsvLogger(plan.folder / "metrics.csv")]  # Lightning's callbacks need one; it writes nothing
     try:
         fit(trainer, parts.module, parts.data, stop)
     except (Stopped, UserError) as ended:
         parts.module.processes.wait()
         raise SystemExit(
             ended.code if isinstance(ended, Stopped) else ended.exit_code
-        ) from ended  # the first has told why
+        ) from ended  # the first process has printed why
     parts.module.processes.wait()
 
 
 def _finish(folder: Path, parts: Parts, placed: dict[str, float]) -> str:
-    """Writes what the run came to; says it."""
+    """Writes the result of the run; returns a line on it."""
     progress = parts.module.progress
     write_json(folder / FINISHED, {**progress.summary(), "placement": placed})
     told = f"{progress.epoch} epochs in {progress.seconds:.0f} s, {progress.core_seconds:.0f} core-seconds"

@@ -11,7 +11,7 @@ from towers.retrieval.verify import problems
 
 
 def run(config: DictConfig) -> None:
-    """Says that all is well, or fails with everything that is not."""
+    """Prints that the export is intact, or fails with all that is wrong."""
     export = Export(Path(config.export), check_files=False)
     found = list(problems(export, value(config, "min_index_recall", float)))
     if found:

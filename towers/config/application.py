@@ -1,4 +1,4 @@
-"""A command as a Hydra application: its help, its configuration, one run or a sweep."""
+"""Runs a command as a Hydra application: its help, its configuration, one run or a sweep."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -31,21 +31,22 @@ class _Through(BaseException):
 def run_application(
     command: str, arguments: list[str], job: Callable[[DictConfig], Any], sweepable: Sweepable | None = None
 ) -> None:
-    """Runs `job` on the configuration that `arguments` ask for, or prints what they want to see.
+    """Runs `job` on the configuration that `arguments` describe, or prints the help or configuration that they ask for.
 
-    Hydra's own entrance reads the process's command line and shows all that was composed; its runner, which is used
+    Hydra's own entry point reads the process's command line and shows all that was composed; its runner, which is used
     here, takes parsed arguments.
 
     Args:
-        command: its name, and that of its file.
-        arguments: of the command line, after the command.
-        job: is given what the command reads, once a run; its errors come out as they are.
-        sweepable: what becomes of a sweep of this command; null: nothing but its jobs.
+        command: name of the command and of its YAML file.
+        arguments: arguments of the command line after the command.
+        job: called once for each run with what the command reads; its errors propagate unchanged.
+        sweepable: handling of a sweep of this command; null: its jobs are run and nothing else.
     """
     parser = get_args_parser()
     parser.error = _refuse
     is_sweep = bool({"-m", "--multirun"} & {*arguments})
-    args = parser.parse_args([quoted(argument, is_sweep) for argument in arguments])
+    # Options may stand among the keys: `towers train seed=1 --config-dir mine objective=mine`.
+    args = parser.parse_intermixed_args([quoted(argument, is_sweep) for argument in arguments])
     if args.cfg and args.multirun:
         raise UserError("-m, --cfg: do not go together; leave -m out, and give one value a key, to see a configuration")
     check_overrides(args.overrides, command)
@@ -53,7 +54,7 @@ def run_application(
         print(_shown(command, args), end="")
         return
 
-    default(command)  # composed before Hydra runs, which a composition within would disturb
+    default(command)  # composed first: a composition during Hydra's run would disturb it
     sweep = None
     if args.multirun and sweepable is not None:
         sweep = Sweep(args.config_name or command, args.overrides, args.config_dir, sweepable)
@@ -83,8 +84,8 @@ def run_application(
 def _run(command: str, args: Namespace, parser: ArgumentParser, task: Callable[[DictConfig], Any]) -> None:
     """Lets Hydra run the task.
 
-    Its runner composes twice, the first time to learn whether a file asks for a sweep. None of ours does, so that where
-    the command line has keys alone, half of the time until a command starts is saved.
+    Its runner composes twice, the first time to learn whether a file asks for a sweep. No file here does, so one
+    composition is enough where the command line has only keys, which halves the time until a command starts.
     """
     if not _has_keys_alone(args, parser.parse_args([])):
         _run_hydra(args, parser, task, CONFIG_DIR, command)
@@ -94,18 +95,18 @@ def _run(command: str, args: Namespace, parser: ArgumentParser, task: Callable[[
 
 
 def _has_keys_alone(args: Namespace, without: Namespace) -> bool:
-    """Whether nothing is typed but our own keys: no option, and nothing of Hydra's.
+    """Returns whether the command line has only keys of this project: no option, and no key of Hydra's.
 
     Args:
-        args: of the command line.
-        without: of a command line with nothing on it.
+        args: parsed command line.
+        without: parsed empty command line.
     """
     is_plain = {**vars(args), "overrides": without.overrides} == vars(without)
     return is_plain and not any(override.lstrip("+~").startswith("hydra") for override in args.overrides)
 
 
 def _shown(command: str, args: Namespace) -> str:
-    """Help, or the configuration, as asked for."""
+    """Returns the help or the configuration, as asked for."""
     config = composed(args.config_name or command, args.overrides, args.config_dir)
     shown = without_said(narrowed(command, config, args.overrides))
     if args.help:
@@ -114,7 +115,7 @@ def _shown(command: str, args: Namespace) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    """What the parser does with an option that it does not know."""
+    """Raises a `UserError` in place of the parser's exit on an unknown option."""
     raise UserError(f"{message}; --help shows the keys, which are typed key=value, and the options")
 
 

@@ -1,7 +1,7 @@
 """The configuration of a command: composed whole, then narrowed to what the command reads.
 
 An experiment says which data, network and training belong together, so every command that takes one composes all of
-these. Its own file says in `command` what it reads of them; it sees, shows and writes no more.
+these. A command's own file lists under `command` what it reads of them; it sees, shows and writes nothing else.
 """
 
 import atexit
@@ -33,16 +33,16 @@ from towers.secrets import masked_settings
 from towers.training.run_folder import CONFIG_FILE
 
 VERSION_BASE = "1.3"
-"""Of Hydra, whose defaults hold."""
+"""Version of Hydra whose defaults apply."""
 COMMAND = "command"
-"""The node of a command's own file that says what it reads; no command sees it."""
+"""Node of a command's own file that lists what it reads; hidden from the command itself."""
 SAID = "said"
-"""The node of a narrowed configuration with what files say of what `prepare` has decided."""
+"""Node of a narrowed configuration with values that files give for keys that `prepare` has decided."""
 
 
 @cache
 def _scratch() -> str:
-    """A folder that is gone when the process ends: Hydra writes a file for every sweep."""
+    """Makes a folder that is removed when the process ends: Hydra writes a file for every sweep."""
     folder = tempfile.mkdtemp(prefix="towers-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -52,7 +52,7 @@ OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The configuration of the command `name` with `overrides`, outside of a Hydra application.
+    """Composes the configuration of the command `name` with `overrides`, outside a Hydra application.
 
     Overrides are read as on the command line: `data.root=Müsik 2026` needs no quotation marks.
 
@@ -68,13 +68,13 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def check_overrides(overrides: Sequence[str], command: str) -> None:
-    """Refuses what Hydra would take, or fail on without a word: a misspelt key that is added by `+` or `++`, which no
-    command reads, and a group that is given null."""
+    """Refuses overrides that Hydra would accept silently or fail on without explanation: a misspelt key added by `+` or
+    `++`, which no command reads, and a group that is given null."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")
         is_added = override.is_add() or override.is_force_add()
         is_none = is_added and key.partition(".")[0] not in {*names(), "hydra"}
-        if is_none and nearest(key, command) is not None:  # another may be somebody's own, for an interpolation
+        if is_none and nearest(key, command) is not None:  # one unlike ours may serve the caller
             raise UserError(no_such_key(key, command))
         files = choices(override.key_or_group)
         if files and not override.is_delete() and not override.is_sweep_override() and override.value() is None:
@@ -82,12 +82,12 @@ def check_overrides(overrides: Sequence[str], command: str) -> None:
 
 
 def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """All that Hydra composes for the command `name`, but for its own settings.
+    """Composes the whole configuration of the command `name`, without Hydra's own settings.
 
     Args:
-        name: of the command.
-        overrides: quoted as Hydra wants them.
-        config_dir: of the caller's own groups, which come before ours; null: none.
+        name: name of the command.
+        overrides: overrides quoted as Hydra wants them.
+        config_dir: folder of the caller's own groups, which take precedence; null: none.
     """
     with hydra_of(name, config_dir) as hydra:
         config = hydra.compose_config(name, list(overrides), RunMode.RUN, from_shell=False)
@@ -97,9 +97,9 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
 
 
 def composed_for_sweep(name: str, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
-    """Composes what all jobs of a sweep share, Hydra's own settings included; swept keys have their default.
+    """Composes what all jobs of a sweep share, Hydra's own settings included; swept keys have their defaults.
 
-    Arguments as those of `composed`.
+    The arguments are those of `composed`.
     """
     with hydra_of(name, config_dir) as hydra:
         return hydra.compose_config(name, list(overrides), RunMode.MULTIRUN, from_shell=False)
@@ -107,13 +107,13 @@ def composed_for_sweep(name: str, overrides: Sequence[str], config_dir: str | No
 
 @cache
 def default(name: str) -> DictConfig:
-    """What is composed for the command `name` without an override; not to be changed."""
+    """Returns the configuration of the command `name` without overrides; must not be modified."""
     return composed(name, [])
 
 
 @contextmanager
 def hydra_of(name: str, config_dir: str | None = None) -> Iterator[Hydra]:
-    """Hydra, for a block, with our groups and the caller's."""
+    """Yields a Hydra whose search path has this project's groups and the caller's."""
     hydra_version.setbase(VERSION_BASE)
     search_path = create_automatic_config_search_path(None, None, CONFIG_DIR)
     if config_dir is not None:
@@ -129,18 +129,19 @@ def hydra_of(name: str, config_dir: str | None = None) -> Iterator[Hydra]:
 
 
 def narrowed(name: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """What the command reads of its configuration.
+    """Returns the part of a configuration that the command reads.
 
-    `command.reads` names groups and keys by their dots; without it the command reads all. `command.stored` names what
-    `prepare` has decided: of these only what an override gives is kept, to be held against the prepared store. What
-    an experiment or another file says of these stands under `said`, by dotted key: it may be told where it differs.
+    `command.reads` lists groups and dotted keys; without it the command reads all. `command.stored` lists what
+    `prepare` has decided: of these, only values given by an override are kept, to be compared with the prepared store.
+    Values that an experiment or another file gives for them go under `said`, by dotted key, so that a difference can be
+    reported.
 
     Args:
-        name: of the command.
-        config: composed, with its node `command`.
-        overrides: that it was composed with, quoted as Hydra wants them.
+        name: name of the command.
+        config: composed configuration with its node `command`.
+        overrides: overrides that it was composed with, quoted as Hydra wants them.
     """
-    command: Any = config.get(COMMAND) or {}  # a file of somebody's own, by --config-name, may not say
+    command: Any = config.get(COMMAND) or {}  # a caller's own file (--config-name) may have no such node
     stored = tuple(command.get("stored") or ())
     typed = set(_typed(overrides, stored))
     found = _reduced(config, None if command.get("reads") is None else {*command.reads, *typed})
@@ -152,7 +153,7 @@ def narrowed(name: str, config: DictConfig, overrides: Sequence[str]) -> DictCon
 
 
 def without_said(config: DictConfig) -> DictConfig:
-    """A narrowed configuration as people see it."""
+    """Returns a narrowed configuration as people see it, without the node `said`."""
     shown = deepcopy(config)
     with open_dict(shown):
         shown.pop(SAID, None)
@@ -160,13 +161,13 @@ def without_said(config: DictConfig) -> DictConfig:
 
 
 def seen_by(command: str, config: DictConfig) -> DictConfig:
-    """What another command would read of the configuration of one that does all."""
+    """Returns what another command would read of the configuration of a command that runs several."""
     read = reads(command)
     return _reduced(config, None if read is None else {*read})
 
 
 def _reduced(config: DictConfig, wanted: set[str] | None) -> DictConfig:
-    """A copy with what is wanted; what follows there from other keys becomes a plain value."""
+    """Returns a copy with the wanted keys only; interpolations of other keys in it become plain values."""
     kept = deepcopy(config)
     OmegaConf.set_struct(kept, False)
     kept.pop(COMMAND, None)
@@ -178,7 +179,7 @@ def _reduced(config: DictConfig, wanted: set[str] | None) -> DictConfig:
 
 
 def _settle(node: Any, kept: DictConfig, whole: DictConfig) -> None:
-    """Puts values in the place of interpolations that lead out of `kept`."""
+    """Replaces interpolations that refer to keys outside `kept` by their values."""
     for name in list(node) if isinstance(node, DictConfig) else range(len(node)):
         if OmegaConf.is_missing(node, name):
             continue
@@ -190,7 +191,7 @@ def _settle(node: Any, kept: DictConfig, whole: DictConfig) -> None:
         try:
             meant = _plain(OmegaConf.select(whole, key))
         except OmegaConfBaseException:
-            continue  # whoever reads it is told what is missing
+            continue  # reading it raises an error that names what is missing
         try:
             is_same = _plain(OmegaConf.select(kept, key)) == meant
         except OmegaConfBaseException:
@@ -204,7 +205,7 @@ def _plain(node: Any) -> Any:
 
 
 def _changed(config: DictConfig, untouched: DictConfig, stored: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of what a file, or a key that it follows from, sets otherwise than the default."""
+    """Yields (dotted key, value) where a file, or a key that it depends on, sets a value other than the default."""
     before = dict(_leaves(untouched, stored))
     return ((key, value) for key, value in _leaves(config, stored) if key not in before or before[key] != value)
 
@@ -219,12 +220,12 @@ def _leaves(config: DictConfig, names: Sequence[str]) -> Iterator[tuple[str, Any
             node = OmegaConf.select(config, name)
             value = _plain(node)
         except OmegaConfBaseException:
-            continue  # whoever reads it is told
+            continue  # reading it raises an error
         yield from flat(value, name)
 
 
 def flat(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of nested plain values; a list is a value."""
+    """Yields (dotted key, value) of nested plain values; a list is a value."""
     if not isinstance(node, dict):
         yield key, node
         return
@@ -233,7 +234,7 @@ def flat(node: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _typed(overrides: Sequence[str], stored: tuple[str, ...]) -> Iterator[str]:
-    """Dotted keys and groups of `overrides` that stand in `stored`, or below."""
+    """Yields dotted keys and groups of `overrides` that are in `stored`, or below one that is."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")
         if _is_in(key, stored):
@@ -241,7 +242,7 @@ def _typed(overrides: Sequence[str], stored: tuple[str, ...]) -> Iterator[str]:
 
 
 def _keep(node: DictConfig, prefix: str, wanted: set[str]) -> None:
-    """Takes out of `node` what is neither wanted nor holds something that is."""
+    """Removes from `node` what is neither wanted nor contains something that is."""
     for name in list(node):
         key = f"{prefix}{name}"
         if key in wanted:
@@ -253,17 +254,17 @@ def _keep(node: DictConfig, prefix: str, wanted: set[str]) -> None:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """As plain values, without interpolations."""
+    """Returns the configuration as plain values, with interpolations resolved."""
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(name): value for name, value in container.items()}
 
 
 def config_of_run(folder: Path) -> DictConfig:
-    """The configuration that a run was trained with, which its folder holds."""
+    """Reads the configuration that a run was trained with from the run's folder."""
     config = OmegaConf.load(folder / CONFIG_FILE)
     assert isinstance(config, DictConfig)
-    if "placement" not in config:  # runs of before do not have it
+    if "placement" not in config:  # older runs do not have it
         config.placement = {}
     if "rows" not in config:
         config.rows = OmegaConf.load(Path(CONFIG_DIR) / "rows" / "whole.yaml")
@@ -273,6 +274,6 @@ def config_of_run(folder: Path) -> DictConfig:
 
 
 def save_yaml(values: Mapping[str, Any], path: Path) -> None:
-    """Writes plain values as YAML, without a secret."""
+    """Writes plain values as YAML, secrets masked."""
     with atomic_file(path) as temporary:
         temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(masked_settings(values))))

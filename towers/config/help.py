@@ -1,6 +1,6 @@
-"""What `towers COMMAND --help` shows: the keys that matter first, then the groups, then all keys.
+"""Text of `towers COMMAND --help`: the keys that matter first, then the groups, then all keys.
 
-What a key means is said once, in the comment beside its value in `configs/`, and read from there.
+The meaning of a key is written once, in the comment beside its value in `configs/`, and read from there.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from towers.config.composing import COMMAND
 from towers.config.keys import CONFIG_DIR, EXPERIMENT, groups, keys, keys_of_command, lines
 
 MAX_WIDTH = 40
-"""Columns before the explanations; what is longer pushes its own aside."""
+"""Most columns before the explanations; a longer key shifts its own explanation to the right."""
 
 
 def help_text(command: str, config: DictConfig, shown: DictConfig, config_dir: str | None = None) -> str:
-    """The help of a command.
+    """Returns the help of a command.
 
     Args:
-        command: its name.
-        config: all that was composed; its node `command` says which keys come first.
-        shown: what the command reads of it.
-        config_dir: of the caller's own groups; null: none.
+        command: name of the command.
+        config: whole composed configuration; its node `command` says which keys come first.
+        shown: part of it that the command reads.
+        config_dir: folder of the caller's own groups; null: none.
     """
     own: Any = config.get(COMMAND) or {}
     explained = {**keys(), **keys_of_command(command)}
@@ -50,14 +50,14 @@ def help_text(command: str, config: DictConfig, shown: DictConfig, config_dir: s
 
 
 def _has(config: DictConfig, key: str) -> bool:
-    """Whether a key is there, if with a value that is yet to come."""
+    """Returns whether a key exists, even if its value is still missing."""
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return isinstance(node, DictConfig) and name in list(node)
 
 
 def _short(config: DictConfig, key: str) -> str:
-    """A key's value as it is typed."""
+    """Formats a key's value as it is typed."""
     value: Any = OmegaConf.to_container(config)
     for name in key.split("."):
         value = value.get(name, {})
@@ -67,7 +67,7 @@ def _short(config: DictConfig, key: str) -> str:
 
 
 def _groups(config: DictConfig, shown: DictConfig, config_dir: str | None) -> Iterator[tuple[str, str]]:
-    """Each group that a command reads, with its files, and what it is."""
+    """Yields each group that a command reads, with its files, and its meaning."""
     for typed, told in groups().items():
         group, _, node = typed.partition("@")
         folders = [Path(folder) / group for folder in (CONFIG_DIR, config_dir) if folder is not None]

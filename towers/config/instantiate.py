@@ -1,12 +1,13 @@
-"""Configuration into objects: the one `instantiate`.
+"""Builds objects from the configuration: the one `instantiate`.
 
-Hydra by itself lets `temperature=hot` through as a string and tells the caller so by a traceback from deep within.
-Here every value is checked against the constructor's annotation first, and the message names the key.
+Hydra by itself passes `temperature=hot` on as a string, and the caller gets a traceback from deep inside. Here every
+value is first checked against the constructor's annotation, and the message names the key.
 """
 
 import importlib
 import inspect
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -38,13 +39,14 @@ MOVED = {
     "training.negatives": "training.objectives.negatives",
     "training.frequency": "training.objectives.frequency",
 }
-"""Modules of `towers` that a `_target_` may name -> where they are now. A run's config.yaml says where they were."""
+"""Former modules of `towers` that a `_target_` may name, and their present names. Config files of old runs have the
+former names."""
 
 
 def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
     """Builds what `config` (the node at `key`) describes by `_target_`, with `arguments` known only at run time.
 
-    An int is fine for a float and a list becomes a tuple where the annotation says so; nested targets are built
+    An int is accepted for a float, and a list becomes a tuple where the annotation says so; nested targets are built
     first; `_partial_: true` gives a `functools.partial`.
 
     Raises:
@@ -82,11 +84,11 @@ def instantiate(config: Any, key: str, /, **arguments: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factory:
-    """Builds the part at a key with what is known only at run time; made of a `_partial_` node by `factory`.
+    """Builds the part at a key with arguments known only at run time; made from a `_partial_` node by `factory`.
 
     Args:
-        key: of the node, for messages.
-        made: the target with what the configuration says.
+        key: key of the node, for messages.
+        made: target with the arguments of the configuration.
     """
 
     key: str
@@ -94,24 +96,24 @@ class Factory:
 
     @property
     def target(self) -> Any:
-        """The class or function that builds it."""
+        """Class or function that builds the part."""
         return self.made.func
 
     def __call__(self, **arguments: Any) -> Any:
-        """The part.
+        """Builds the part.
 
         Raises:
-            UserError: a value that the constructor does not accept, or one that is missing.
+            UserError: an argument is missing, or the constructor does not accept a value.
         """
         _check_missing(self.target, {**self.made.keywords, **arguments}, self.key)
         return _built(self.made, self.key, arguments)
 
 
 def factory(config: Any, key: str) -> Factory:
-    """What builds the `_partial_` node at `key`, its values checked.
+    """Returns a factory for the `_partial_` node at `key`, its values checked.
 
     Raises:
-        UserError: as `instantiate`.
+        UserError: as for `instantiate`.
     """
     return Factory(key=key, made=instantiate(config, key))
 
@@ -122,10 +124,10 @@ def complete(config: Any, key: str, /, **arguments: Any) -> Any:
 
 
 def value(config: DictConfig, key: str, hint: Any) -> Any:
-    """The value at the dotted `key`, checked against `hint` as a constructor's would be.
+    """Returns the value at the dotted `key`, checked against the type `hint` like a constructor's argument.
 
     Raises:
-        UserError: it is missing or of another type; the message names the key.
+        UserError: the value is missing or of another type; the message names the key.
     """
     found = OmegaConf.select(config, key, default="???")
     return _value(OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found, hint, key)
@@ -144,7 +146,7 @@ def _built(target: Any, key: str, arguments: Mapping[str, Any]) -> Any:
     except UserError:
         raise
     except Exception as error:
-        # Ours raise ValueError for a value of the right type that will not do, others whatever they please.
+        # This project raises ValueError for an unsuitable value of the right type; other packages raise any exception.
         if isinstance(error, ValueError) or not _is_ours(target):
             raise UserError(f"{key}: {one_line(error)}") from error
         raise
@@ -155,12 +157,15 @@ def _is_ours(target: Any) -> bool:
 
 
 def _import(path: str, key: str) -> Any:
-    allowed = ALLOWED_TARGETS + tuple(filter(None, os.environ.get("TOWERS_ALLOW_TARGETS", "").split(",")))
+    own = tuple(filter(None, os.environ.get("TOWERS_ALLOW_TARGETS", "").split(",")))
+    allowed = ALLOWED_TARGETS + own
     if not path.startswith(allowed):
         raise UserError(
             f"{key}: {path} is outside {', '.join(allowed)}; "
             "name its package in the environment variable TOWERS_ALLOW_TARGETS to allow it"
         )
+    if path.startswith(own) and (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)  # where the caller's own module may stand; nothing that is installed is hidden
     module, _, name = path.rpartition(".")
     if (old := module.removeprefix("towers.")) in MOVED:
         module = f"towers.{MOVED[old]}"
@@ -196,7 +201,8 @@ def _value(value: Any, hint: Any, key: str) -> Any:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether the value and every element fit: beartype draws one element at random, and takes a bool for an int."""
+    """Returns whether the value and all its elements fit: beartype checks one random element, and takes a bool for an
+    int."""
     if isinstance(value, bool) and bool not in _choices(hint) and {int, float} & {*_choices(hint)}:
         return False
     views = [value]
@@ -212,7 +218,7 @@ def _is_node(value: Any) -> bool:
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a union, or the hint alone."""
+    """Returns the alternatives of a union, or the hint alone."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return typing.get_args(hint)
     return (hint,)

@@ -1,4 +1,4 @@
-"""The keys that the files of `configs/` have, and what the comment beside each says. Knows no Hydra."""
+"""Keys of the files in `configs/`, and the comments beside them. Does not import Hydra."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from towers.contract.near_names import near_name
 
 _HERE = Path(__file__).resolve().parents[1]
 CONFIG_DIR = str(next(path for path in (_HERE / "configs", _HERE.parent / "configs") if path.is_dir()))
-"""Inside the package in a wheel, beside it in a clone."""
+"""Folder of the YAML files: inside the package in a wheel, beside it in a clone."""
 EXPERIMENT = "experiment"
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w/]+):(?: (?P<value>.*?))?(?: +# (?P<comment>.+))?$")
@@ -21,9 +21,9 @@ _DEFAULT = re.compile(r"^ +- (?P<group>[\w/]+)(?:@(?P<node>\w+))?: (?P<name>\w+)
 
 @cache
 def keys() -> dict[str, str]:
-    """By dotted key, the comment beside its value; where two files have one key, that of the default.
+    """Returns the comment beside each key's value, by dotted key; where two files have one key, the default's comment.
 
-    Of what commands alone have, see `keys_of_command`; experiments set keys of others.
+    Keys that only a command has are in `keys_of_command`; experiments only set keys of other files.
     """
     defaults = [(Path(CONFIG_DIR) / group / f"{name}.yaml", node) for group, node, name, _ in _defaults()]
     others = [(path, path.parent.relative_to(CONFIG_DIR).as_posix()) for path in _files()]
@@ -35,19 +35,19 @@ def keys() -> dict[str, str]:
 
 
 def keys_of_command(command: str) -> dict[str, str]:
-    """Reads the comment beside each key of a command's own file, by dotted key."""
+    """Returns the comments of a command's own file, by dotted key."""
     return dict(_keys((Path(CONFIG_DIR) / f"{command}.yaml").read_text()))
 
 
 @cache
 def groups() -> dict[str, str]:
-    """By group as it is typed, such as `publishing@export`, the comment beside it in a list of defaults."""
+    """Returns the comments of groups in lists of defaults, by group as it is typed, such as `publishing@export`."""
     return {_as_typed(group, node): comment for group, node, _, comment in _defaults() if comment}
 
 
 @cache
 def names() -> frozenset[str]:
-    """First names of all keys: groups, where they are mounted, and what stands in the files of commands."""
+    """Returns the first parts of all keys: groups, nodes where they are mounted, and keys of the commands' files."""
     files = [path for path in _files() if path.parent == Path(CONFIG_DIR)]
     own = {key for path in files for key in dict(_keys(path.read_text()))}
     mounted = {node for _, node, _, _ in _defaults()}
@@ -56,25 +56,26 @@ def names() -> frozenset[str]:
 
 
 def choices(group: str) -> list[str]:
-    """Names of a group's files; none where it is no group."""
+    """Returns the names of a group's files; none if there is no such group."""
     return sorted(path.stem for path in (Path(CONFIG_DIR) / group).glob("*.yaml"))
 
 
 def reads(command: str) -> list[str] | None:
-    """Keys and groups that a command's own file says it reads, with what it takes from the store; null: it reads all
-    that is composed."""
+    """Returns keys and groups that a command's own file lists as read or taken from the store; null: it reads all that
+    is composed."""
     return _listed(command, "reads|stored") or None
 
 
 def readers(key: str) -> list[str]:
-    """The commands that read a key or a group; one that reads all of them only where no other does."""
+    """Returns the commands that read a key or a group; commands that read all keys only where no other does."""
     commands = [path.stem for path in _files() if _COMMAND.search(path.read_text()) and _is_read(key, path.stem)]
     return [command for command in commands if not _reads_all(command)] or commands
 
 
 def nearest(key: str, command: str | None = None) -> str | None:
-    """The key or group that was meant by one that is none: spelled like it in the same group, of its last name, spelled
-    like it anywhere, or the value that it stands below; what the command reads comes first."""
+    """Returns the key or group that an unknown one probably means: one with a similar name in the same group, one with
+    the same last name, a similar one anywhere, or the value that it stands below. Keys that the command reads come
+    first."""
     known = _known()
     if key in known:
         return key
@@ -97,7 +98,7 @@ def _nearest(key: str, known: list[str]) -> str | None:
 
 @cache
 def _known() -> list[str]:
-    """All keys, and groups as they are typed."""
+    """Returns all keys, and groups as they are typed."""
     own = [each for path in _files() if path.parent == Path(CONFIG_DIR) for each in keys_of_command(path.stem)]
     typed = [_as_typed(group, node) for group, node, _, _ in _defaults()]
     found = [each for each in [*keys(), *own, *typed, EXPERIMENT] if not each.endswith("_")]
@@ -109,7 +110,7 @@ def _is_read(key: str, command: str) -> bool:
     if _reads_all(command):
         return True
     own, listed = keys_of_command(command), reads(command)
-    names = {"paths", *([] if listed is None else [*listed, EXPERIMENT])} - own.keys()  # these are values
+    names = {"paths", *([] if listed is None else [*listed, EXPERIMENT])} - own.keys()  # its own keys are values
     dotted = key.partition("@")[2] or key.replace("/", ".")
     is_above = any(name.startswith(f"{dotted}.") for name in names)
     return dotted in own or is_above or any(f"{dotted}.".startswith(f"{name}.") for name in names)
@@ -120,7 +121,7 @@ def _reads_all(command: str) -> bool:
 
 
 def _listed(command: str, name: str) -> list[str]:
-    """Keys that a list in the node `command` of a command's own file names."""
+    """Returns the keys of a list in the node `command` of a command's own file."""
     lists = re.findall(
         rf"^  (?:{name}): \[([^\]]*)\]", (Path(CONFIG_DIR) / f"{command}.yaml").read_text(), re.MULTILINE
     )
@@ -128,7 +129,7 @@ def _listed(command: str, name: str) -> list[str]:
 
 
 def lines(text: str) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """(path of keys, line, comment) of each line of YAML; the path is empty where no key begins."""
+    """Yields (path of keys, line, comment) for each line of YAML; the path is empty where no key begins."""
     above: list[tuple[int, str]] = []
     for line in text.splitlines():
         found = _LINE.match(line)
@@ -142,7 +143,8 @@ def lines(text: str) -> Iterator[tuple[tuple[str, ...], str, str]]:
 
 
 def _keys(text: str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """(dotted key, comment) of the lines of a YAML file that have a key; a comment may go on in lines of its own."""
+    """Yields (dotted key, comment) of a YAML file's lines that have a key; a comment may continue on lines of its
+    own."""
     key, said = "", ""
     for path, line, comment in lines(text):
         continued = _CONTINUED.match(line)
@@ -157,7 +159,7 @@ def _keys(text: str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
 
 
 def _defaults() -> Iterator[tuple[str, str, str, str | None]]:
-    """(group, its node, file, comment) of the lists of defaults."""
+    """Yields (group, its node, file, comment) of the lists of defaults."""
     for path in _files():
         for line in map(_DEFAULT.match, path.read_text().splitlines()):
             if line:

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say of a mistake, in one line that names the key and the way out."""
+"""Translates errors of Hydra and OmegaConf into one line that names the key and the way out."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -30,16 +30,17 @@ ELSEWHERE = {
         )
     },
 }  # fmt: skip
-"""Key that is looked for -> the key here that does it. Lightning's: a step sums, clips and cuts its gradient by itself.
-An export's had no group once. `among` had another name."""
+"""Keys that callers may look for, and the key here that does the same. Lightning's, as a training step accumulates,
+clips and divides its gradient by itself; those of an export, which once had no group; and the old name of `among`."""
 
 
 def one_line(error: BaseException, command: str | None = None) -> str:
-    """An error's message and its cause's as one line; what Hydra says of an override, in the words of this project.
+    """Returns an error's message and its cause's as one line, and Hydra's messages on overrides in this project's
+    words.
 
     Args:
-        error: whatever was raised.
-        command: whose keys are meant; null: any.
+        error: any exception.
+        command: command whose keys are suggested; null: any.
     """
     if isinstance(error, OverrideParseException):
         return _unreadable(str(error.override), command)
@@ -52,7 +53,7 @@ def one_line(error: BaseException, command: str | None = None) -> str:
 
 
 def no_such_key(key: str, command: str | None = None) -> str:
-    """That a command has no such key, and which was meant."""
+    """Returns the message that a command has no such key, with the key that was probably meant."""
     if place := elsewhere(key):
         return place
     meant = nearest(key, command)
@@ -65,7 +66,7 @@ def no_such_key(key: str, command: str | None = None) -> str:
 
 
 def no_such_choice(group: str, choice: str, choices: Sequence[str]) -> str:
-    """That a group has no such file, and which was meant."""
+    """Returns the message that a group has no such file, with the file that was probably meant."""
     meant = near_name(choice, choices)
     advice = f"did you mean {group}={meant}? " if meant else ""
     return f"{group}={choice}: no such choice; {advice}There are {', '.join(choices)}"
@@ -83,11 +84,9 @@ def _unreadable(override: str, command: str | None) -> str:
 
 
 def _not_there(found: re.Match[str], command: str | None) -> str:
-    """Says why `~key` takes nothing out: there is no such key, or it has no value, for which Hydra has one message."""
+    """Returns why `~key` removes nothing: there is no such key, or it has no value; Hydra has one message for both."""
     key = found[1]
-    return (
-        f"~{key}: has no value that could be taken out" if nearest(key, command) == key else no_such_key(key, command)
-    )
+    return f"~{key}: has no value to remove" if nearest(key, command) == key else no_such_key(key, command)
 
 
 HYDRAS: Final[dict[str, Callable[[re.Match[str], str | None], str]]] = {
@@ -98,7 +97,7 @@ HYDRAS: Final[dict[str, Callable[[re.Match[str], str | None], str]]] = {
     r"^Could not override '([^']+)'\.?\s+To append": lambda found, command: no_such_key(found[1], command),
     r"^Could not delete from config\. '([^']+)' does not exist": _not_there,
     r"^Could not delete from config\. The value of '(\S+)' is (.*) and not (.*)\.": lambda found, _: (
-        f"~{found[1]}={found[3]}: its value is {found[2]}; ~{found[1]} takes it out whatever it is"
+        f"~{found[1]}={found[3]}: its value is {found[2]}; ~{found[1]} removes it with any value"
     ),
     r"^Could not append to config\. An item is already at '([^']+)'": lambda found, _: (
         f"+{found[1]}: is there already; give it as {found[1]}=VALUE, without the +"
@@ -127,9 +126,9 @@ HYDRAS: Final[dict[str, Callable[[re.Match[str], str | None], str]]] = {
         f"--config-name={found[1]}: no such file in {CONFIG_DIR}, or in the folder that --config-dir names"
     ),
 }  # fmt: skip
-"""What Hydra and OmegaConf say, as a pattern -> the same in our words, for what a command reads."""
+"""Patterns of messages of Hydra and OmegaConf, each with a function that returns this project's message."""
 
 
 def elsewhere(key: str) -> str | None:
-    """What to give in the place of a key that stands elsewhere here."""
+    """Returns a message with the key to use for a key that has another name here; null for others."""
     return f"{key}: not here; give {ELSEWHERE[key]}" if key in ELSEWHERE else None

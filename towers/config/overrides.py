@@ -1,4 +1,4 @@
-"""Overrides as people type them: quoted where Hydra wants it, and ids read again from the raw text."""
+"""Overrides as people type them: quoted where Hydra needs it, and ids recovered from the raw text."""
 
 import re
 from typing import Any
@@ -12,20 +12,21 @@ from omegaconf import ListConfig
 from towers.errors import UserError
 
 TEXT_KEYS = ("user", "content")
-"""Keys whose value is an id or a title, whatever it looks like."""
+"""Keys whose value is an id or a title, even if it looks like a number or a list."""
 
 
 _OPENING = ("'", '"', "[", "{", "(", "\\")
 """Signs that begin what Hydra reads as a whole: a quotation, a list, a mapping."""
 _ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\.|[^,\\])+""")
-"""What stands between the commas of a list, as typed: commas in quotes and after a backslash do not part."""
+"""Matches an item of a list as typed: commas in quotes or after a backslash do not separate items."""
 
 
 def quoted(argument: str, is_sweep: bool = False) -> str:
-    """`user=Sigur Rós` as `user='Sigur Rós'`: Hydra takes few signs outside quotes, and the shell has eaten ours.
+    """Quotes `user=Sigur Rós` as `user='Sigur Rós'`: Hydra allows few signs outside quotes, and the shell removes the
+    caller's.
 
-    What parses as it stands stays as it is, and so does what looks like a list, a choice or a quotation; but an id
-    or a title, the value of `user` or `content`, is text however it looks, with one exception: a choice in a sweep.
+    An argument that parses stays as it is, and so does one that looks like a list, a choice or a quotation. But the
+    value of `user` or `content` is always text, with one exception: a choice in a sweep.
 
     >>> quoted("content=Don't Stop"), quoted("content=A, B"), quoted("content='A, B'"), quoted("seed=1,2")
     ("content='Don\\\\'t Stop'", "content='A, B'", "content='A, B'", 'seed=1,2')
@@ -48,7 +49,8 @@ def quoted(argument: str, is_sweep: bool = False) -> str:
 
 
 def _is_one(override: Override, key: str, is_sweep: bool) -> bool:
-    """Whether Hydra reads one value, or as many as the sweep asks for; null is nobody, but a content's name."""
+    """Returns whether Hydra reads one value, or a choice in a sweep; null means no listener, but is a content's
+    title."""
     if override.is_sweep_override():
         return is_sweep
     value = override.value()
@@ -56,16 +58,16 @@ def _is_one(override: Override, key: str, is_sweep: bool) -> bool:
 
 
 def quotation(text: str) -> str:
-    """In Hydra's quotes, where a backslash counts double before a quote alone."""
+    """Returns the text in Hydra's quotes, in which backslashes are doubled only before a quote."""
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text) + "'"
 
 
 def raw_text(key: str, value: Any) -> str | None:
-    """An id given as an override, as the caller typed it: `user=1e5` is the text `1e5` and not a number.
+    """Returns an id given as an override as the caller typed it: `user=1e5` is the text `1e5` and not a number.
 
     Args:
-        key: the override's key.
-        value: what Hydra made of it; right where it is null or text, or did not come from the command line.
+        key: key of the override.
+        value: value that Hydra parsed; kept where it is null or text, or did not come from the command line.
     """
     if value is None or isinstance(value, str):
         return value
@@ -74,7 +76,7 @@ def raw_text(key: str, value: Any) -> str | None:
 
 
 def raw_list(key: str, value: Any) -> list[str] | None:
-    """A list of ids given as an override, such as `history=[1e5,'a b']`, each as the caller typed it."""
+    """Returns a list of ids given as an override, such as `history=[1e5,'a b']`, each as the caller typed it."""
     if value is None:
         return None
     if not isinstance(value, (list, ListConfig)):

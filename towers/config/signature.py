@@ -1,7 +1,7 @@
-"""Which run is the same: a digest of what is known to decide the result of a training.
+"""Signature of a run: a digest of all that is known to decide the result of a training.
 
-Every key of `towers train` is said to decide or not, here; a test fails for one that is in neither list. What `prepare`
-decided (data, features, cuts) comes with the store's fingerprint.
+Every key of `towers train` is listed here as deciding or not; a test fails for a key in neither list. What `prepare`
+decided (data, features, cuts) enters by the store's fingerprint.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from towers.config.composing import resolved
 from towers.manifest import digest_of
 
 ALL: Final = None
-"""The whole of a key or a group, whatever class it names."""
+"""Stands for all keys of a group, or for a key that is no group."""
 DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
     "seed": ALL, "train_until": ALL, "audio_encoder": ALL, "content_tower": ALL, "user_tower": ALL, "objective": ALL,
     "optimizer": ALL, "schedule": ALL, "rows": ALL, "placement": ALL,
@@ -24,7 +24,7 @@ DECIDES: Final[dict[str, tuple[str, ...] | None]] = {
     ),
     "evaluation": ("filter_seen", "ks", "min_users"),
 }  # fmt: skip
-"""What changes the result; of the evaluation only what decides which checkpoint is the best."""
+"""Keys that change the result; of the evaluation, only those that decide which checkpoint is best."""
 DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
     "data": ALL, "features": ALL, "profiling": ALL, "name": ALL, "paths": ALL, "logger": ALL, "loggers": ALL,
     "warm_start": ALL,
@@ -35,9 +35,9 @@ DOES_NOT: Final[dict[str, tuple[str, ...] | None]] = {
     ),
     "evaluation": ("main_metric",),
 }  # fmt: skip
-"""What does not: data and features stand in the store's fingerprint, the weights that a warm start begins with are a
-fact of their own, and a step's gradient is the same for any number of processes and micro-batches, but for dropout and
-the last digits."""
+"""Keys that do not change it: data and features are in the store's fingerprint; the weights that a warm start begins
+with are a fact of their own; and a step's gradient is the same for any number of processes and micro-batches, except
+for dropout and the last digits."""
 WATCHING_CALLBACKS: Final = tuple(
     f"pytorch_lightning.callbacks.{name}"
     for name in (
@@ -45,26 +45,27 @@ WATCHING_CALLBACKS: Final = tuple(
         "RichModelSummary", "RichProgressBar", "ThroughputMonitor", "TQDMProgressBar",
     )
 )  # fmt: skip
-"""Callbacks of Lightning that look on. Any other may change what is trained, so with it the run is another one."""
+"""Callbacks of Lightning that only watch. Any other may change what is trained and is therefore part of the
+signature."""
 WHOLE_ROWS: Final = {"_target_": "towers.models.rows.Whole", "_partial_": True}
 LATER: Final[tuple[tuple[tuple[str, ...], str, Any], ...]] = (
     ((), "rows", WHOLE_ROWS),
     (("content_tower",), "id_min_events", 1),
     (("objective", "candidates"), "max_in_batch", None),
 )
-"""Keys that came when runs were there already: where they stand, and the value that says what was so before."""
+"""Keys added after runs existed: where they are, and the value that means the former behaviour."""
 NO_PLACEMENT: Final = "towers.training.placement.NoPlacement"
-"""Leaves contents where they are, whatever an experiment names to place them by."""
+"""Placement that leaves contents where they are; the audio encoder that an experiment names for it is then ignored."""
 
 
 def placed_by(config: DictConfig) -> Any:
-    """The node of the audio encoder that placement takes in the place of one that learns; null: none."""
+    """Returns the node of the audio encoder that placement uses in place of a trained one; null: none."""
     placement = config.placement
     return None if placement.get("_target_") == NO_PLACEMENT else placement.get("audio_encoder")
 
 
 def signature_of(config: DictConfig, *facts: str) -> str:
-    """12 hex digits that change with every key that decides the result, and with `facts` (fingerprints)."""
+    """Returns 12 hex digits that change with every key that decides the result, and with `facts` (fingerprints)."""
     found = _as_before(resolved(config))
     deciding = {group: _of(found[group], group) for group in DECIDES if group in found}
     if "audio_encoder" in deciding["placement"] and placed_by(config) is None:
@@ -76,7 +77,8 @@ def signature_of(config: DictConfig, *facts: str) -> str:
 
 
 def network_digest(config: DictConfig) -> str:
-    """Equal for runs of the same network, objective and placement, whatever they were trained on and how long."""
+    """Returns a digest that is equal for runs of the same network, objective and placement, on any data and of any
+    length."""
     found = _as_before(resolved(config))
     return digest_of(
         [found.get(group) for group in ("audio_encoder", "content_tower", "user_tower", "objective", "placement")]
@@ -87,13 +89,13 @@ def digest_of_run(config: Mapping[str, Any]) -> str:
     """Returns the digest of all of a run's configuration, by which an export's manifest names its run.
 
     Args:
-        config: resolved.
+        config: configuration with interpolations resolved.
     """
     return digest_of(_as_before(dict(config)))
 
 
 def _as_before(config: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out keys that came later and say what was so before, so that runs of before are found."""
+    """Removes later keys whose value means the former behaviour, so that the signatures of older runs stay the same."""
     for path, name, value in LATER:
         config = _without(config, path, name, value)
     return config
@@ -109,6 +111,6 @@ def _without(node: Any, path: tuple[str, ...], name: str, value: Any) -> Any:
 
 
 def _of(node: Any, group: str) -> Any:
-    """What decides of a group; of one with a class of somebody's own also its keys that are not known here."""
+    """Returns the deciding keys of a group, including unknown keys of a caller's own class."""
     silent = DOES_NOT.get(group) or ()
     return {key: value for key, value in node.items() if key not in silent} if isinstance(node, dict) else node

@@ -1,4 +1,4 @@
-"""A sweep (`-m`): its folder, which job a line belongs to, and what every job came to."""
+"""A sweep (`-m`): its folder, which job a printed line belongs to, and the result of every job."""
 
 import io
 import math
@@ -23,20 +23,20 @@ from towers.secrets import masked
 from towers.training.rank import is_first_process
 
 JOBS = "jobs"
-"""Folder within a sweep's with a file a job."""
+"""Folder within a sweep's folder with a file for each job."""
 MAX_NAME = 60
-"""Letters of a sweep's name that say what is swept."""
+"""Most characters of a sweep's name that say what is swept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one job of a sweep was given, and what it came to.
+    """One job of a sweep: its overrides and its result.
 
     Args:
-        number: from 1.
-        given: key -> value, as typed, without what all jobs were given.
+        number: number of the job, from 1.
+        given: overrides as typed, by key, without those that all jobs share.
         result: what the command returned, as text; null where it failed.
-        error: in one line; null where it did not fail.
+        error: error message in one line; null where it did not fail.
     """
 
     number: int
@@ -47,11 +47,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweepable:
-    """What a command makes of its own sweeps.
+    """What a command does with its sweeps.
 
     Args:
-        score: of what one job returned; sweepers that choose the next jobs by it get it. Null where there is none.
-        tell: is given the sweep's folder and all jobs once they are over.
+        score: computes a score from the value that one job returned, for sweepers that choose the next jobs by it; null
+            where there is none.
+        tell: called with the sweep's folder and all jobs once they have ended.
     """
 
     score: Callable[[Any], float | None]
@@ -59,13 +60,13 @@ class Sweepable:
 
 
 class Sweep:
-    """The jobs of one sweep. Each writes what it came to into the sweep's folder: a launcher may start them elsewhere.
+    """The jobs of one sweep. Each writes its result into the sweep's folder, as a launcher may start it elsewhere.
 
     Args:
-        command: its name.
-        overrides: of the command line, quoted as Hydra wants them.
-        config_dir: of the caller's own groups; null: none.
-        sweepable: the command's own part.
+        command: name of the command.
+        overrides: overrides of the command line, quoted as Hydra wants them.
+        config_dir: folder of the caller's own groups; null: none.
+        sweepable: what the command does with its sweeps.
     """
 
     def __init__(self, command: str, overrides: Sequence[str], config_dir: str | None, sweepable: Sweepable):
@@ -87,7 +88,7 @@ class Sweep:
                 left.unlink(missing_ok=True)
 
     def run(self, job: Callable[[DictConfig], Any], config: DictConfig) -> float | None:
-        """Runs one job, each line of it marked. In a grid the others go on after one that failed."""
+        """Runs one job and marks each line that it prints. In a grid, a failed job does not stop the others."""
         facts = HydraConfig.get()
         number = int(facts.job.num) + 1
         task = dict(each.split("=", 1) for each in facts.overrides.task)
@@ -101,7 +102,7 @@ class Sweep:
             except Exception as error:
                 said = masked(" ".join(f"{error}".split())) or type(error).__name__
                 self._write(Job(number=number, given=given, result=None, error=said))
-                if not self._is_grid:  # a sweeper of somebody's own decides what becomes of it
+                if not self._is_grid:  # another sweeper decides how to handle it
                     raise
                 print(f"failed: {said}")
                 self._failed.append(error)
@@ -110,7 +111,7 @@ class Sweep:
         return self._sweepable.score(result)
 
     def tell(self) -> None:
-        """Tells what all jobs came to; raises what the first one that failed here did."""
+        """Reports the results of all jobs; raises the error of the first job that failed here."""
         if is_first_process():
             jobs = [Job(**read_json(path)) for path in (self.folder / JOBS).glob("*.json")]
             self._sweepable.tell(self.folder, sorted(jobs, key=lambda job: job.number))
@@ -123,14 +124,14 @@ class Sweep:
 
 
 def sweep_name() -> str | None:
-    """The name of the sweep that this job belongs to; null outside of one."""
+    """Returns the name of the sweep that this job belongs to; null outside a sweep."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     return Path(str(HydraConfig.get().sweep.dir)).name
 
 
 def _name(swept: Sequence[Override], overrides: Sequence[str]) -> str:
-    """Says what is swept, and is the same for the same command."""
+    """Returns a name that says what is swept, the same for the same command."""
     keys = "-".join(sorted(re.sub(r"[^\w.]", "-", override.key_or_group) for override in swept))
     return f"{keys[:MAX_NAME] or 'sweep'}-{digest_of(sorted(overrides))[:8]}"
 
@@ -140,7 +141,8 @@ def _is_listed(override: Override) -> bool:
 
 
 class _Marked(io.TextIOBase):
-    """A stream whose lines begin with a mark; what moves a terminal's cursor, such as a bar, goes through as it is."""
+    """A stream that marks the beginning of each line; text that moves a terminal's cursor, such as a bar, is
+    unmarked."""
 
     def __init__(self, stream: Any, mark: str):
         self._stream = stream
@@ -148,7 +150,7 @@ class _Marked(io.TextIOBase):
         self._is_at_start = True
 
     def write(self, text: str) -> int:
-        """Writes; returns the length of what was given."""
+        """Writes; returns the length of the given text."""
         if "\x1b" in text or "\r" in text:
             self._stream.write(text)
             return len(text)
@@ -158,19 +160,19 @@ class _Marked(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Writes out what the stream has kept."""
+        """Flushes the stream."""
         self._stream.flush()
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
+        """Returns whether the stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """Gives the operating system's number of the stream's file."""
+        """Returns the file descriptor of the stream."""
         return self._stream.fileno()
 
-    # Whoever draws asks for it, and the base class says null.
+    # Progress bars ask for it, and the base class returns null.
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute there, which io makes read-only
-        """Names the encoding of the stream, such as utf-8."""
+        """Returns the encoding of the stream, such as utf-8."""
         return self._stream.encoding

@@ -36,7 +36,7 @@ from towers.data.store_writer import StoreWriter, Written
 from towers.data.tables import OF_EVENTS, Tables, sql_digests
 from towers.errors import UserError
 from towers.features.settings import FeatureSettings
-from towers.manifest import atomic_directory, digest_of, library_versions, scratch_directory, write_json
+from towers.manifest import atomic_directory, code_versions, digest_of, scratch_directory, write_json
 
 SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
 """Beside the tables' rejected rows."""
@@ -141,7 +141,7 @@ class Maker:
                     "spectrograms": None if sounds is None else sounds.name,
                     "counts": counts(clean, written, lost, sounds) | self._lines,
                     "remarks": remarks,
-                    "libraries": library_versions(),
+                    "libraries": code_versions(),
                 }
                 write_json(folder / "manifest.json", manifest)
         return self.root / fingerprint

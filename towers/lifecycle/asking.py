@@ -1,4 +1,4 @@
-"""A version of an export, asked canaries: by HTTP as clients do, or in this process by the reader alone."""
+"""Canary requests to a version of an export: by HTTP as clients send them, or by the reader in this process."""
 
 import http.client
 import json
@@ -18,13 +18,13 @@ from towers.policies.opened import Opened
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back.
+    """Answer to a canary.
 
     Args:
-        ids: of the contents that are listed, best first; null: no answer.
-        took_ms: milliseconds.
-        fault: why there is none, in a line; empty where there is one.
-        is_declined: whether the version says itself that it cannot.
+        ids: ids of the listed contents, best first; null: no answer.
+        took_ms: duration in milliseconds.
+        fault: reason for the lack of an answer, in a line; empty where there is one.
+        is_declined: whether the version itself says that it cannot answer.
     """
 
     ids: tuple[str, ...] | None
@@ -35,20 +35,20 @@ class Answer:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Asked(Protocol):
-    """A version that can be asked."""
+    """A version that can be sent canaries."""
 
     def ask(self, canary: Canary) -> Answer:
-        """The answer; never raises."""
+        """Returns the answer; never raises."""
         ...
 
 
 class ByHttp:
-    """Asks a server.
+    """Sends canaries to a server.
 
     Args:
-        server: that is ready.
-        version: that it must answer with.
-        answer_s: seconds after which there is no answer.
+        server: server that is ready.
+        version: version that it must answer with.
+        answer_s: seconds to wait for an answer.
     """
 
     def __init__(self, server: Server, version: str, answer_s: float):
@@ -74,7 +74,7 @@ class ByHttp:
         return Answer(ids=ids, took_ms=took_ms)
 
     def _sent(self, canary: Canary) -> tuple[int, bytes]:
-        """By an address where all that is asked can stand in one, as clients do."""
+        """Sends a GET where all arguments fit into a query string, as clients do, else a POST."""
         connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=self._answer_s)
         try:
             if all(isinstance(value, str | int) for value in canary.asked.values()):
@@ -89,7 +89,7 @@ class ByHttp:
 
 
 class _Refused(ValueError):
-    """What a server says of itself."""
+    """Error that a server reports."""
 
 
 def _listed(status: int, told: Mapping[str, Any], version: str) -> tuple[str, ...]:
@@ -108,10 +108,10 @@ class ByReader:
     """Asks a version in this process.
 
     Args:
-        folder: of the version.
+        folder: folder of the version.
 
     Raises:
-        UserError: it does not open.
+        UserError: the version does not open.
     """
 
     def __init__(self, folder: Path):
@@ -121,12 +121,12 @@ class ByReader:
         """See `Asked.ask`."""
         started = time.perf_counter()
         try:
-            with warnings.catch_warnings(action="ignore", category=UserWarning):  # of values that it does not know
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # unknown values
                 items = self._items(canary)
         except UserError as error:
             took_ms = _ms_since(started)
             return Answer(ids=None, took_ms=took_ms, fault=str(error), is_declined=canary.may_be_declined)
-        except Exception as error:  # whatever is wrong with it, this one has no answer
+        except Exception as error:  # any other error counts as no answer
             return Answer(ids=None, took_ms=_ms_since(started), fault=f"{type(error).__name__}: {error}")
         return Answer(ids=tuple(item["content_id"] for item in items), took_ms=_ms_since(started))
 

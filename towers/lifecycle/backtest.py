@@ -1,4 +1,4 @@
-"""What a cycle did on past nights, and how well: its records, summed up and told."""
+"""Records of a cycle on past nights, and how good its versions were: summaries and tables."""
 
 import math
 from collections import Counter
@@ -22,7 +22,7 @@ SUBJECTS: Mapping[str, str] = {
     FROZEN: "the first night's weights, with the contents and histories of the night",
     ANEW: "a network trained from scratch on the night",
 }
-"""Who is judged, and who they are."""
+"""Compared networks, and their descriptions."""
 Outcome = Literal["published", "refused", "failed"]
 
 
@@ -31,20 +31,20 @@ class PastNight:
     """One night of a backtest.
 
     Args:
-        date: day at whose end it is.
-        outcome: what became of the challenger; failed where the night ended before there was one to judge.
-        rules: names of the rules that refused it.
+        date: day at whose end the night is.
+        outcome: outcome for the challenger; failed where the night ended before there was one to judge.
+        rules: names of the rules that refused the challenger.
         why: a line for people; empty where it was published.
         store: fingerprint of the data as it was prepared; null where that failed.
-        version: that serves after the night.
-        listeners: who are judged on the days that followed.
-        quality: subject of `SUBJECTS` -> figure by key (`recall@20/discovery`); one that was not there is absent.
-        ratios: subject -> main metric as a share of what a training from scratch reaches, with its 95 % bounds.
-        core_s: by what was done (`served` for the night itself, `anew`, ...), processor seconds.
-        space_id: of what serves.
+        version: version that serves after the night.
+        listeners: number of listeners judged on the days that followed.
+        quality: figure by key (`recall@20/discovery`) for each subject of `SUBJECTS` that existed.
+        ratios: main metric of each subject as a share of that of a training from scratch, with its 95 % bounds.
+        core_s: processor seconds by work (`served` for the night itself, `anew`, ...).
+        space_id: space of the version that serves.
         space_kept: whether it is the space of the night before.
         space_why: why it was kept or changed.
-        gate: rule -> what it said, with `status` and `words`.
+        gate: for each rule, its outcome with `status` and `words`.
     """
 
     date: str
@@ -64,34 +64,34 @@ class PastNight:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "PastNight":
-        """Reads what `write_nights` wrote of a night."""
+        """Reads a night that `write_nights` wrote."""
         ratios = {name: tuple(bounds) for name, bounds in found["ratios"].items()}
         return cls(**{**found, "rules": tuple(found["rules"]), "ratios": ratios})
 
     def figure(self, subject: str, key: str) -> float:
-        """A figure of somebody; NaN where there is none."""
+        """Returns a figure of a subject; NaN where there is none."""
         return self.quality.get(subject, {}).get(key, math.nan)
 
     def ratio(self, subject: str) -> float:
-        """The main metric as a share of that of a training from scratch; NaN without one."""
+        """Returns the main metric as a share of that of a training from scratch; NaN where there was none."""
         return self.ratios.get(subject, (math.nan,))[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """All nights together.
+    """Summary of all nights.
 
     Args:
-        nights: how many.
-        published: how many were published.
-        refusals: rule -> how many nights it refused; `failed` for nights that ended early.
-        means: subject -> mean of the main metric over the nights that have everybody's; of trainings from scratch only
-            where they are on all of these.
-        ratios: subject -> its mean as a share of what trainings from scratch reach, over the nights that have one.
-        worst: subject -> the least ratio of a night, and its day.
-        last: subject -> ratio of the last night that has one.
-        core_s: sum, by what was done.
-        core_s_beside_anew: the same over the nights on which a network was trained from scratch, so that the two are
+        nights: number of nights.
+        published: number of nights that published a version.
+        refusals: number of nights that each rule refused; `failed` for nights that ended early.
+        means: for each subject, the mean of the main metric over the nights that have figures of all subjects; for
+            trainings from scratch only where all of these nights have one.
+        ratios: for each subject, its mean as a share of that of trainings from scratch, over the nights that have one.
+        worst: for each subject, the least ratio of a night, and its day.
+        last: for each subject, the ratio of the last night that has one.
+        core_s: sum of processor seconds by work.
+        core_s_beside_anew: the same sum over the nights on which a network was trained from scratch, so that both are
             of the same nights.
         space_changes: days on which the space changed.
     """
@@ -111,11 +111,11 @@ class Summary:
 def figures_of(
     evaluations: Mapping[str, Evaluation], main_metric: str
 ) -> tuple[dict[str, dict[str, float]], dict[str, tuple[float, float, float]]]:
-    """The `quality` and the `ratios` of a night: the main metric in each slice, parts of divisions left out.
+    """Returns the `quality` and the `ratios` of a night: the main metric in each slice, without parts of divisions.
 
     Args:
-        evaluations: by subject, of the same listeners on the days after the night.
-        main_metric: of which ratios are taken.
+        evaluations: evaluations by subject, of the same listeners on the days after the night.
+        main_metric: metric of the ratios.
     """
     metric = split_key(main_metric)[0]
     quality = {
@@ -133,10 +133,10 @@ def figures_of(
 
 
 def summed_up(nights: Sequence[PastNight], main_metric: str) -> Summary:
-    """Sums nights up; subjects are compared on the nights on which all of them were judged.
+    """Summarises nights; subjects are compared on the nights on which all of them were judged.
 
     Args:
-        nights: in order of time.
+        nights: nights in order of time.
         main_metric: key of the figure that is compared.
     """
     subjects = [name for name in SUBJECTS if any(main_metric in night.quality.get(name, {}) for night in nights)]
@@ -167,7 +167,7 @@ def summed_up(nights: Sequence[PastNight], main_metric: str) -> Summary:
 
 
 def lines(summary: Summary, main_metric: str) -> list[str]:
-    """A summary for people."""
+    """Returns lines of a summary for people."""
     refused = ", ".join(f"{rule} {times}" for rule, times in summary.refusals.items())
     told = [f"{summary.published} of {summary.nights} nights published{f'; not: {refused}' if refused else ''}"]
     if summary.means:
@@ -187,7 +187,7 @@ def lines(summary: Summary, main_metric: str) -> list[str]:
 
 
 def table(nights: Sequence[PastNight], main_metric: str) -> Table:
-    """The nights for a terminal, a row each."""
+    """Makes a table of the nights for a terminal, a row for each."""
     subjects = [name for name in SUBJECTS if any(name in night.quality for night in nights)]
     others = [name for name in subjects if name != ANEW and any(name in night.ratios for night in nights)]
     done = list(dict.fromkeys(name for night in nights for name in night.core_s))
@@ -217,7 +217,7 @@ def write_nights(nights: Sequence[PastNight], main_metric: str, folder: Path) ->
 
 
 def _with_all(nights: Sequence[PastNight], subjects: Sequence[str], key: str) -> list[PastNight]:
-    """The nights on which all of them were judged."""
+    """Returns the nights on which all of some subjects were judged."""
     return [night for night in nights if all(key in night.quality.get(name, {}) for name in subjects)]
 
 

@@ -1,4 +1,4 @@
-"""Draws a backtest as one HTML file without scripts, which loads nothing from elsewhere."""
+"""Page of a backtest: one HTML file without scripts, which loads nothing from elsewhere."""
 
 import math
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ def write_backtest_page(
     """Writes the page, whole or not at all.
 
     Args:
-        nights: in order of time.
+        nights: nights in order of time.
         main_metric: key of the figure that subjects are compared by.
-        keys: of figures that are drawn beside it; those that no night has are left out.
+        keys: keys of further figures to draw; those that no night has are left out.
         path: the file to write.
         title: name of the data set.
     """
@@ -33,7 +33,7 @@ def write_backtest_page(
 
 
 def render(nights: Sequence[PastNight], main_metric: str, keys: Sequence[str], title: str) -> str:
-    """The whole page; the same nights give the same text."""
+    """Renders the whole page; the same nights give the same text."""
     judged = [name for name in SUBJECTS if any(name in night.quality for night in nights)]
     return template(TEMPLATE, Path(__file__).parent, {"svg": picture_svg, "figure": _figure}).render(
         nights=nights,
@@ -56,7 +56,7 @@ def render(nights: Sequence[PastNight], main_metric: str, keys: Sequence[str], t
 
 
 def pictures(nights: Sequence[PastNight], main_metric: str, keys: Sequence[str]) -> list[Picture]:
-    """The charts: quality by figure, its share of a training from scratch, and what nights cost."""
+    """Draws the charts: quality by figure, its share of a training from scratch, and the cost of the nights."""
     found = [
         _over_nights(
             nights,

@@ -1,4 +1,4 @@
-"""The requests that a version is tried with before it serves, drawn from what both it and the one that serves know."""
+"""Requests that try a version before it serves, drawn from what both it and the served version know."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ from towers.retrieval.export import Export
 from towers.retrieval.files import CONTENT_TOWER, HISTORIES, HISTORY_OFFSETS, mapped_array
 
 K: Final = 20
-"""Places of every list."""
+"""Length of every list."""
 LENGTHS: Final = (1, 6, 21, 101)
-"""The least number of events of each group of listeners, the last without an end."""
+"""Least number of events of each group of listeners; the last group has no upper bound."""
 TOLD: Final = (1, 5, 20)
-"""Contents in the histories of somebody new."""
+"""Lengths of the histories of new listeners, in contents."""
 LOOKED_AT: Final = 4_096
-"""Rows that are drawn before it is asked which of them both versions know."""
+"""Rows that are drawn first, of which those that both versions know are taken."""
 OF_LISTENERS: Final = ("discover_weekly", "mix", "on_repeat")
 OF_CONTENTS: Final = ("radio", "continuation")
-"""Kinds of lists that need a listener or a piece and nothing else."""
+"""Kinds of lists that need a listener or a track and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """A request.
+    """A request that tries a version.
 
     Args:
-        group: whose or what it is, such as `listener` or `similar track`.
-        path: what is asked, as HTTP has it: `health`, `recommend`, `similar` or `playlists/KIND`.
-        asked: by name, the same over HTTP and in Python.
-        is_for_both: whether the version that serves knows what is named, and so is asked, too.
-        is_compared: whether their lists are to be alike.
-        may_be_declined: whether a version may say that its data does not allow it.
+        group: kind of the request, such as `listener` or `similar track`.
+        path: path of the request in HTTP: `health`, `recommend`, `similar` or `playlists/KIND`.
+        asked: arguments by name, the same over HTTP and in Python.
+        is_for_both: whether the served version knows what the request names, and is asked, too.
+        is_compared: whether the lists of both must be alike.
+        may_be_declined: whether a version may answer that its data does not allow the request.
     """
 
     group: str
@@ -47,13 +47,13 @@ class Canary:
 
 
 def drawn(candidate: Export, champion: Export | None, count: int, seed: int) -> list[Canary]:
-    """Canaries, the same whenever they are drawn of the same versions.
+    """Draws canaries, the same ones for the same versions.
 
     Args:
-        candidate: the version that is tried.
-        champion: the version that serves; null: none does, and nothing is compared.
-        count: of each group; fewer where there are no more listeners or contents.
-        seed: of the draw.
+        candidate: version that is tried.
+        champion: version that serves; null: none, and nothing is compared.
+        count: canaries of each group; fewer where there are no more listeners or contents.
+        seed: seed of the draw.
     """
     return [*_Draw(candidate, champion, count, np.random.default_rng(seed)).all()]
 
@@ -82,7 +82,7 @@ class _Draw:
         yield from self._lists(listeners, played, is_known.get("artist", []))
 
     def _listeners(self) -> list[int]:
-        """Rows of listeners that both versions know, the groups of `LENGTHS` in turn."""
+        """Returns rows of listeners that both versions know, from the groups of `LENGTHS` in turn."""
         export = self._candidate
         lengths = np.diff(mapped_array(export.folder / HISTORIES / HISTORY_OFFSETS))
         rows = [row for row in self._some(len(lengths)).tolist() if export.user_ids[row] in self._champion.user_ids]
@@ -91,7 +91,7 @@ class _Draw:
         return _in_turn(each, self._count)
 
     def _known_contents(self) -> dict[str, list[int]]:
-        """By kind, rows of contents that may be shown in both versions; kinds of which each has two and more."""
+        """Returns, by kind, rows of contents that both versions may show; only kinds of which each has at least two."""
         found: dict[str, list[int]] = {}
         for kind in schema.KINDS:
             ours, theirs = (export.catalogue.of_kinds((kind,)) for export in (self._candidate, self._champion))
@@ -108,7 +108,7 @@ class _Draw:
         return self._champion.content_ids.get(self._candidate.content_ids[row], -1)
 
     def _new_contents(self) -> list[int]:
-        """Rows of contents that the version that serves does not know, the last ones among them."""
+        """Returns rows of contents that the served version does not know, starting with the last ones."""
         shown = np.flatnonzero(self._candidate.catalogue.of_kinds(schema.KINDS))
         last = shown[::-1][:LOOKED_AT].tolist()
         drawn_rows = shown[self._some(len(shown))].tolist()
@@ -116,7 +116,7 @@ class _Draw:
         return rows[: self._count]
 
     def _histories(self, listeners: list[int]) -> Iterator[list[str]]:
-        """What somebody new did: the end of a listener's own history."""
+        """Yields histories of new listeners: the end of a known listener's history."""
         ids = self._candidate.content_ids
         for row, length in zip(listeners, cycle(TOLD), strict=False):
             known = [at for at in self._candidate.chosen(row).tolist() if self._theirs(at) >= 0]
@@ -124,7 +124,7 @@ class _Draw:
                 yield [ids[at] for at in known[-length:]]
 
     def _described(self, rows: list[int]) -> Iterator[Canary]:
-        """Contents as if they were new: by their kind and genres alone."""
+        """Yields requests for contents as if they were new, described by kind and genres alone."""
         if not all((export.folder / CONTENT_TOWER).exists() for export in (self._candidate, self._champion)):
             return
         columns = [name for name in ("kind", "genres") if name in self._candidate.contents.column_names]
@@ -134,7 +134,7 @@ class _Draw:
             yield self._optional("described content", "similar", {"metadata": metadata})
 
     def _lists(self, listeners: list[int], played: list[int], artists: list[int]) -> Iterator[Canary]:
-        """Lists of the kinds that need little."""
+        """Yields requests for lists of the kinds that need few arguments."""
         for kind in OF_LISTENERS:
             for row in listeners[-2:]:
                 yield self._optional("lists", f"playlists/{kind}", {"users": [self._candidate.user_ids[row]]})
@@ -143,8 +143,8 @@ class _Draw:
             yield self._optional("lists", f"playlists/{kind}", {"contents": [self._candidate.content_ids[row]]})
 
     def _optional(self, group: str, path: str, asked: Mapping[str, Any]) -> Canary:
-        """What has to be answered wherever the version that serves answers it, not by a list like the one before: one
-        week's are not alike to the next one's, and a few genres have many contents at the same distance."""
+        """Makes a request that must be answered if the served version answers it, with any list: the lists of two weeks
+        differ anyway, and many contents have the same few genres and so the same distance."""
         return Canary(group=group, path=path, asked={**asked, "k": K}, is_compared=False, may_be_declined=True)
 
     def _some(self, length: int) -> Int[np.ndarray, " some"]:
@@ -152,6 +152,6 @@ class _Draw:
 
 
 def _in_turn(groups: list[list[int]], count: int) -> list[int]:
-    """The first of each group, then the second of each, until there are `count`."""
+    """Returns the first item of each group, then the second of each, until there are `count`."""
     longest = max(map(len, groups), default=0)
     return [group[place] for place in range(longest) for group in groups if place < len(group)][:count]

@@ -1,4 +1,4 @@
-"""Which old runs, stores, exports and evaluations go, and why the others stay; and how they go."""
+"""Choice of old runs, stores, exports and evaluations to remove, with reasons, and their removal."""
 
 import os
 import shutil
@@ -14,20 +14,20 @@ from towers.lifecycle.inventory import DAY_S, REMOVED, Folders, Item, Kind
 from towers.training.run_folder import alone_in
 
 BELONG: tuple[Kind, ...] = ("evaluation", "baseline", "spectrograms")
-"""Kinds that stay with what they belong to."""
+"""Kinds that stay with the item that they belong to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How many of each kind stay, however old they are: the newest ones.
+    """Numbers of the newest things of each kind that stay regardless of age.
 
     Args:
-        runs: of an experiment.
-        stores: of a data set.
-        exports: of all.
+        runs: runs of each experiment.
+        stores: stores of each data set.
+        exports: exports in all.
 
     Raises:
-        UserError: a number below 0.
+        UserError: a number is below 0.
     """
 
     runs: int
@@ -42,12 +42,12 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What becomes of an item.
+    """Decision about an item.
 
     Args:
-        item: it.
+        item: item that is decided on.
         goes: whether it is removed.
-        reason: why, or why not.
+        reason: reason for it.
     """
 
     item: Item
@@ -56,19 +56,19 @@ class Verdict:
 
 
 def verdicts(items: Sequence[Item], keep: Keep, older_than_days: float, now_s: float) -> list[Verdict]:
-    """What becomes of each, in the order of `items`.
+    """Decides on each item, in the order of `items`.
 
-    Something goes where it is older than `older_than_days`, so many newer ones of its kind stand beside it as are to be
-    kept, and nothing that stays came from it.
+    An item goes where it is older than `older_than_days`, `keep` newer ones of its kind are beside it, and nothing that
+    stays was made from it.
 
     Args:
-        items: all that there is.
-        keep: how many of each kind stay.
-        older_than_days: age from which on something may go.
-        now_s: seconds since 1970.
+        items: all items.
+        keep: numbers of the newest items that stay.
+        older_than_days: least age, in days, of an item that goes.
+        now_s: present time, in seconds since 1970.
 
     Raises:
-        UserError: an age below 0.
+        UserError: the age is below 0.
     """
     if not older_than_days >= 0:
         raise UserError(f"older_than_days={older_than_days}: must be 0 or more")
@@ -86,42 +86,43 @@ def verdicts(items: Sequence[Item], keep: Keep, older_than_days: float, now_s: f
             stays.setdefault(item.path, f"not yet {older_than_days:g} days old")
     came = {item.path: item for item in items if item.kind not in BELONG}
     staying = [item for path, item in came.items() if path in stays]
-    for item in staying:  # which grows by what each came from
+    for item in staying:  # the list grows by what each item was made from
         for path in sorted(item.needs - stays.keys()):
-            stays[path] = f"{item.kind} {item.path.name} came from it"
+            stays[path] = f"{item.kind} {item.path.name} was made from it"
             staying += [came[path]] if path in came else []
     return [_verdict(item, stays) for item in items]
 
 
 def _verdict(item: Item, stays: Mapping[Path, str]) -> Verdict:
     if item.kind == "leftover":
-        words = "half removed" if item.path.name.endswith(REMOVED) else "left by a process that was killed"
+        words = "half removed" if item.path.name.endswith(REMOVED) else "left by a killed process"
         return Verdict(item=item, goes=True, reason=words)
     why = stays.get(item.path)
     if item.kind in BELONG and why is None:
         owners = sorted(path.name for path in item.needs if path in stays)
         if owners:
             return Verdict(item=item, goes=False, reason=f"belongs to {owners[0]}")
-        return Verdict(item=item, goes=True, reason="what it belongs to goes, or is gone")
+        return Verdict(item=item, goes=True, reason="the item that it belongs to is removed, or gone")
     return Verdict(item=item, goes=why is None, reason=why or "old")
 
 
 def remove_all(
     going: Sequence[Item], folders: Folders, served: Path | None, guard: Callable[[], AbstractContextManager[Any]]
 ) -> int:
-    """Removes items, unless somebody has begun to train there since.
+    """Removes items, except runs that are being trained again meanwhile.
 
     Args:
-        going: in the order in which they go.
-        folders: that they stand in.
-        served: version that `current` led to when it was decided that they go.
-        guard: gives what is held while one is taken away.
+        going: items in the order of their removal.
+        folders: folders that they are in.
+        served: version that `current` pointed to when the removal was decided.
+        guard: returns a lock to hold while an item is moved away.
 
     Returns:
-        How many are gone.
+        Number of items that were removed.
 
     Raises:
-        UserError: another version serves by now, and nobody knows what of the rest it came from.
+        UserError: another version serves meanwhile (`Unreachable`), and some remaining item may be what it was made
+            from.
     """
     removed = 0
     for item in going:
@@ -137,28 +138,28 @@ def remove_all(
 
 
 class _Moved(Unreachable):
-    """Another version serves than before."""
+    """Another version serves than when the removal was decided."""
 
 
 @contextmanager
 def _still(
     item: Item, folders: Folders, served: Path | None, guard: Callable[[], AbstractContextManager[Any]]
 ) -> Iterator[None]:
-    """Holds what must not change while an item is taken away."""
+    """Holds what must not change while an item is moved away."""
     with guard(), alone_in(item.path) if item.kind == "run" else nullcontext():
         if folders.served() != served:
-            raise _Moved(f"{folders.exports}: current has moved meanwhile; what is left stays, run this again")
+            raise _Moved(f"{folders.exports}: current has moved meanwhile, so the other things stay; run this again")
         yield
 
 
 def remove(path: Path, alone: AbstractContextManager[Any]) -> None:
     """Removes a file or folder; a kill leaves it as it was, or under a hidden name that the next call removes.
 
-    Links in it are removed, and what they lead to is left. What is gone already is no fault.
+    Links in it are removed, but not their targets. It is no error if the path is already gone.
 
     Args:
-        path: of it.
-        alone: is entered while it gets the hidden name, and may refuse.
+        path: file or folder.
+        alone: entered while the path gets its hidden name; may raise to refuse.
     """
     hidden = path
     with suppress(FileNotFoundError):

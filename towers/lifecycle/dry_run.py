@@ -1,4 +1,4 @@
-"""What can go wrong late in a night, tried before it begins: space, folders, the raw data, the sink, what serves."""
+"""Checks at the beginning of a night for what could fail late in it: space, folders, raw data, sink, served version."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,16 +24,16 @@ GB: Final = 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """How much space a night has to find before it begins, measured by what the one before left.
+    """Disk space that a night requires before it begins, relative to the sizes that the night before left.
 
     Args:
-        stores: times the size of the data set's last store and event log.
-        runs: times the size of the experiment's last run; a night has two.
-        exports: times the size of the version that serves.
-        spare_gb: GB that stay free on each disk beside.
+        stores: multiple of the size of the data set's last store and event log.
+        runs: multiple of the size of the experiment's last run; a night has two.
+        exports: multiple of the size of the served version.
+        spare_gb: GB that must stay free on each disk in addition.
 
     Raises:
-        UserError: one below 0.
+        UserError: a value is below 0.
     """
 
     stores: float
@@ -49,16 +49,16 @@ class Headroom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What a night reads and writes, so what is tried before it begins.
+    """What a night reads and writes, and what is therefore tried before it begins.
 
     Args:
-        folders: of what it writes.
-        nights: folder of its records.
+        folders: folders that it writes to.
+        nights: folder of the data set's records.
         data: name of the data set.
-        name: of the experiment.
-        source: of the raw data.
-        sink: that is filled.
-        watchers: who is told of the night, by name.
+        name: name of the experiment.
+        source: source of the raw data.
+        sink: engine that is filled.
+        watchers: watchers of the night, by name.
     """
 
     folders: Folders
@@ -77,8 +77,8 @@ def dry_run(night: Tried, settings: Headroom) -> list[str]:
         A line for people about each thing that was tried.
 
     Raises:
-        UserError: all that is wrong, each with its key, its path and a way out; `Unreachable` where that is nothing but
-            what does not answer.
+        UserError: lists all faults, each with its key, its path and a way out; `Unreachable` where all faults are of
+            things that do not answer.
     """
     lines: list[str] = []
     wrong: list[UserError] = []
@@ -93,10 +93,10 @@ def dry_run(night: Tried, settings: Headroom) -> list[str]:
 
 
 class _Wrong(UserError):
-    """Several things at once.
+    """Several errors at once.
 
     Args:
-        wrong: an error each.
+        wrong: the errors.
     """
 
     def __init__(self, wrong: list[UserError]):
@@ -106,7 +106,7 @@ class _Wrong(UserError):
 
 @contextmanager
 def _noted(wrong: list[UserError]) -> Iterator[None]:
-    """Adds what the block raises for the caller's mistake or the system's to `wrong`."""
+    """Appends errors that the block raises for the caller's mistake or the system's to `wrong`."""
     try:
         yield
     except _Wrong as several:
@@ -118,7 +118,7 @@ def _noted(wrong: list[UserError]) -> Iterator[None]:
 
 
 def _raw(night: Tried, settings: Headroom) -> Iterator[str]:
-    """The source's own messages name `data.root`."""
+    """Lists the raw data; the source's own messages name `data.root`."""
     root, files = night.source.inputs()
     yield f"data.root={masked(str(root))}: files: {len(files):,}, {shown(sum(map(bytes_of, files)))}"
 
@@ -131,7 +131,7 @@ def _folders(night: Tried, settings: Headroom) -> Iterator[str]:
             check_writable(key, folder)
     current = night.folders.exports / CURRENT
     if current.exists() and not current.is_symlink():
-        told = f"paths.exports: {current} is no link, so that it cannot be moved to a new version; move it away"
+        told = f"paths.exports: {current} is no link, so it cannot be pointed to a new version; move it away"
         wrong.append(UserError(told))
     if wrong:
         raise _Wrong(wrong)
@@ -139,7 +139,7 @@ def _folders(night: Tried, settings: Headroom) -> Iterator[str]:
 
 
 def _space(night: Tried, settings: Headroom) -> Iterator[str]:
-    """On each disk, for all that goes there together."""
+    """Compares needed and free space on each disk, for all that goes there together."""
     by_disk: dict[Path, dict[str, float]] = {}
     for key, size_bytes in _needed_bytes(night, settings).items():
         by_disk.setdefault(mount_of(_places(night)[key]), {})[key] = size_bytes
@@ -163,7 +163,7 @@ def _space(night: Tried, settings: Headroom) -> Iterator[str]:
 
 
 def _needed_bytes(night: Tried, settings: Headroom) -> Mapping[str, float]:
-    """By key; of the first store as much as the raw data, of what else there is nothing yet to go by nothing."""
+    """Returns needed bytes by key; for a first store the size of the raw data, and 0 where there is no earlier one."""
     data, served = night.folders.stores / night.data, night.folders.served()
     runs = (finished.parent for finished in (night.folders.runs / night.name).glob(f"*/{FINISHED}"))
     last = max(runs, key=lambda run: (run / FINISHED).stat().st_mtime, default=None)
@@ -177,27 +177,27 @@ def _needed_bytes(night: Tried, settings: Headroom) -> Mapping[str, float]:
 
 
 def _served(night: Tried, settings: Headroom) -> Iterator[str]:
-    """The version that serves, against all its checksums."""
+    """Opens the served version and verifies all its checksums."""
     served = night.folders.served()
     if served is None:
-        yield f"{night.folders.exports / CURRENT}: nothing serves yet"
+        yield f"{night.folders.exports / CURRENT}: no version serves yet"
         return
     try:
         export = Export(served)
     except UserError as error:
-        way_out = "lead it to a version that opens (towers retrain action=rollback), or remove the link"
+        way_out = "point it to a version that opens (towers retrain action=rollback), or remove the link"
         raise UserError(f"paths.exports: {night.folders.exports / CURRENT}: {error}; {way_out}") from error
     yield f"{export.version} serves, and opens: {len(export.manifest.get('files', {}))} checksums"
 
 
 def _sink(night: Tried, settings: Headroom) -> Iterator[str]:
-    """The sink's own messages name their key."""
+    """Reaches the sink, whose own messages name their key."""
     night.sink.reach()
     yield f"sink: {type(night.sink).__name__} can be reached"
 
 
 def _watchers(night: Tried, settings: Headroom) -> Iterator[str]:
-    """The watchers' own messages name their key."""
+    """Checks the watchers, whose own messages name their key."""
     wrong: list[UserError] = []
     for watcher in night.watchers.values():
         with _noted(wrong):
@@ -205,7 +205,7 @@ def _watchers(night: Tried, settings: Headroom) -> Iterator[str]:
     if wrong:
         raise _Wrong(wrong)
     if night.watchers:
-        yield f"told of it: {', '.join(night.watchers)}"
+        yield f"watchers: {', '.join(night.watchers)}"
 
 
 def _places(night: Tried) -> Mapping[str, Path]:

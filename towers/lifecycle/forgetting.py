@@ -1,4 +1,4 @@
-"""Finds everything that still holds some listeners (stores, runs, exports, evaluations, lists, engines, the log of a
+"""Finds everything that holds data of some listeners (stores, runs, exports, evaluations, lists, engines, the log of a
 home page), and removes it. Raw data is the caller's own and is left alone."""
 
 import time
@@ -33,22 +33,23 @@ from towers.training.run_folder import ENVIRONMENT_FILE
 RECORD = "forgotten.json"
 """File in the folder of stores that records each removal; it names no listener."""
 LOG = "log/current/rows/users.parquet"
-"""The row map of listeners, below the folder of a data set; its column `id` names who has a row in the event log."""
+"""Row map of listeners, below the folder of a data set; its column `id` has the listeners with a row in the event
+log."""
 ANEW = "written anew without them"
 GOES = "removed; it can be made again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """A thing that holds some listeners.
+    """A thing that holds data of some listeners.
 
     Args:
-        kind: what it is, such as `export`.
+        kind: kind of thing, such as `export`.
         path: its folder or file; for an engine's table, the table's name.
-        told: what of the listeners it holds, in words.
-        fate: what removal makes of it, in words.
+        told: description of what it holds of the listeners.
+        fate: description of what removal does to it.
         erase: removes the listeners from it.
-        waits: why it cannot be done now; null: it can.
+        waits: reason why the removal is not possible now; null: it is.
     """
 
     kind: str
@@ -61,15 +62,15 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """All places that may hold listeners.
+    """All places that may hold data of listeners.
 
     Args:
         folders: where stores, runs, exports and evaluations are.
         lists: Parquet files, and folders of them, with lists and recommendations.
         home_logs: folders of the logs of home pages.
         sink: the engine that was filled from the exports.
-        is_held: says of a run's folder whether it is being trained.
-        prepared: the data set that is prepared without them before anything is removed; null: none.
+        is_held: tells whether a run's folder is being trained in.
+        prepared: data set that is prepared without the listeners before anything is removed; null: none.
         on_progress: called during long steps.
     """
 
@@ -87,12 +88,12 @@ class Places:
         exports.finish_replacing(self.folders.exports, list(exports.versions_in(self.folders.exports)))
 
     def traces(self, user_ids: Sequence[str]) -> list[Trace]:
-        """Finds everything that holds one of some listeners, in the order in which it is to be removed.
+        """Finds everything that holds data of some listeners, in the order in which it must be removed.
 
         Stores come last, since they say which rows in other files are the listeners'.
 
         Raises:
-            UserError: a file that cannot be read.
+            UserError: a file cannot be read.
         """
         held = [stores.held(path, user_ids) for path in stores.versions_in(self.folders.stores)]
         found = [exports.exported(path, user_ids) for path in exports.versions_in(self.folders.exports)]
@@ -114,12 +115,12 @@ class Places:
         return [*chain.from_iterable(parts)]
 
     def mentions(self, user_ids: Sequence[str]) -> list[Path]:
-        """Finds text files, such as logs, that have one of some ids as a word and are none of Towers' own files."""
+        """Finds text files, such as logs, that contain one of some ids as a word and are none of Towers' own files."""
         own = self.folders
         return [*evaluations.mentions((own.stores, own.runs, own.exports, own.evaluations, *self.lists), user_ids)]
 
     def _half_written(self) -> Iterator[Trace]:
-        """Finds unfinished files of killed processes; they go without a look inside."""
+        """Finds unfinished files of killed processes; they are removed without a look inside."""
         all_of_them = (
             self.folders.stores,
             self.folders.runs,
@@ -129,7 +130,7 @@ class Places:
             *self.home_logs,
         )
         for item in {item.path: item for folder in all_of_them for item in leftovers(folder, time.time())}.values():
-            yield _going("leftover", item.path, "who knows what")
+            yield _going("leftover", item.path, "unknown contents")
 
     def _lists(self, user_ids: Sequence[str]) -> Iterator[Trace]:
         for folder in self.lists:
@@ -147,15 +148,15 @@ class Places:
                     yield Trace(kind="evaluation", path=path, told=found.told, fate=fate, erase=erase)
         folder = self.folders.evaluations
         for path in evaluations.comparisons_with(folder, user_ids):
-            yield _going("comparison", path, "what changed for them")
+            yield _going("comparison", path, "differences for them")
         for path in evaluations.baselines_with(folder / "baselines", rows):
             yield _going("baseline", path, "figures and lists of theirs")
 
     def _nights(self, user_ids: Sequence[str]) -> Iterator[Trace]:
-        """Finds runs of Weights & Biases that show what they chose and what is recommended to them."""
+        """Finds runs of Weights & Biases that show what the listeners chose and what is recommended to them."""
         for folder, run_id, count in wandb_shown.runs_with(self.folders.nights, user_ids):
             told = f"lists of {count:,}, by their place alone"
-            fate = "removed; what was uploaded of it is yours to remove"
+            fate = "removed; an uploaded copy is yours to remove"
             erase = partial(wandb_shown.remove_run, folder, run_id)
             yield Trace(kind="night's run", path=folder / run_id, told=told, fate=fate, erase=erase)
 
@@ -183,14 +184,14 @@ class Places:
         self.sink.forget(ids, Export(current, check_files=False) if current.exists() else None, self.on_progress)
 
     def _home_logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
-        """Looks into the logs after the exports, so that their servers show them no further page."""
+        """Looks into the logs after the exports, so that their servers show the listeners no further page."""
         for log in self.home_logs:
             if told := home.logged(log, user_ids).told:
                 erase = partial(home.clear_log, log, user_ids)
                 yield Trace(kind="home log", path=log, told=told, fate="its parts and database " + ANEW, erase=erase)
 
     def _logs(self, user_ids: Sequence[str]) -> Iterator[Trace]:
-        """Finds event logs, from which the next prepare would bring the listeners back."""
+        """Finds event logs, from which the next prepare would restore the listeners."""
         for path in sorted(self.folders.stores.glob(f"[!.]*/{LOG}")):
             has_rows = is_one_of(pq.read_table(path, columns=["id"])["id"], user_ids).any()
             if has_rows or any(count_in(each, user_ids) for each in path.parents[1].rglob("*.parquet")):
@@ -209,7 +210,8 @@ class Places:
                 yield Trace(kind="rejected", path=path, told=told, fate=ANEW, erase=partial(drop_rows, path, user_ids))
 
     def _converted(self, user_ids: Sequence[str]) -> Iterator[Trace]:
-        """Finds tables that a public set was converted to; like the raw data, its own files still hold them."""
+        """Finds tables that a public set was converted to; like the raw data, the set's own files still hold the
+        listeners."""
         for folder in sorted(self.folders.stores.glob(f"[!.]*/{CONVERTED}")):
             if count := sum(count_in(path, user_ids) for path in folder.rglob("*.parquet")):
                 yield _going("converted", folder, f"{count:,} rows")
@@ -231,7 +233,7 @@ class Places:
 
 @dataclass(slots=True)
 class Record:
-    """The record of a removal: when, for how many listeners, what, and by which command. It names no listener.
+    """The record of a removal: time, number of listeners, things changed, and command. It names no listener.
 
     Args:
         path: the file; each removal adds an entry.

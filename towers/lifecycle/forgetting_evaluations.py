@@ -17,7 +17,7 @@ from towers.manifest import read_json, write_json
 METRICS, PAGE, PROFILES = "metrics.json", "report.html", "profiles.parquet"
 TEXTS = (".log", ".txt", ".json", ".jsonl", ".yaml", ".csv", ".html", ".md")
 LARGE = 100_000_000
-"""Bytes of a text from which on it is not read."""
+"""Size in bytes from which on a text is not read."""
 PERIODS = ("evaluation-validation", "evaluation-test")
 
 
@@ -28,7 +28,7 @@ class Judged:
     Args:
         folder: the evaluation's folder.
         rows: the listeners' rows in the store that it was made on.
-        tables: Parquet files with rows about them; the file that tells their rows comes last.
+        tables: Parquet files with rows about them; the one that gives their rows comes last.
         has_page: whether the page shows one of them.
     """
 
@@ -39,7 +39,7 @@ class Judged:
 
     @property
     def told(self) -> str:
-        """What it holds of them, in words; empty where it holds nothing."""
+        """Description of what it holds of the listeners; empty where it holds nothing."""
         return ", ".join([*(path.name for path in self.tables), *([PAGE] if self.has_page else [])])
 
 
@@ -57,7 +57,7 @@ def judged(folder: Path, user_ids: Sequence[str], rows: Mapping[str, Collection[
         rows: their rows, by the fingerprint of the store that an evaluation was made on.
 
     Raises:
-        UserError: a table that cannot be read.
+        UserError: a table cannot be read.
     """
     profiles = folder / PROFILES
     theirs = rows_named(profiles, user_ids) if profiles.exists() else set()
@@ -118,9 +118,9 @@ def lists_with(folder: Path, user_ids: Sequence[str]) -> Iterator[Path]:
 
 
 def mentions(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]:
-    """Finds text files below some folders, such as logs, that have one of some ids as a word, whatever it means there.
+    """Finds text files below some folders, such as logs, that contain one of some ids as a word, in any meaning.
 
-    Ids that are numbers are not looked for, since numbers are in every text.
+    Ids that are numbers are not searched for, since numbers are in every text.
     """
     words = [one for one in user_ids if not one.isdecimal()]
     if words:
@@ -129,7 +129,7 @@ def mentions(folders: Iterable[Path], user_ids: Sequence[str]) -> Iterator[Path]
 
 
 def names(path: Path, user_ids: Sequence[str]) -> bool:
-    """Says whether a text has one of some ids as a word of its own, not within a longer word."""
+    """Returns whether a text contains one of some ids as a whole word."""
     written = sorted({form for one in user_ids for form in (one, html.escape(one))})
     return (
         re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, written))})(?!\w)", path.read_text(errors="replace"))

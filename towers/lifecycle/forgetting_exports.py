@@ -30,9 +30,9 @@ from towers.retrieval.ids import Ids
 from towers.retrieval.verify import problems
 
 OLDEST = 2
-"""Format from which on listeners stand in files of their own, so that a version without some can be made of it."""
+"""First format with listeners in files of their own, so that a version without some of them can be made."""
 MIN_INDEX_RECALL = 0.0
-"""The index is the same file as before, so nothing is asked of it."""
+"""Least recall of the index in the check: none, as the index is the same file as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Exported:
 
     @property
     def told(self) -> str:
-        """What it holds of them, in words; empty where it holds nothing."""
+        """Description of what it holds of the listeners; empty where it holds nothing."""
         parts = [
             f"{len(self.rows):,} listeners with vectors and {self.num_events:,} events" if len(self.rows) else "",
             f"{len(self.playlists):,} playlists" if len(self.playlists) else "",
@@ -67,7 +67,7 @@ def exported(folder: Path, user_ids: Sequence[str]) -> Exported:
     """Looks for some listeners in a version of an export.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the version is damaged.
     """
     export = Export(folder, check_files=False)
     rows = np.flatnonzero(is_one_of(export.users["user_id"], user_ids))

@@ -14,7 +14,7 @@ from towers.manifest import alone
 from towers.service.home_log import IMPRESSIONS, OPEN, WRITING
 
 WAIT_S: Final = 10.0
-"""How long a statement waits for the server's own."""
+"""Seconds that a statement waits for the server's own."""
 _TABLES: Final = {"shown": "rows that wait or were just written", "tired": "cards they are tired of"}
 _THEIRS: Final = "user_id IN (SELECT value FROM json_each(?))"
 
@@ -35,7 +35,7 @@ class Logged:
 
     @property
     def told(self) -> str:
-        """What it holds of them, in words; empty where it holds nothing."""
+        """Description of what it holds of the listeners; empty where it holds nothing."""
         words = [f"{count:,} {_TABLES[name]}" for name, count in self.in_database.items()]
         if self.in_parts:
             words.append(f"{sum(self.in_parts.values()):,} rows of {len(self.in_parts):,} parts")
@@ -66,8 +66,8 @@ def logged(folder: Path, user_ids: Sequence[str]) -> Logged:
 def clear_log(folder: Path, user_ids: Sequence[str]) -> None:
     """Removes some listeners from a log.
 
-    The server shows pages meanwhile, but writes no part, so that none comes from rows that are just being removed. A
-    kill leaves every part as it was or done, and the database likewise; the next call goes on.
+    The server shows pages meanwhile, but writes no part, so that no part is made of rows that are being removed. A kill
+    leaves every part either unchanged or done, and the database likewise; the next call continues.
 
     Args:
         folder: the log's folder.
@@ -77,7 +77,7 @@ def clear_log(folder: Path, user_ids: Sequence[str]) -> None:
         UserError: a file cannot be read, or the database is in use all the time.
     """
     with alone(folder / WRITING, lambda: None):
-        # Rows that are named for a part may be in the part and not marked yet, so both are looked at with the lock.
+        # Rows assigned to a part may be in it without being marked yet, so both are searched while the lock is held.
         for path in logged(folder, user_ids).in_parts:
             drop_rows(path, user_ids)
         if (folder / OPEN).exists():
@@ -96,7 +96,7 @@ def _counted(database: Path, user_ids: Sequence[str]) -> dict[str, int]:
 
 
 def _clear_database(database: Path, user_ids: Sequence[str]) -> None:
-    """Deletes the listeners' rows, and their bytes: a deleted row stays in the file until the database is written anew,
+    """Deletes the listeners' rows, and their bytes: a deleted row stays in the file until the database is rewritten,
     and in the write-ahead log until that is emptied."""
     with _opened(database) as opened:
         opened.execute("PRAGMA secure_delete=ON")  # should a kill come before the next steps
@@ -111,13 +111,13 @@ def _clear_database(database: Path, user_ids: Sequence[str]) -> None:
 
 @contextmanager
 def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    """Opens the database of a log beside its server; it may write even to read, as a killed server's changes are put in
-    order first.
+    """Opens the database of a log beside its server; even reading may write, as a killed server's changes are recovered
+    first.
 
     Raises:
         UserError: it is damaged, or in use for too long.
     """
-    address = f"{database.resolve().as_uri()}?mode=rw"  # not made where it is not there
+    address = f"{database.resolve().as_uri()}?mode=rw"  # not created if it is missing
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=WAIT_S, isolation_level=None)) as opened:
             yield opened

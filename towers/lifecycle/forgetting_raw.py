@@ -1,4 +1,4 @@
-"""Counts the rows of a caller's raw data that still name some listeners; it is the caller's to change."""
+"""Counts the rows of a caller's raw data that still name some listeners; changing them is left to the caller."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,10 +19,10 @@ TABLES = ("events", "users", "playlists", "impressions")
 def rows_in(root: RawPath, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yields (table, number of rows that name one of some listeners) for a folder of raw tables; nothing for others.
 
-    A row names whom its file's folder names (`user_id=ann/`), too.
+    A folder's name in a path (`user_id=ann/`) counts as naming a listener, too.
 
     Raises:
-        UserError: a part file that cannot be read.
+        UserError: a part file cannot be read.
     """
     for table in TABLES:
         found = table_files(root / table)
@@ -35,13 +35,13 @@ def rows_in(root: RawPath, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]
 def unread_rows_in(root: RawPath, user_ids: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Counts rows of listeners in the Parquet files below the tables' folders that are not read.
 
-    These are the files that the log of a Delta or Iceberg table calls dead, and those that a writer has hidden. See
-    `rows_in` for what is yielded.
+    These are files that the log of a Delta or Iceberg table calls dead, and files that a writer has hidden. The
+    yielded values are as for `rows_in`.
 
-    What cannot be read there is no Parquet file, or not yet, and is left out.
+    A file that cannot be read there is not Parquet, or not yet complete, and is left out.
 
     Raises:
-        UserError: a folder that cannot be listed, or a store that does not answer.
+        UserError: a folder cannot be listed, or a store does not answer.
     """
     for table in TABLES:
         parts = {*table_files(root / table).parts}
@@ -57,7 +57,7 @@ def unread_rows_in(root: RawPath, user_ids: Sequence[str]) -> Iterator[tuple[str
 
 
 class UnreadableFile(UserError):
-    """A file that is no Parquet, or is damaged."""
+    """A file that is not Parquet, or is damaged."""
 
 
 def _parquet_below(folder: RawPath) -> Iterator[RawPath]:
@@ -72,9 +72,9 @@ def _count(path: RawPath, user_ids: Sequence[str], beside: Mapping[str, str | No
     """Returns the number of rows of a file that name one of the listeners.
 
     Args:
-        path: of the file.
+        path: path of the file.
         user_ids: ids of the listeners.
-        beside: columns that stand outside of the file, with their one value.
+        beside: columns whose only value stands outside the file, such as in a folder's name.
     """
     try:
         file = pq.ParquetFile(opened(path))

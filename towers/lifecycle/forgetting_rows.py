@@ -19,12 +19,12 @@ from towers.manifest import atomic_file
 ID_COLUMNS = ("user_id", "owner_id")
 """Columns of tables that name a listener."""
 ROW_COLUMN = "user_row"
-"""The column of tables that has the listener's row in the store."""
+"""Column of tables with the listener's row in the store."""
 OWN_ROW = "content_row"
 COUNTS = ("train_", "recent_", "num_")
-"""With which the names of columns of counts begin."""
+"""Prefixes of the names of columns of counts."""
 CLAIM = "is_"
-"""With which the names of columns begin that say whether something is so."""
+"""Prefix of the names of boolean columns."""
 PIECE = 1 << 20
 """Rows of an array that are copied at once."""
 
@@ -71,7 +71,7 @@ def drop_rows(path: Path, user_ids: Sequence[str], user_rows: Collection[int] = 
     """Writes a Parquet file anew without the rows that `count_in` counts, row group by row group."""
     file = pq.ParquetFile(path)
     codec = file.metadata.row_group(0).column(0).compression if file.num_row_groups else "SNAPPY"
-    # The caller's own metadata stays; what pandas or Arrow recorded about the columns is written anew.
+    # The caller's own metadata stays; metadata of pandas or Arrow about the columns is written anew.
     with (
         atomic_file(path) as temporary,
         pq.ParquetWriter(temporary, file.schema_arrow, compression=codec.lower().replace("uncompressed", "none")) as to,
@@ -82,7 +82,7 @@ def drop_rows(path: Path, user_ids: Sequence[str], user_rows: Collection[int] = 
 
 
 def about(table: pa.Table, user_ids: Sequence[str], user_rows: Collection[int] = ()) -> Bool[np.ndarray, " rows"]:
-    """Says of each row of a table whether it is about one of some listeners."""
+    """Returns for each row of a table whether it is about one of some listeners."""
     found = np.zeros(len(table), bool)
     for name in _of(table.column_names, ID_COLUMNS):
         found |= is_one_of(table[name], user_ids)
@@ -92,7 +92,7 @@ def about(table: pa.Table, user_ids: Sequence[str], user_rows: Collection[int] =
 
 
 def is_one_of(column: pa.ChunkedArray, user_ids: Sequence[str]) -> Bool[np.ndarray, " rows"]:
-    """Says of each row of a column of ids whether it is one of `user_ids`."""
+    """Returns for each row of a column of ids whether it is one of `user_ids`."""
     texts = column.cast(pa.string()) if not pa.types.is_string(column.type) else column
     options = pc.SetLookupOptions(value_set=pa.array(user_ids, pa.string()))
     return np.asarray(pc.call_function("is_in", [texts], options))
@@ -105,7 +105,7 @@ def blanked(table: pa.Table, rows: Int[np.ndarray, " gone"], *, is_ours: bool = 
     Args:
         table: the table, by row.
         rows: the rows that become holes.
-        is_ours: whether all columns are this project's; a caller's own columns become null whatever they are called.
+        is_ours: whether all columns are this project's; a caller's own columns always become null.
     """
     is_gone = np.zeros(len(table), bool)
     is_gone[rows] = True
@@ -144,7 +144,7 @@ def write_kept(source: Path, target: Path, spans: Sequence[tuple[int, int]]) -> 
 def places_without(
     places: Integer[np.ndarray, " places"], spans: Sequence[tuple[int, int]]
 ) -> Integer[np.ndarray, " places"]:
-    """Returns where places in an array are once the rows of `spans` are gone; those within a span move to its start."""
+    """Returns the places in an array after the rows of `spans` are removed; places within a span move to its start."""
     gone = np.zeros(len(places), np.int64)
     for first, end in spans:
         gone += np.clip(places - first, 0, end - first)
@@ -162,7 +162,7 @@ def spans_of(
 def damaged(path: Path, error: Exception) -> UserError:
     """Makes the error about a file that cannot be read."""
     told = " ".join(str(error).split())
-    return UserError(f"{path}: cannot be read ({told}), so that nobody knows whom it names; remove it")
+    return UserError(f"{path}: cannot be read ({told}), so the listeners in it are unknown; remove it")
 
 
 def _of(names: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Finds listeners in versions of prepared stores, and replaces versions by the same with holes in their place."""
+"""Finds listeners in versions of prepared stores, and replaces versions by copies with holes in their place."""
 
 import shutil
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from towers.manifest import alone, flush_folder, read_json, same_file, scratch_d
 from towers.retrieval.files import MANIFEST, mapped_table
 
 SWAPPED = ".without"
-"""Ends the hidden name of a version that is whole, and about to take the place of the one with the listeners."""
+"""Suffix of the hidden name of a version that is complete and about to replace the one with the listeners."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Held:
 
     @property
     def told(self) -> str:
-        """What it holds of them, in words; empty where it holds nothing."""
+        """Description of what it holds of the listeners; empty where it holds nothing."""
         parts = [
             f"{len(self.rows):,} in users.arrow with {self.num_events:,} events" if len(self.rows) else "",
             f"{len(self.playlists):,} playlists" if len(self.playlists) else "",
@@ -79,7 +79,7 @@ def held(folder: Path, user_ids: Sequence[str]) -> Held:
     """Looks for some listeners in a version of a store.
 
     Raises:
-        UserError: a table that cannot be read.
+        UserError: a table cannot be read.
     """
     users = mapped_table(folder / "users.arrow")
     rows = np.flatnonzero(is_one_of(users["user_id"], user_ids))
@@ -117,7 +117,7 @@ def finish_swaps(stores: Path) -> None:
     old one goes."""
     for whole in stores.glob(f"*/.*{SWAPPED}"):
         target = _target_of(whole)
-        if target.exists():  # killed before the swap: made anew, since other listeners may be asked for by now
+        if target.exists():  # killed before the swap: made anew, as other listeners may be named now
             shutil.rmtree(whole)
         else:
             whole.rename(target)
@@ -148,7 +148,7 @@ def replace_version(found: Held, user_ids: Sequence[str]) -> None:
 
 
 def _wait() -> None:
-    """Says nothing while a running prepare is waited for."""
+    """Prints nothing while it waits for a running prepare."""
 
 
 def _target_of(whole: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The nights and versions of a data set, for people: what became of each, why, and by whom."""
+"""Table of the nights and versions of a data set: what became of each, why, and by whom."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ UNKNOWN = "–"
 
 
 def rows_of(entries: Sequence[Entry], main_metric: str) -> list[tuple[str, ...]]:
-    """A row of texts a night, in the order of `COLUMNS`.
+    """Returns a row of texts for each night, in the order of `COLUMNS`.
 
     Args:
-        entries: of a ledger, the newest first.
-        main_metric: whose mean is shown.
+        entries: entries of a ledger, the newest first.
+        main_metric: metric whose mean is shown.
     """
     return [_row(entry, main_metric) for entry in entries]
 
 
 def history_table(entries: Sequence[Entry], main_metric: str) -> Table:
-    """Puts the rows into a table; arguments as of `rows_of`."""
+    """Makes a table of the rows; the arguments are those of `rows_of`."""
     found = Table(box=None, pad_edge=False)
     for column in COLUMNS:
         name = main_metric if column == "metric" else column
@@ -34,7 +34,7 @@ def history_table(entries: Sequence[Entry], main_metric: str) -> Table:
 
 
 def verdict_word(record: Record) -> str:
-    """What the gate said of a night, with the rules that refused it."""
+    """Returns the gate's verdict on a night in words, with the rules that refused it."""
     if not record.verdict:
         return "not asked"
     refused = ", ".join(record.verdict.get("refused", ()))
@@ -57,7 +57,7 @@ def _row(entry: Entry, main_metric: str) -> tuple[str, ...]:
 
 
 def _last(record: Record) -> str:
-    """The last remark; of a version that is barred the one that says so."""
+    """Formats the last remark; for a barred version, the one that says so."""
     told = [remark for remark in record.remarks if record.bar is None or remark.event == "marked bad"]
     if not told:
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""What stands in the folders of stores, runs, exports and evaluations: what each thing is, and what it came from."""
+"""Inventory of the folders of stores, runs, exports and evaluations: each item's kind, and what it was made from."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -19,25 +19,25 @@ from towers.training.run_folder import ENVIRONMENT_FILE, FINISHED, LAST
 
 Kind = Literal["evaluation", "baseline", "export", "run", "store", "spectrograms", "leftover"]
 KINDS: tuple[Kind, ...] = ("leftover", "evaluation", "baseline", "export", "run", "store", "spectrograms")
-"""In the order in which they are removed: what needs another thing goes before it."""
+"""Kinds in the order of their removal: an item that needs another is removed before it."""
 KEPT = ("baselines", "twins")
-"""Folders of single evaluations that are kept, below that of all, each with its store's name."""
+"""Folders of single cached evaluations, below that of all evaluations, each with its store's name."""
 REMOVED = ".removed"
-"""Ends the name of what was about to be removed when that was interrupted."""
+"""Suffix of the name of an item whose removal was interrupted."""
 DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """Something that may be removed.
+    """A file or folder that may be removed.
 
     Args:
-        kind: of it.
-        path: of its folder or file.
-        changed_s: when it was last written, in seconds since 1970.
-        needs: paths of what it came from, which stay where it stays; of an evaluation, a baseline or spectrograms what
-            it belongs to, without which it goes.
-        must_stay: why it stays whatever its age; null: age and number decide.
+        kind: kind of item.
+        path: path of its folder or file.
+        changed_s: time when it was last written, in seconds since 1970.
+        needs: paths of items that it was made from, which stay where it stays; for an evaluation, a baseline or
+            spectrograms the item that it belongs to, without which it goes.
+        must_stay: reason why it stays regardless of age; null: age and number decide.
     """
 
     kind: Kind
@@ -49,14 +49,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """Where things stand, as `paths` has it.
+    """Folders of the results, as `paths` names them.
 
     Args:
-        stores: a folder a data set, with a folder a version.
-        runs: a folder an experiment, with a folder a run.
-        exports: a folder a version.
-        evaluations: of exports, comparisons, and the baselines that are kept.
-        nights: ledgers, a folder a data set.
+        stores: a folder for each data set, with a folder for each version.
+        runs: a folder for each experiment, with a folder for each run.
+        exports: a folder for each version.
+        evaluations: evaluations of exports, comparisons, and cached baselines.
+        nights: ledgers, a folder for each data set.
     """
 
     stores: Path
@@ -66,7 +66,7 @@ class Folders:
     nights: Path
 
     def served(self) -> Path | None:
-        """The version that `current` points to, there or not; null where there is no such link."""
+        """Returns the version that `current` points to, even if it is missing; null where there is no such link."""
         current = self.exports / CURRENT
         return current.resolve() if current.is_symlink() or current.exists() else None
 
@@ -76,8 +76,8 @@ class Origin:
     """What a run was made with.
 
     Args:
-        config: digest of its configuration, as an export of the run has it; null: it cannot be read.
-        twin: the run that it is judged by, as it was trained on its own window; null: itself, or none.
+        config: digest of its configuration, as exports of the run have it; null: it cannot be read.
+        twin: run that it is judged by, trained on its own window; null: the run itself, or none.
     """
 
     config: str | None = None
@@ -87,19 +87,19 @@ class Origin:
 def inventory(
     folders: Folders, origin_of: Callable[[Path], Origin], is_held: Callable[[Path], bool], now_s: float
 ) -> list[Item]:
-    """Everything that can be told to be ours; nothing else is looked at, and no link is followed.
+    """Lists everything that is recognisably this project's; other things are ignored, and links are not followed.
 
     Args:
-        folders: to look into.
-        origin_of: what the run in a folder was made with.
-        is_held: whether somebody is training in a run's folder.
-        now_s: seconds since 1970.
+        folders: folders to search.
+        origin_of: returns what the run in a folder was made with.
+        is_held: tells whether a process is training in a run's folder.
+        now_s: present time, in seconds since 1970.
 
     Returns:
-        In the order in which they may be removed.
+        Items in the order in which they may be removed.
 
     Raises:
-        UserError: `exports/current` cannot be read, so that nobody knows what serving came from.
+        UserError: `exports/current` cannot be read, so that it is unknown what the served version was made from.
     """
     stores = [*_stores(folders.stores, now_s)]
     by_fingerprint: dict[Any, set[Path]] = {}
@@ -128,7 +128,7 @@ def _stores(folder: Path, now_s: float) -> Iterator[Item]:
 
 
 def _spectrograms(folder: Path, stores: list[Item], now_s: float) -> Iterator[Item]:
-    """Sets of spectrograms, which stores share."""
+    """Yields sets of spectrograms, which stores share."""
     owners: dict[Path, set[Path]] = {}
     for item in stores:
         name = _facts(item.path / MANIFEST).get("spectrograms")
@@ -136,13 +136,13 @@ def _spectrograms(folder: Path, stores: list[Item], now_s: float) -> Iterator[It
     for data_set in _folders(folder):
         written = _written_in(data_set, now_s)
         for path in _folders(data_set / "spectrograms"):
-            if not path.name.startswith("parts-"):  # of a prepare that was killed, which the next one goes on from
+            if not path.name.startswith("parts-"):  # of a killed prepare, from which the next one continues
                 needs = frozenset(owners.get(path, ()))
                 yield Item(kind="spectrograms", path=path, changed_s=_changed_s(path), needs=needs, must_stay=written)
 
 
 def _written_in(data_set: Path, now_s: float) -> str | None:
-    """Why nothing of a data set may go: a store is being made; null where none is."""
+    """Returns why nothing of a data set may go: a store is being made; null where none is."""
     temporary = [path for path in data_set.iterdir() if writer_of(path.name) is not None]
     return "a store is being made beside it" if any(_is_written(path, now_s) for path in temporary) else None
 
@@ -160,8 +160,8 @@ def _runs(
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    """Folders that say which store was trained on, however deep, as an experiment's name may have a slash; a
-    config.yaml is in the folders of other programs, too."""
+    """Yields folders that name the store of a training, at any depth, as an experiment's name may have a slash.
+    A config.yaml is no mark: folders of other programs have one, too."""
     for path in _folders(folder):
         if "store" in _facts(path / ENVIRONMENT_FILE):
             yield path
@@ -202,7 +202,7 @@ def _exports(
 
 
 def _twins(folders: Folders) -> dict[str, frozenset[Path]]:
-    """Runs by version, of all versions that the nights know: what it is judged by, and what was exported."""
+    """Returns the runs of each version that the nights know: the judged one and the exported one."""
     known = [record for each in ledgers(folders.nights, folders.exports, folders.runs) for record in each.records()]
     return {
         record.version: frozenset(folders.runs / run for run in record.runs)
@@ -212,14 +212,14 @@ def _twins(folders: Folders) -> dict[str, frozenset[Path]]:
 
 
 def _before(folders: Folders) -> dict[Path, str]:
-    """Finds, for each data set, the two versions that served before the champion, to which a roll back may lead, and
-    says why they stay."""
+    """Returns, for each data set, the two versions that served before the champion, which a rollback may put back, with
+    the reason why they stay."""
     known = ledgers(folders.nights, folders.exports, folders.runs)
     return {entry.export: "served before" for each in known for entry in each.retired()[:2] if entry.export is not None}
 
 
 def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[set[Path], set[Path]]:
-    """The stores that an export was made of, and those of them that its network was trained on."""
+    """Returns the stores that an export was made from, and those of them that its network was trained on."""
     if fingerprint in stores:
         return stores[fingerprint], stores[fingerprint]
     for trained, today in product(stores, stores):
@@ -229,15 +229,15 @@ def _made_of(stores: Mapping[Any, set[Path]], fingerprint: str | None) -> tuple[
 
 
 def _trained(configs: Mapping[Item, str | None], config: str | None, stores: set[Path]) -> set[Path]:
-    """The runs that an export may be of: of its configuration and its store; where there is none, of either."""
+    """Returns the runs that an export may be of: those with its configuration and store, or else with either."""
     same = {item for item, own in configs.items() if own is not None and own == config}
     on_store = {item for item in configs if item.needs & stores}
     return {item.path for item in (same & on_store or same or on_store)}
 
 
 def _evaluations(folder: Path, stores: dict[Any, set[Path]], exports: set[Path]) -> Iterator[Item]:
-    """Those of exports go with the export; comparisons, baselines and those of twins with the store that they were made
-    on."""
+    """Yields evaluations: those of exports go with the export; comparisons, baselines and those of twins with the store
+    that they were made on."""
     versions = {path.name: path for path in exports}
     for path in _folders(folder):
         if path.name in KEPT:
@@ -258,7 +258,7 @@ def _evaluations(folder: Path, stores: dict[Any, set[Path]], exports: set[Path])
 
 
 def leftovers(folder: Path, now_s: float) -> Iterator[Item]:
-    """What killed processes have left: half-written things that are a day old, and half-removed ones."""
+    """Yields what killed processes have left: half-written things that are a day old, and half-removed ones."""
     for parent, names, files in os.walk(folder):
         for name in [*names, *files]:
             path = Path(parent, name)
@@ -269,29 +269,29 @@ def leftovers(folder: Path, now_s: float) -> Iterator[Item]:
 
 
 def _is_written(path: Path, now_s: float) -> bool:
-    """Whether a temporary file or folder is younger than a day, or its process runs on this machine.
+    """Returns whether a temporary file or folder is younger than a day, or its process runs on this machine.
 
-    Other machines may write to the same disk, so a process that is not there says nothing by itself.
+    Other machines may write to the same disk, so a missing process alone proves nothing.
     """
     writer = writer_of(path.name)
     return now_s - latest_s(path) < DAY_S or (writer is not None and is_alive(writer))
 
 
 def latest_s(path: Path) -> float:
-    """When a file, or anything in a folder, was last written, in seconds since 1970."""
+    """Returns when a file, or anything in a folder, was last written, in seconds since 1970."""
     below = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
     return max(map(_changed_s, [path, *below]))
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Folders in a folder, those that are hidden or links aside."""
+    """Returns the folders in a folder, without hidden ones and links."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_dir() and not path.is_symlink())
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    """A JSON file; empty where there is none that can be read."""
+    """Reads a JSON file; empty where there is none that can be read."""
     try:
         found = read_json(path)
     except (UserError, OSError):
@@ -300,7 +300,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _changed_s(path: Path) -> float:
-    """0 where there is none (any more)."""
+    """Returns when a file was last written, in seconds since 1970; 0 where there is none (any more)."""
     try:
         return path.lstat().st_mtime
     except OSError:

@@ -1,7 +1,7 @@
-"""What is known of all nights and versions of a data set: a file a night, each whole at any moment.
+"""The ledger of a data set's nights and versions: a file for each night, complete at any moment.
 
-Which version serves is what `exports/current` leads to, and nothing else; remarks follow it (`Ledger.settle`), so that
-a kill between the two leaves no lie.
+The link `exports/current` alone decides which version serves; remarks follow it (`Ledger.settle`), so that a kill
+between the two leaves nothing false.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,19 +21,19 @@ from towers.retrieval.files import MANIFEST
 from towers.secrets import masked
 
 State = Literal["candidate", "champion", "retired", "rejected"]
-"""Of a version: not published so far, the one that serves, one that served, one that was refused or marked bad."""
+"""State of a version: not published so far, serving, served before, or refused or marked bad."""
 _LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A record, and what became of it.
+    """A record, and the state of its version.
 
     Args:
-        record: of the night.
-        state: of its version.
-        export: folder of its version, or of the one in its place without some listeners; null where there is none (any
-            more).
+        record: record of the night.
+        state: state of its version.
+        export: folder of its version, or of the version that replaced it without some listeners; null where there is
+            none (any more).
     """
 
     record: Record
@@ -42,11 +42,11 @@ class Entry:
 
 
 def night_name(data_end: str | None, *facts: Any) -> str:
-    """Names a night by its data, so that the same command after a kill goes on with the same record.
+    """Returns a night's name, which follows from its data, so that the same command after a kill continues its record.
 
     Args:
-        data_end: last event of the data, ISO 8601; null without a clock.
-        facts: what else decides the night, such as the store's fingerprint and the run's signature.
+        data_end: time of the last event of the data, ISO 8601; null where events have no times.
+        facts: everything else that decides the night, such as the store's fingerprint and the run's signature.
     """
     day = "undated" if data_end is None else data_end[:10].replace("-", "")
     return f"{day}-{digest_of([data_end, *facts])[:10]}"
@@ -56,10 +56,10 @@ def night_name(data_end: str | None, *facts: Any) -> str:
 class Ledger:
     """The nights of one data set.
 
-    Methods that write are to be called while `alone` is held, except `write` by the night that owns the record.
+    Methods that write must be called while `alone` is held, except `write` by the night that owns the record.
 
     Args:
-        folder: of the records, one a data set (`paths.nights/NAME`).
+        folder: folder of the data set's records (`paths.nights/NAME`).
         exports: folder of all versions.
         runs: folder of all runs.
     """
@@ -69,11 +69,11 @@ class Ledger:
     runs: Path
 
     def alone(self, waiting: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
-        """Holds what moves `current`, marks versions and removes them, for moments: a roll back does not wait for the
-        night that is running, whose own lock is another one (`lock.held`).
+        """Holds a lock for moving `current`, and marking and removing versions, each for moments: a rollback does not
+        wait for the running night, which has a lock of its own (`lock.held`).
 
         Args:
-            waiting: called once where another process holds it.
+            waiting: called once if another process holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         return alone(self.folder / _LOCK, waiting)
@@ -81,39 +81,39 @@ class Ledger:
     # Reading
 
     def records(self) -> list[Record]:
-        """All nights, the newest first: by the end of their data, then by their start.
+        """Returns the records of all nights, the newest first: by the end of their data, then by their start.
 
         Raises:
-            UserError: a file that cannot be read.
+            UserError: a file cannot be read.
         """
         found = [_read(path) for path in self.folder.glob("[!.]*.json")]
         return sorted(found, key=lambda of: (of.data_end or "", of.started or "", of.night), reverse=True)
 
     def of_night(self, night: str) -> Record | None:
-        """The record of a night; null where there is none."""
+        """Returns the record of a night; null where there is none."""
         path = self._path(night)
         return _read(path) if path.exists() else None
 
     def of_version(self, version: str) -> Record | None:
-        """The record of a version, by its name or that of the version in whose place it was put; null where there is
+        """Returns the record of a version, by its name or that of the version that it replaced; null where there is
         none."""
         names = {version, original_name(self.exports / version)}
         return next((record for record in self.records() if record.version in names), None)
 
     def served(self) -> Path | None:
-        """The version's folder that `current` leads to, there or not; null where there is no such link."""
+        """Returns the folder that `current` points to, even if it is missing; null where there is no such link."""
         current = self.exports / CURRENT
         return current.resolve() if current.is_symlink() else None
 
     def champion(self) -> Record | None:
-        """The record of the version that serves; null where nothing serves or nothing is known of it."""
+        """Returns the record of the served version; null where none serves or it has no record."""
         return next((entry.record for entry in self.entries() if entry.state == "champion"), None)
 
     def entries(self) -> list[Entry]:
-        """All nights with what became of them, by what is on disk; the newest first.
+        """Returns all nights with the states of their versions, as found on disk; the newest first.
 
         Raises:
-            UserError: a record that cannot be read.
+            UserError: a record cannot be read.
         """
         served, folders = self.served(), self._versions()
         serving = set() if served is None or not served.exists() else {served.name, original_name(served)}
@@ -127,12 +127,13 @@ class Ledger:
         ]
 
     def retired(self) -> list[Entry]:
-        """Versions that served, are there, and may serve again: the one that served last first."""
+        """Returns versions that have served, exist, and may serve again, the one that served last first."""
         found = [entry for entry in self.entries() if entry.state == "retired" and entry.export is not None]
         return sorted(found, key=lambda entry: entry.record.serving_s, reverse=True)
 
     def _versions(self) -> dict[str, Path]:
-        """Folders of versions by name; those in whose place a version was put without some listeners have its."""
+        """Returns folders of versions by name; one that replaced a version without some listeners has that name,
+        too."""
         found: dict[str, Path] = {}
         for path in sorted(manifest.parent for manifest in self.exports.glob(f"[!.]*/{MANIFEST}")):
             if not path.is_symlink():
@@ -141,10 +142,10 @@ class Ledger:
         return found
 
     def why_barred(self, manifest: Mapping[str, Any]) -> str | None:
-        """Why a version is never to be published again, in words; null where it may be.
+        """Returns why a version must never be published again, in words; null where it may be.
 
         Args:
-            manifest: of the version: the same version, what followed from the same, and the same weights are barred.
+            manifest: manifest of the version; barred are the same version, the same source and the same weights.
         """
         return _why_barred(self.records(), manifest)
 
@@ -155,16 +156,16 @@ class Ledger:
         write_json(self._path(record.night), record.to_json())
 
     def remark(self, record: Record, event: Event, why: str | None = None, by: str | None = None) -> Record:
-        """Adds a remark of now and writes the record.
+        """Adds a remark with the present time and writes the record.
 
         Args:
-            record: to which it is added.
+            record: record to which it is added.
             event: what happened.
-            why: in words.
-            by: who did it; null: whoever runs this.
+            why: reason in words.
+            by: who did it; null: the user of this process.
 
         Returns:
-            The record with it.
+            The record with the remark.
         """
         added = Remark(when=self._now(), who=by or who(), event=event, why=None if why is None else masked(why))
         record = replace(record, remarks=(*record.remarks, added))
@@ -172,13 +173,13 @@ class Ledger:
         return record
 
     def mark_bad(self, record: Record, why: str, by: str, spared: Mapping[str, Any]) -> Record:
-        """Bars a version for ever, and what is like it; one that is barred stays as it is.
+        """Bars a version for ever, and versions with the same source or weights; a barred record stays as it is.
 
         Args:
-            record: of it.
-            why: in words.
-            by: who says so.
-            spared: manifest of a good version, whose weights stay good; empty where there is none.
+            record: record of the version.
+            why: reason in words.
+            by: who decided it.
+            spared: manifest of a good version, whose source and weights are not barred; empty where there is none.
         """
         if record.bar is not None:
             return record
@@ -191,17 +192,18 @@ class Ledger:
         return self.remark(replace(record, bar=bar), "marked bad", why, by)
 
     def settle(self, event: Event = "found serving", why: str | None = None, by: str | None = None) -> Record | None:
-        """Brings remarks up to what `current` leads to: after each move of it, and first of all in every night.
+        """Adds the remarks that follow from what `current` points to: after each move of it, and at the start of every
+        night.
 
-        A version that serves and has no record gets one; one that has ceased to serve without a remark gets that.
+        A served version without a record gets one; a version that stopped serving without a remark gets that remark.
 
         Args:
             event: how the version came to serve, where its remarks do not say so.
-            why: in words.
-            by: who did it; null: whoever runs this.
+            why: reason in words.
+            by: who did it; null: the user of this process.
 
         Returns:
-            The record of what serves; null where nothing does.
+            The record of the served version; null where none serves.
         """
         served, champion = self.served(), self.champion()
         if served is not None and champion is None and (served / MANIFEST).exists():
@@ -224,8 +226,8 @@ class Ledger:
         )
 
     def _now(self) -> str:
-        """Gives the present time, or one after the last remark if that is later: a clock that was put back does not
-        change the order in which versions served."""
+        """Returns the present time, or a time just after the last remark if that is later: a clock that was set back
+        does not change the order in which versions served."""
         last = max((remark.when for record in self.records() for remark in record.remarks), default="")
         now = datetime.now(UTC)
         if last:
@@ -237,13 +239,13 @@ class Ledger:
 
 
 def ledgers(nights: Path, exports: Path, runs: Path) -> Iterator[Ledger]:
-    """The ledgers of all data sets below a folder."""
+    """Yields the ledgers of all data sets below a folder."""
     for folder in sorted(path for path in nights.glob("[!.]*") if path.is_dir()):
         yield Ledger(folder=folder, exports=exports, runs=runs)
 
 
 def why_barred_anywhere(nights: Path, manifest: Mapping[str, Any]) -> str | None:
-    """Why a version is never to be published again, by the ledger of any data set; null where it may be."""
+    """Returns why a version must never be published again, by the ledger of any data set; null where it may be."""
     records = [record for each in ledgers(nights, nights, nights) for record in each.records()]
     return _why_barred(records, manifest)
 

@@ -1,4 +1,4 @@
-"""One night at a time of a data set: a lock that says who holds it, and that a dead holder does not keep."""
+"""Lock for one night at a time of a data set: it names its holder, and a dead holder does not keep it."""
 
 import json
 import os
@@ -14,21 +14,21 @@ from towers.lifecycle.who import user
 from towers.manifest import alone, is_alive
 
 TEXT_BYTES = 1_024
-"""The text has always this length, so that one write replaces all of it and no reader finds a half."""
+"""Fixed length of the text, so that one write replaces all of it and no reader finds half of it."""
 LONGEST = 200
-"""Characters of what is done; the rest is cut off."""
+"""Most characters of the description of the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a lock.
+    """Holder of a lock.
 
     Args:
         pid: number of the process.
-        host: its machine.
-        user: who started it.
-        since: when it got the lock, ISO 8601 in UTC.
-        what: it does.
+        host: name of its machine.
+        user: user who started it.
+        since: time when it got the lock, ISO 8601 in UTC.
+        what: work that it does.
     """
 
     pid: int
@@ -44,12 +44,12 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether its process is gone from this machine; of other machines' processes nothing is known."""
+        """Returns whether its process has ended on this machine; false for other machines', which are unknown."""
         return self.host == socket.gethostname() and not is_alive(self.pid)
 
     @classmethod
     def read(cls, lock: Path) -> "Holder | None":
-        """Reads who holds a lock, or was killed while holding it; null where nobody says so."""
+        """Reads who holds a lock, or was killed while holding it; null where the file does not say."""
         try:
             return cls(**json.loads(lock.read_text()))
         except (OSError, ValueError, TypeError):
@@ -57,11 +57,11 @@ class Holder:
 
 
 class Held(Unreachable):
-    """Another process holds the lock, and nobody wants to wait.
+    """Another process holds the lock, and `wait` is false.
 
     Args:
-        lock: its file.
-        holder: who holds it; null for a process that has not said so yet.
+        lock: lock file.
+        holder: its holder; null for a process that has not written its text yet.
     """
 
     def __init__(self, lock: Path, holder: Holder | None):
@@ -73,14 +73,14 @@ class Held(Unreachable):
 def held(lock: Path, what: str, wait: bool, told: Callable[[str], None]) -> Iterator[None]:
     """Holds a lock while the block runs.
 
-    The system lets go of the lock of a process that dies, so that it is free at once; its text is left and told. On a
-    network's disk whose locks do not reach other machines, the text is all that says of a holder elsewhere.
+    The system releases the lock of a process that dies, so it is free at once; its text stays and is reported. On a
+    network disk whose locks do not reach other machines, the text is the only sign of a holder elsewhere.
 
     Args:
-        lock: a file that stays; its text says who holds it.
-        what: is done meanwhile, in a few words.
+        lock: lock file, which stays; its text names the holder.
+        what: work done meanwhile, in a few words.
         wait: whether to wait for another holder's end.
-        told: is given a line about a holder that is waited for, or that died.
+        told: called with a line about a holder that is waited for, or that died.
 
     Raises:
         Held: another process holds it, and `wait` is false.
@@ -108,7 +108,7 @@ def held(lock: Path, what: str, wait: bool, told: Callable[[str], None]) -> Iter
 
 
 def _living(lock: Path) -> Holder | None:
-    """The holder, unless the text is one that a dead process left: the new holder has not written its own yet."""
+    """Returns the holder, unless the text is that of a dead process: the new holder has not written its own yet."""
     holder = Holder.read(lock)
     return None if holder is None or holder.is_dead else holder
 

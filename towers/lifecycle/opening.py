@@ -1,4 +1,4 @@
-"""Whether a version opens: quickly, without reading all of it."""
+"""Quick check whether a version opens, without reading all of it."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from towers.retrieval.files import USER_TOWER
 
 
 def opened(folder: Path) -> Export:
-    """Opens a version as serving does: manifest by its digest, all files there, ids, vectors, index and user tower
-    read.
+    """Opens a version as serving does: checks the manifest's digest and that all files exist; reads ids, vectors, index
+    and user tower.
 
     Args:
-        folder: of the version, or a link to it such as `exports/current`.
+        folder: folder of the version, or a link to it such as `exports/current`.
 
     Raises:
-        UserError: it does not open; names the file.
+        UserError: it does not open; the message names the file.
     """
     export = Export(folder, check_files=False)
     for name in export.manifest.get("files", {}):
@@ -33,7 +33,7 @@ def opened(folder: Path) -> Export:
 
 
 def problem_of(folder: Path) -> str | None:
-    """Why a version does not open, in words; null where it does."""
+    """Returns why a version does not open, in words; null where it does."""
     try:
         opened(folder)
     except (UserError, OSError) as error:

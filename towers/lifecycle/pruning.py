@@ -1,4 +1,4 @@
-"""What a night removes at its end, so that disks stay as full as they are: old versions, and what they came from."""
+"""Removal, at a night's end, of old versions and what they were made from, so that disks do not fill up."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ FOREIGN = "not of these nights"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptNights:
-    """How much of past nights stays.
+    """Numbers of past versions and nights that stay.
 
     Args:
-        versions: that serve, served, and may serve again: the one that serves, and those that served last before it.
-        nights: whose challenger was refused, marked bad or never published, tonight among them.
+        versions: the served version, and the last ones before it that may serve again.
+        nights: nights whose challenger was refused, marked bad or never published, tonight included.
 
     Raises:
         UserError: fewer than three versions, or no night.
@@ -41,13 +41,13 @@ class KeptNights:
 
 
 def prune(ledger: Ledger, folders: Folders, keep: KeptNights, origin_of: Callable[[Path], Origin], now_s: float) -> str:
-    """Removes what no kept night needs; a kill leaves things whole or hidden, and the next night goes on.
+    """Removes what no kept night needs; a kill leaves things whole or hidden, and the next night continues.
 
     Returns:
-        What went, in a line.
+        A line on what was removed.
 
     Raises:
-        UserError: as `prunable`; or `current` moved meanwhile, and what is left stays.
+        UserError: as for `prunable`; or `current` moved meanwhile, and the remaining things stay.
     """
     served = folders.served()
     judged = prunable(ledger, folders, keep, origin_of, now_s)
@@ -60,14 +60,14 @@ def prune(ledger: Ledger, folders: Folders, keep: KeptNights, origin_of: Callabl
 def prunable(
     ledger: Ledger, folders: Folders, keep: KeptNights, origin_of: Callable[[Path], Origin], now_s: float
 ) -> list[Verdict]:
-    """What becomes of everything: only versions and runs that the ledger knows, and stores of its data set, may go.
+    """Decides on all items: only versions and runs that the ledger knows, and stores of its data set, may go.
 
     Args:
-        ledger: of the data set.
-        folders: that things stand in.
-        keep: how much stays.
-        origin_of: what the run in a folder was made with.
-        now_s: seconds since 1970.
+        ledger: ledger of the data set.
+        folders: folders of the items.
+        keep: numbers of versions and nights that stay.
+        origin_of: returns what the run in a folder was made with.
+        now_s: present time, in seconds since 1970.
 
     Raises:
         UserError: `exports/current` or a record cannot be read.
@@ -81,7 +81,7 @@ def prunable(
 
 
 def _kept(ledger: Ledger, entries: Sequence[Entry], keep: KeptNights) -> dict[str, str]:
-    """Nights that stay, by name, and why."""
+    """Returns the nights that stay, by name, and why."""
     champions = [entry for entry in entries if entry.state == "champion"]
     kept = {entry.record.night: "serves" for entry in champions}
     before = 0
@@ -92,14 +92,14 @@ def _kept(ledger: Ledger, entries: Sequence[Entry], keep: KeptNights) -> dict[st
             continue
         if before < keep.versions - 1:
             kept[entry.record.night] = f"may serve again (keep.versions={keep.versions})"
-        before += is_whole  # one that cannot be read just now is not lost for that, and replaces none
+        before += is_whole  # an unreadable one is kept, and does not count
     others = [entry.record.night for entry in entries if entry.state in ("candidate", "rejected")]
     told = f"of the last nights that published nothing (keep.nights={keep.nights})"
     return kept | dict.fromkeys(others[: keep.nights], told)
 
 
 class _Reasons:
-    """Says of things why they stay."""
+    """Reasons why items stay."""
 
     def __init__(self, entries: Sequence[Entry], kept: Mapping[str, str], folders: Folders, data_set: str):
         self._data_set, self._stores = data_set, folders.stores
@@ -117,7 +117,7 @@ class _Reasons:
                 self._of_store[record.store] = why
 
     def of(self, item: Item) -> str | None:
-        """Why an item stays by itself; null where only what needs it keeps it."""
+        """Returns why an item stays by itself; null where only an item that needs it keeps it."""
         match item.kind:
             case "export":
                 names = (item.path.name, original_name(item.path) or "")

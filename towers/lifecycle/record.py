@@ -1,4 +1,4 @@
-"""What is known of one night of a data set, as it stands in its file of the ledger."""
+"""The record of one night of a data set, as its file in the ledger has it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -8,20 +8,20 @@ Event = Literal[
     "published", "forced", "found serving", "put back", "rolled back", "retired", "marked bad", "refused", "note"
 ]
 SERVES: Final[tuple[Event, ...]] = ("published", "found serving", "put back")
-"""After these a version serves."""
+"""Events after which a version serves."""
 ENDS: Final[tuple[Event, ...]] = ("retired", "rolled back")
-"""After these it serves no more."""
+"""Events after which it no longer serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """Something that happened to a version.
+    """An event in the life of a version.
 
     Args:
-        when: ISO 8601 in UTC, to the microsecond.
+        when: time, ISO 8601 in UTC, to the microsecond.
         who: `user@host`.
         event: what happened.
-        why: in words; null: nobody said.
+        why: reason in words; null: none was given.
     """
 
     when: str
@@ -32,14 +32,14 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """Why something is never published again.
+    """The reason why a version must never be published again.
 
     Args:
-        when: ISO 8601 in UTC.
+        when: time, ISO 8601 in UTC.
         who: `user@host`.
-        why: in words.
-        source: fingerprint of what the export followed from; null in old formats.
-        weights: of its network, whose other exports are barred, too; null where a good version has the same.
+        why: reason in words.
+        source: fingerprint of what the export was made from; null in old formats.
+        weights: digest of its weights, whose other exports are barred, too; null where a good version has the same.
     """
 
     when: str
@@ -54,21 +54,21 @@ class Record:
     """One night, or a version that was found serving.
 
     Args:
-        night: its name, which is also that of its file.
+        night: name of the night, and of its file.
         version: name of its export; null while there is none.
-        data_end: last event of its data, ISO 8601 in UTC; null without a clock.
-        started: ISO 8601 in UTC; null for a version that no night made.
-        ended: likewise; null for a night that has not come to its end.
-        told: whether those who watch have heard of its end; null for a night of before they were there.
+        data_end: time of the last event of its data, ISO 8601 in UTC; null where events have no times.
+        started: time of its start, ISO 8601 in UTC; null for a version that no night made.
+        ended: time of its end; null for a night that has not ended.
+        told: whether watchers have heard of its end; null for a night from before watchers existed.
         judged: folder of the judged twin's run, below the folder of runs; null while there is none.
-        refit: folder of the run that is exported, likewise.
+        refit: folder of the run that is exported, below the folder of runs; null while there is none.
         store: fingerprint of its store.
         metrics: means of the judged twin.
-        verdict: what the gate said, as JSON values; empty while it said nothing.
+        verdict: verdict of the gate, as JSON values; empty before there is one.
         space_id: space of the export.
         space_told: what consumers must know of a change of the space; null where it did not change.
-        bar: why it is never published again; null: it may be.
-        remarks: what happened to it, the oldest first.
+        bar: reason why it must never be published again; null: it may be.
+        remarks: events in its life, the oldest first.
     """
 
     night: str
@@ -89,35 +89,35 @@ class Record:
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """Its runs, below the folder of runs."""
+        """Folders of its runs, below the folder of runs."""
         return tuple(run for run in (self.judged, self.refit) if run is not None)
 
     @property
     def serving_s(self) -> str:
-        """When it last began to serve, ISO 8601; empty where it never did."""
+        """Time when it last began to serve, ISO 8601; empty where it never did."""
         return max((remark.when for remark in self.remarks if remark.event in SERVES), default="")
 
     @property
     def is_said_to_serve(self) -> bool:
-        """Whether its remarks end with it serving."""
+        """Returns whether its last remark on serving says that it serves."""
         events = [remark.event for remark in self.remarks if remark.event in (*SERVES, *ENDS)]
         return bool(events) and events[-1] in SERVES
 
     @property
     def is_refused(self) -> bool:
-        """Whether the gate refused it, and nobody forced it."""
+        """Returns whether the gate refused it and was not overruled."""
         return self.verdict.get("passed") is False
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; `from_json` reads them."""
+        """Returns JSON values, which `from_json` reads."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Record":
-        """Reads what `to_json` gave; what a newer Towers wrote besides is left out.
+        """Reads the values of `to_json`; keys that a newer Towers wrote are left out.
 
         Raises:
-            TypeError: a part lacks what it must have.
+            TypeError: a required key is missing.
         """
         own = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         own["remarks"] = tuple(Remark(**remark) for remark in own.get("remarks", ()))

@@ -1,4 +1,4 @@
-"""Lays raw data out again as it was on past nights, so that a cycle can be run as if it were then."""
+"""Lays raw data out again as it was on past nights, so that a cycle can be run as on those nights."""
 
 import shutil
 from datetime import UTC, date, datetime, timedelta
@@ -18,26 +18,26 @@ from towers.manifest import atomic_directory, atomic_file, digest_of, same_file
 
 FORMAT = 1
 BY_DAY = (schema.EVENTS, schema.IMPRESSIONS)
-"""Tables of which a file a day arrives."""
+"""Tables that get a file each day."""
 
 
 class Replay:
     """The raw data of a folder as it was on its last nights.
 
-    Only what says when it came can be left out of an earlier night: events and impressions of later days; contents
-    whose `release_date` is later and that nobody had heard by then; listeners whose first event or impression is later,
-    as a service learns of somebody when they come; playlists whose `created` is later. What does not say it is there
-    from the first night on: contents without a date, artists among them, playlists without one with all that is in
-    them today, listeners without any event, and all sound, of which only that of listed contents is read.
+    Only rows with a date can be left out of an earlier night: events and impressions of later days; contents whose
+    `release_date` is later and that no listener had heard by then; listeners whose first event or impression is later,
+    as a service learns of listeners when they come; playlists whose `created` is later. Everything else exists from the
+    first night on: contents without a date, artists among them; playlists without one, with their members of today;
+    listeners without any event; and all sound, of which only that of listed contents is read.
 
     Args:
-        root: the folder in the raw data contract.
-        folder: where it is laid out, about as large as the events; `raw/` in it is the data set's folder of the night.
-        days: how many nights are replayed, each at the end of a calendar day in UTC.
+        root: folder in the raw data contract.
+        folder: folder to lay the data out in, about as large as the events; `raw/` in it is the data set of the night.
+        days: number of nights to replay, each at the end of a calendar day in UTC.
         until: day of the last night; null: the last day of the events.
 
     Raises:
-        UserError: no raw data there that can be prepared, or no event from before the first of the nights.
+        UserError: there is no raw data that can be prepared, or no event before the first of the nights.
     """
 
     def __init__(self, root: Path, folder: Path, days: int, until: date | None = None):
@@ -61,31 +61,31 @@ class Replay:
         self._last = until or last
         if not first <= self.nights[0]:
             raise UserError(
-                f"days={days}: no event before {self.nights[1]}, the first of the nights, so that nothing is there to "
+                f"days={days}: no event before {self.nights[1]}, the first of the nights, so there is nothing to "
                 f"train a first model on; {root}/events goes from {first} to {last}"
             )
         self.raw = folder / "raw"
-        """The data set's folder of the night that `advance` was last asked for."""
+        """Folder of the data set of the night that `advance` was last called for."""
 
     @property
     def nights(self) -> list[date]:
-        """The days at whose ends the nights are; the first, number 0, is the day before the first that is replayed:
-        on it a first model is trained."""
+        """Days at whose ends the nights are; the first, number 0, is the day before the first replayed one: on it a
+        first model is trained."""
         return [self._last - timedelta(days=self._days - night) for night in range(self._days + 1)]
 
     def end_us(self, night: int) -> int:
-        """The end of a night's day in microseconds since 1970, UTC: all that has arrived is from before."""
+        """Returns the end of a night's day in microseconds since 1970, UTC; all data of that night is from before."""
         following = self.nights[night] + timedelta(days=1)
         return int(datetime(following.year, following.month, following.day, tzinfo=UTC).timestamp()) * 1_000_000
 
     def advance(self, night: int) -> date:
         """Makes `raw` what it was at the end of a night's day, and returns that day.
 
-        Files of events that were there the night before stay untouched, so that a prepare reads the new day alone. A
-        list is written only if it changes. After a kill, the same call ends what was begun.
+        Event files of the night before stay untouched, so that a prepare reads only the new day. A list is written only
+        if it changes. After a kill, the same call completes the work.
 
         Args:
-            night: 0 to the number of days.
+            night: number of the night, from 0 to the number of days.
         """
         day, parts = self.nights[night], self._parts
         for table in schema.RAW_TABLES:
@@ -103,7 +103,8 @@ class Replay:
 
     @cached_property
     def _parts(self) -> Path:
-        """The folder of what is laid out once: events by day, and who and what came after the first night."""
+        """Folder of what is laid out once: events by day, and the dates of contents, listeners and playlists that came
+        later."""
         asked = {"format": FORMAT, "days": self._days, "until": str(self._last), "files": self._files.state()}
         parts = self._folder / f"parts-{digest_of(asked)[:12]}"
         if not parts.exists():
@@ -114,14 +115,14 @@ class Replay:
         return parts
 
     def _arrived(self, parts: Path, day: date) -> dict[Path, Path]:
-        """The files of a table in `raw` that had arrived at the end of a day, with where they lie."""
+        """Returns the files of a table in `raw` that had arrived by the end of a day, with their sources."""
         past = {self.raw / parts.name / path.relative_to(parts): path for path in _files_in(parts / PAST)}
         days = {self.raw / parts.name / path.name: path for path in _files_in(parts / DAYS) if path.stem <= str(day)}
         return past | days
 
 
 def _put_listed(source: Path, target: Path, table: str, late: Path, day: date) -> None:
-    """Puts a part file of a list into `raw`, without the rows that were not there yet on that day."""
+    """Puts a part file of a list into `raw`, without the rows that did not exist yet on that day."""
     came, name = pq.ParquetFile(late).read(), ID_OF[table]
     absent = came.filter(pc.field("since") > pa.scalar(day))["id"].combine_chunks()
     if not len(absent) or name not in pq.read_schema(source).names:
@@ -136,7 +137,7 @@ def _put_listed(source: Path, target: Path, table: str, late: Path, day: date) -
 
 
 def _put(source: Path, target: Path) -> None:
-    """Links a file, unless that was done."""
+    """Links a file, unless that is done already."""
     stat = source.stat()
     if target.exists() and (target.stat().st_size, target.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
         return
@@ -145,7 +146,7 @@ def _put(source: Path, target: Path) -> None:
 
 
 def _put_all(source: Path, target: Path) -> None:
-    """Links a file, or all files of a folder, unless that was done."""
+    """Links a file, or all files of a folder, unless that is done already."""
     if source.is_file():
         _put(source, target)
     elif not target.exists():

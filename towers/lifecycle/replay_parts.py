@@ -1,4 +1,4 @@
-"""Cuts raw tables by day: what had happened before a first night, and what each day after it brought."""
+"""Cuts raw tables by day: rows from before the first night, and rows of each day after it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from towers.data.event_times import in_range
 from towers.errors import UserError
 
 PAST, DAYS, LATE = "past", "days", "late"
-"""Folders of what is laid out: a table's rows from before, its rows by day, and who and what came later."""
+"""Folders of the result: a table's rows from before, its rows by day, and ids that came later with their dates."""
 ID_OF: Mapping[str, str] = {schema.CONTENTS: "content_id", schema.USERS: "user_id", schema.PLAYLISTS: "playlist_id"}
 DATE_OF: Mapping[str, str] = {schema.CONTENTS: "release_date", schema.PLAYLISTS: "created"}
-"""The columns of lists that say since when something is there."""
+"""Columns of lists with the date since which a row exists."""
 A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EPOCH = date(1970, 1, 1)
 DAY_S = 86_400
@@ -34,18 +34,18 @@ class RawFiles:
 
     Args:
         root: the data set's folder.
-        files: table -> its part files.
+        files: part files of each table.
     """
 
     root: Path
     files: Mapping[str, Sequence[Path]]
 
     def named(self, table: str) -> list[tuple[Path, Path]]:
-        """Part files of a table, each after its path below the data set's folder."""
+        """Returns the part files of a table, each after its path below the data set's folder."""
         return [(path.relative_to(self.root), path) for path in self.files.get(table, ())]
 
     def state(self) -> dict[str, list[int]]:
-        """By path, size and time of change of every part file."""
+        """Returns size and modification time of every part file, by path."""
         paths = [each for table in self.files for each in self.named(table)]
         return {str(name): [path.stat().st_size, path.stat().st_mtime_ns] for name, path in paths}
 
@@ -58,7 +58,7 @@ class RawFiles:
 
 
 def days_of(files: RawFiles) -> tuple[date, date]:
-    """The days, in UTC, of the first and the last event; times that cannot be, which a prepare rejects, do not count.
+    """Returns the days, in UTC, of the first and the last event; invalid times, which a prepare rejects, do not count.
 
     Raises:
         UserError: there is no event with a time.
@@ -74,12 +74,12 @@ def days_of(files: RawFiles) -> tuple[date, date]:
 
 
 def write_parts(files: RawFiles, nights: Sequence[date], folder: Path) -> None:
-    """Lays out what nights need: events and impressions by day, and since when each listed row is there.
+    """Lays out the data of nights: events and impressions by day, and the date since which each listed row exists.
 
     Args:
-        files: of the data set.
-        nights: days that follow each other; the first is the day before the first that is replayed.
-        folder: an empty one.
+        files: files of the data set.
+        nights: consecutive days; the first is the day before the first replayed one.
+        folder: empty folder.
     """
     first = nights[0] + timedelta(days=1)
     for table in (schema.EVENTS, schema.IMPRESSIONS):
@@ -98,12 +98,12 @@ def write_parts(files: RawFiles, nights: Sequence[date], folder: Path) -> None:
 
 
 def is_one_of(ids: pa.Array | pa.ChunkedArray, texts: pa.Array) -> pa.Array | pa.ChunkedArray:
-    """Whether each id is among some that are given as text; null is not."""
+    """Returns whether each id is one of some that are given as text; false for null."""
     return pc.call_function("is_in", [_texts(ids)], pc.SetLookupOptions(value_set=texts))
 
 
 def _write_past(path: Path, target: Path, until: date) -> None:
-    """Writes the rows of a file from before a day, and those without a time; no file where there is none."""
+    """Writes the rows of a file from before a day, and those without a time; no file where there are none."""
     target.parent.mkdir(parents=True, exist_ok=True)
     file_schema, rows = pq.read_schema(path), 0
     is_past = None
@@ -118,7 +118,7 @@ def _write_past(path: Path, target: Path, until: date) -> None:
 
 
 def _write_day(paths: Sequence[Path], target: Path, day: date) -> None:
-    """Writes the rows of a day from all part files, in their order; no file where there is none."""
+    """Writes the rows of a day from all part files, in their order; no file where there are none."""
     found = []
     for path in paths:
         file_schema = pq.read_schema(path)
@@ -134,7 +134,7 @@ def _write_day(paths: Sequence[Path], target: Path, day: date) -> None:
         rows = pa.concat_tables(found, promote_options="permissive")
     except pa.ArrowException as error:
         raise UserError(
-            f"{paths[0].parent}: its part files have columns of types that do not go together, so that a day's rows "
+            f"{paths[0].parent}: its part files have columns of types that do not go together, so a day's rows "
             f"cannot be put into one file ({' '.join(str(error).split())}); write them with one type"
         ) from error
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def _write_day(paths: Sequence[Path], target: Path, day: date) -> None:
 
 
 def _contents(files: RawFiles, first: date) -> dict[str, date]:
-    """Since when contents are there that are released on a day or later: since then, or since they were heard."""
+    """Returns the first day of each content released on a day or later: its release, or its first event if earlier."""
     came = {each: since for each, since in _dated(files, schema.CONTENTS).items() if since >= first}
     wanted = pa.array([*came], pa.string())
     batches = files.read(schema.EVENTS, "content_id", "timestamp")
@@ -151,14 +151,14 @@ def _contents(files: RawFiles, first: date) -> dict[str, date]:
 
 
 def _users(files: RawFiles) -> dict[str, date]:
-    """Since when listeners are there who ever did something: since the first event or impression."""
+    """Returns the first day of each listener who ever did something: that of the first event or impression."""
     seen = _first_days(files.read(schema.EVENTS, "user_id", "timestamp"))
     shown = _first_days(files.read(schema.IMPRESSIONS, "user_id", "timestamp"))
     return seen | {each: min(since, seen.get(each, since)) for each, since in shown.items()}
 
 
 def _dated(files: RawFiles, table: str) -> dict[str, date]:
-    """Since when the rows of a list are there that say so, by id."""
+    """Returns the dates of a list's rows that have one, by id."""
     came = {}
     for batch in files.read(table, ID_OF[table], DATE_OF[table]):
         dates = batch[DATE_OF[table]].cast(pa.date32(), safe=False).to_pylist()
@@ -168,7 +168,7 @@ def _dated(files: RawFiles, table: str) -> dict[str, date]:
 
 
 def _first_days(batches: Iterator[pa.RecordBatch]) -> dict[str, date]:
-    """By id, the day of its first row; of batches with an id and a timestamp."""
+    """Returns the day of the first row of each id, for batches with an id and a timestamp."""
     firsts = [pa.table({"id": pa.array([], pa.string()), "day_min": pa.array([], pa.int64())})]
     for batch in batches:
         days, is_known = _days(batch.column("timestamp"))
@@ -180,7 +180,7 @@ def _first_days(batches: Iterator[pa.RecordBatch]) -> dict[str, date]:
 
 
 def _days(times: pa.Array) -> tuple[Int[np.ndarray, " known"], Bool[np.ndarray, " rows"]]:
-    """The days of the rows whose time is known and can be, in days since 1970, UTC; and which rows these are."""
+    """Returns the days, since 1970 in UTC, of the rows with a valid time, and a mask of these rows."""
     if not pt.is_timestamp(times.type):
         return np.empty(0, dtype=np.int64), np.zeros(len(times), dtype=bool)
     seconds = times.cast(pa.int64()).fill_null(-1).to_numpy() // A_SECOND[times.type.unit]
@@ -189,13 +189,13 @@ def _days(times: pa.Array) -> tuple[Int[np.ndarray, " known"], Bool[np.ndarray, 
 
 
 def _begin(day: date, kind: pa.TimestampType) -> pa.Scalar:
-    """The beginning of a day in UTC, in a column's own type; one without a zone is UTC."""
+    """Returns the beginning of a day in UTC, in a column's own type; a type without a zone counts as UTC."""
     seconds = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
     return pa.scalar(seconds * A_SECOND[kind.unit], pa.int64()).cast(kind)
 
 
 def _texts(ids: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Ids as text, as the store has them."""
+    """Returns ids as text, as the store has them."""
     if pt.is_dictionary(ids.type):
         ids = ids.cast(ids.type.value_type)
     if isinstance(ids.type, pa.BaseExtensionType):  # UUIDs

@@ -1,7 +1,7 @@
-"""Puts an earlier version back and marks the one that served as bad, for ever.
+"""Rollback: puts an earlier version back and marks the served one as bad for ever.
 
-What is to be done is written down first and removed last, so that after a kill the same command, or the next night,
-does the rest of it and no more.
+The plan is written down first and removed last, so that after a kill the same command, or the next night, does the
+rest of it and no more.
 """
 
 from collections.abc import Mapping
@@ -23,20 +23,20 @@ from towers.retrieval.files import MANIFEST
 from towers.secrets import masked
 
 BEGUN = ".rollback.json"
-"""In the ledger's folder while a roll back is under way."""
+"""File in the ledger's folder while a rollback is under way."""
 LISTED = 10
-"""So many versions are named in a message."""
+"""Most versions that a message names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A roll back.
+    """Plan of a rollback.
 
     Args:
-        bad: version that serves and is marked; null where none serves.
+        bad: version that serves and is marked bad; null where none serves.
         to: version that is put back.
-        who: asks for it.
-        why: in words.
+        who: who asks for it.
+        why: reason in words.
     """
 
     bad: str | None
@@ -46,30 +46,30 @@ class Plan:
 
 
 def roll_back(ledger: Ledger, sink: Sink, to: str | None, why: str, on_progress: Progress) -> list[str]:
-    """Puts a version back, engines included, and marks the one that serves; does not wait for a night that runs.
+    """Puts a version back, engines included, and marks the served one bad; does not wait for a running night.
 
     Args:
-        ledger: of the data set.
-        sink: engine that readers ask.
-        to: version; null: the one that served last, is not marked bad and opens.
-        why: the one that serves is bad.
-        on_progress: told of an engine that is filled again.
+        ledger: ledger of the data set.
+        sink: engine that readers query.
+        to: version to put back; null: the last one that served, is not marked bad and opens.
+        why: reason why the served version is bad.
+        on_progress: called with the progress of filling an engine again.
 
     Returns:
         Lines for people.
 
     Raises:
         UserError: there is no such version or it may not serve, and nothing has changed; or an engine refuses, and the
-            same command goes on.
+            same command continues.
     """
     with ledger.alone():
         begun = _begun(ledger)
         if begun is not None and to in (None, begun.to):
-            return ["goes on with a roll back that was interrupted", *_carry_out(ledger, sink, begun, on_progress)]
+            return ["continues a rollback that was interrupted", *_carry_out(ledger, sink, begun, on_progress)]
         champion = ledger.settle()
         if to is None and champion is not None and (last := champion.remarks[-1]).event == "put back":
             told = f"{champion.version} serves: it was put back by {last.who} at {last.when[:19]}Z"
-            return [f"{told}; to go further back, say to which: to=VERSION ({_listed(ledger.entries())})"]
+            return [f"{told}; to go further back, name the version: to=VERSION ({_listed(ledger.entries())})"]
         target = _named(ledger, to) if to is not None else _previous(ledger)
         served = ledger.served()
         bad = None if champion is None or served is None else served.name
@@ -79,10 +79,10 @@ def roll_back(ledger: Ledger, sink: Sink, to: str | None, why: str, on_progress:
 
 
 def finish(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
-    """Completes a roll back that was killed, as every night does first of all; returns lines for people.
+    """Completes a rollback that was killed, which every night does first; returns lines for people.
 
     Raises:
-        UserError: what was to be put back does not open, or an engine refuses.
+        UserError: the version to put back does not open, or an engine refuses.
     """
     if _begun(ledger) is None:
         return []
@@ -92,20 +92,20 @@ def finish(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
 
 
 def interrupted(ledger: Ledger) -> Path | None:
-    """Returns the version that a roll back was leading readers away from when it was interrupted, by its folder, there
-    or not; null where none is to be completed."""
+    """Returns the folder, which may be missing, of the version that an interrupted rollback was moving readers away
+    from; null where no rollback was interrupted."""
     begun = _begun(ledger)
     return None if begun is None or begun.bad is None else ledger.exports / begun.bad
 
 
 def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) -> list[str]:
-    """Does all steps; those that are done already change nothing."""
+    """Does all steps; steps that are done already change nothing."""
     served = ledger.served()
     if served is not None and served.exists() and served.name not in (plan.bad, plan.to):
         ledger.settle()
         _mark(ledger, plan, readable_manifest(ledger.exports / plan.to))
         (ledger.folder / BEGUN).unlink(missing_ok=True)
-        return [f"{served.name} has been published since, and stays; to leave it, roll back once more"]
+        return [f"{served.name} has been published since, and stays; to replace it, roll back once more"]
     try:
         export = opened(ledger.exports / plan.to)
     except UserError as error:
@@ -122,7 +122,7 @@ def _carry_out(ledger: Ledger, sink: Sink, plan: Plan, on_progress: Progress) ->
 
 
 def _marked(ledger: Ledger, plan: Plan, export: Export) -> list[str]:
-    """Marks the bad version; says so, and what readers must know of the one that is put back."""
+    """Marks the bad version; returns lines that say so, and what readers must know of the version that is put back."""
     if plan.bad is None:
         return [f"current moves to {plan.to}"]
     _mark(ledger, plan, export.manifest)
@@ -139,7 +139,7 @@ def _mark(ledger: Ledger, plan: Plan, good: Mapping[str, Any]) -> None:
 
 
 def _previous(ledger: Ledger) -> Path:
-    """The version that served last before the one that does.
+    """Returns the version that served last before the present one.
 
     Raises:
         UserError: there is none.
@@ -156,10 +156,10 @@ def _previous(ledger: Ledger) -> Path:
 
 
 def _named(ledger: Ledger, to: str) -> Path:
-    """The folder of a version.
+    """Returns the folder of a named version.
 
     Raises:
-        UserError: no version of this name, or one that may not serve.
+        UserError: there is no version of this name, or it may not serve.
     """
     entries = ledger.entries()
     entry = next((entry for entry in entries if to in _names(entry)), None)
@@ -176,7 +176,7 @@ def _named(ledger: Ledger, to: str) -> Path:
 
 
 def _fault(ledger: Ledger, folder: Path) -> str | None:
-    """Why a version may not serve again; null where it may."""
+    """Returns why a version may not serve again; null where it may."""
     problem = problem_of(folder)
     return ledger.why_barred(read_json(folder / MANIFEST)) if problem is None else problem
 

@@ -1,4 +1,4 @@
-"""Whether a version may serve: it opens and verifies, and answers canaries much as the version that serves does."""
+"""Check before a version serves: it opens and verifies, and answers canaries much as the served version does."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,37 +18,37 @@ from towers.retrieval.export import Export
 from towers.retrieval.verify import problems
 
 PASSES: Final = 2
-"""Each canary is asked so often; the first time a server may still read files that the second finds in memory."""
+"""Times that each canary is sent; at the first, a server may still read files that the second finds in memory."""
 GIVEN_UP: Final = 3
-"""After so many canaries in a row without an answer a version is asked no more."""
+"""Number of canaries in a row without an answer after which a version is not asked any more."""
 FEWEST: Final = 5
-"""Lists of a group whose overlap is judged by itself: where listeners' rows are mixed up, neighbours are as before."""
+"""Fewest lists of a group whose overlap is judged separately: mixed-up rows of listeners leave neighbours unchanged."""
 SHOWN: Final = 3
-"""Faults that are told."""
+"""Most faults that are reported."""
 
 Pairs = list[tuple[Canary, Answer, Answer | None]]
-"""Canaries with the answer of the candidate and that of the version that serves, null where it was not asked."""
+"""Canaries with the answers of the candidate and of the served version; null where that was not asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanarySettings:
-    """How a version is tried before it serves, and what it is refused for.
+    """Settings of the canaries, and limits beyond which a version is refused.
 
     Args:
-        server: whether by `towers serve` in a process of its own; else by the reader alone.
+        server: whether to ask `towers serve` in a process of its own; else the reader in this process.
         count: canaries of each group: listeners, newcomers, contents of each kind, new contents.
-        seed: of their draw.
-        min_overlap: least mean rank-biased overlap of lists with those of the version that serves, 0 to 1, over all
-            and in each group.
-        max_empty: largest share of lists that are empty and were not.
-        max_latency_ratio: most that the median answer may take, over that of the version that serves.
-        min_latency_ms: milliseconds up to which a median answer is quick enough, whatever the ratio.
-        min_index_recall: of the exact nearest 10, as `towers verify` has it.
-        timeout_s: seconds until a server must be ready.
-        answer_s: seconds after which there is no answer.
+        seed: seed of their draw.
+        min_overlap: least mean rank-biased overlap with the lists of the served version, 0 to 1, over all lists and in
+            each group.
+        max_empty: largest share of lists that are empty and were not before.
+        max_latency_ratio: largest ratio of the median latency to that of the served version.
+        min_latency_ms: median latency, in milliseconds, up to which any ratio is accepted.
+        min_index_recall: least recall of the exact nearest 10, as in `towers verify`.
+        timeout_s: seconds to wait until a server is ready.
+        answer_s: seconds to wait for an answer.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: an invalid value.
     """
 
     server: bool
@@ -76,24 +76,24 @@ class CanarySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedCheck:
-    """What came of trying a version.
+    """Result of trying a version.
 
     Args:
-        version: that was tried.
-        champion: that serves; null: none did.
-        by_server: whether `towers serve` was asked; else the reader alone.
-        asked: canaries.
-        failed: of these without an answer.
-        declined: of these that the version's data does not allow, as that of the version that serves, if any.
-        compared: lists that were compared.
+        version: version that was tried.
+        champion: version that serves; null: none.
+        by_server: whether `towers serve` was asked; else the reader.
+        asked: number of canaries.
+        failed: canaries without an answer.
+        declined: canaries that the version's data does not allow, nor that of the served version, if any.
+        compared: number of lists that were compared.
         overlap: their mean rank-biased overlap; null where none was compared.
         overlaps: the mean rank-biased overlap of each group of `FEWEST` lists and more.
-        empty: share of the lists that are empty, and were not where a version serves.
-        median_ms, p95_ms: milliseconds of an answer; null without any.
-        champion_median_ms: the median of the version that serves, over the same canaries.
-        refused: each limit that is broken, in a line that names what sets it; none: it may serve.
-        said: what was said in the place of the first answers that lack, for the terminal alone: a server may quote what
-            it was asked, and so a listener's id.
+        empty: share of the lists that are empty, and were not in the served version, if any.
+        median_ms, p95_ms: latency in milliseconds; null without any answer.
+        champion_median_ms: median latency of the served version, over the same canaries.
+        refused: a line for each broken limit, which names its key; empty: the version may serve.
+        said: reasons for the first missing answers, for the terminal alone: a server may quote its arguments, and so a
+            listener's id.
     """
 
     version: str
@@ -114,12 +114,12 @@ class ServedCheck:
 
     @property
     def passes(self) -> bool:
-        """Whether the version may serve."""
+        """Returns whether the version may serve."""
         return not self.refused
 
     @property
     def latency_ratio(self) -> float | None:
-        """Ratio of the medians; null where one of them is not known."""
+        """Ratio of the median latencies; null where one of them is unknown."""
         return self.median_ms / self.champion_median_ms if self.median_ms and self.champion_median_ms else None
 
     def __str__(self) -> str:
@@ -138,15 +138,15 @@ class ServedCheck:
 
 
 def checked(candidate: Path, champion: Path | None, settings: CanarySettings) -> ServedCheck:
-    """Tries a version that lies in its place but does not serve yet. Fails closed: what does not answer is refused.
+    """Tries a version that is written but does not serve yet. Fails closed: missing answers are a reason to refuse it.
 
     Args:
         candidate: folder of the version.
-        champion: folder of the version that serves; null: none does.
-        settings: how, and what it is refused for.
+        champion: folder of the served version; null: none.
+        settings: settings and limits.
 
     Raises:
-        UserError: `towers serve` is asked for and not installed here; the fault of no version.
+        UserError: `towers serve` is asked for and not installed here, which is no fault of a version.
     """
     if settings.server:
         check_installed("canaries.server")
@@ -165,12 +165,12 @@ def checked(candidate: Path, champion: Path | None, settings: CanarySettings) ->
 
 
 def _unsound(folder: Path, min_index_recall: float) -> Iterator[str]:
-    """What is wrong with the files, one line each."""
+    """Yields what is wrong with the files, one line each."""
     try:
         yield from (f"verify: {problem}" for problem in problems(Export(folder, check_files=False), min_index_recall))
     except UserError as error:
         yield f"verify: {error}"
-    except Exception as error:  # whole by its checksums, and yet not to be read
+    except Exception as error:  # the checksums are right, but it cannot be read
         yield f"verify: {folder.name}: {type(error).__name__}: {error}"
 
 
@@ -185,7 +185,7 @@ def _opened(versions: Sequence[Export], settings: CanarySettings) -> Iterator[li
 
 
 def _answers(canaries: Sequence[Canary], asked: Asked, before: Asked | None = None) -> Pairs:
-    """Asks both versions in turn, so that what else runs on the machine slows both down; the quicker time of each."""
+    """Asks both versions in turn, so that other load on the machine slows both; keeps the quicker time of each."""
     new, old = _Asking(asked), before and _Asking(before)
     pairs: Pairs = []
     for place, canary in enumerate(canaries):
@@ -199,14 +199,14 @@ def _answers(canaries: Sequence[Canary], asked: Asked, before: Asked | None = No
 
 
 def _quicker(first: Answer | None, second: Answer) -> Answer:
-    """Gives the quicker of two answers; a failure where one of them is one."""
+    """Returns the quicker of two answers; a failure if one of them is one."""
     if first is None or second.ids is None:
         return second
     return first if first.ids is None or first.took_ms <= second.took_ms else second
 
 
 class _Asking:
-    """A version that is asked no more once it does not answer."""
+    """Stops asking a version once it does not answer."""
 
     def __init__(self, asked: Asked):
         self._asked = asked
@@ -229,7 +229,7 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
     faults = [(name, new.fault) for name, canary, new, _ in places if new.ids is None and canary not in declined]
     silent = [(name, old.fault) for name, _, _, old in places if old and old.ids is None and not old.is_declined]
     alike = _alike(comparable)
-    full = [(new, old) for canary, new, old in lists if not canary.may_be_declined]  # nobody need have a list on repeat
+    full = [(new, old) for canary, new, old in lists if not canary.may_be_declined]  # lists may be empty
     empty = [not new.ids and (old is None or bool(old.ids)) for new, old in full]
     both = answered or lists
     check = {
@@ -250,7 +250,7 @@ def _judged(told: Mapping[str, Any], pairs: Pairs, settings: CanarySettings) -> 
 
 
 def _alike(lists: list[tuple[Canary, Any, Any]]) -> dict[str, Any]:
-    """Gives the overlap of all lists, and of those of each group."""
+    """Returns the overlap of all lists, and that of each group."""
     codes: dict[str, int] = {}
     first, second = np.full((2, len(lists), K), -1)
     for place, (_, new, old) in enumerate(lists):
@@ -268,21 +268,21 @@ def _alike(lists: list[tuple[Canary, Any, Any]]) -> dict[str, Any]:
 
 
 def _within(percent: int, answers: Sequence[Answer]) -> float | None:
-    """Milliseconds within which a share of the answers came; null without any."""
+    """Returns a percentile of the latencies in milliseconds; null without answers."""
     return float(np.percentile([answer.took_ms for answer in answers], percent)) if answers else None
 
 
 def _told_faults(faults: Sequence[tuple[str, str | None]], whose: str) -> Iterator[str]:
-    """Tells all of them in one line, the first ones by their groups and places."""
+    """Yields one line for all faults, which names the first ones by group and place."""
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         yield f"canaries: {whose}{len(faults)} without an answer: {', '.join(name for name, _ in faults[:SHOWN])}{more}"
 
 
 def _broken(check: ServedCheck, settings: CanarySettings) -> Iterator[str]:
-    """Yields a line for each limit that is broken, by its key."""
+    """Yields a line for each broken limit, with its key."""
     if check.asked <= 1:
-        yield "canaries: there was nobody and nothing to ask for"
+        yield "canaries: there was no listener and no content to ask for"
     if check.champion is not None and check.overlap is None:
         yield f"canaries: no list could be compared with those of {check.champion}"
     told = {"": check.overlap, **{f" of the group {name}": overlap for name, overlap in check.overlaps.items()}}

@@ -1,4 +1,4 @@
-"""`towers serve` in a process of its own, which ends with the block, or with the process that began it."""
+"""`towers serve` in a child process, which ends with the block, or with the process that started it."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ POLL_S = 0.02
 
 
 class NotServed(Exception):
-    """A server that does not begin to serve; says why in a line."""
+    """A server that does not begin to serve; the message says why in a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class Server:
     """A server that is ready.
 
     Args:
-        host: it listens there.
-        port: on which.
-        process: its own.
+        host: host that it listens on.
+        port: port that it listens on.
+        process: process of the server.
     """
 
     host: str
@@ -42,18 +42,18 @@ class Server:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended."""
+        """Returns whether the process is still running."""
         return self.process.poll() is None
 
 
 def check_installed(key: str) -> None:
-    """Whether `towers serve` can be started here.
+    """Checks that `towers serve` can be started here.
 
     Args:
-        key: of the configuration, false where one can do without.
+        key: key of the configuration that asks for it; false does without.
 
     Raises:
-        UserError: what it needs is not installed.
+        UserError: a package that it needs is not installed.
     """
     missing = [name for name in NEEDS if find_spec(name) is None]
     if missing:
@@ -65,14 +65,14 @@ def check_installed(key: str) -> None:
 
 @contextmanager
 def served_apart(exports: Sequence[Path], timeout_s: float, *settings: str) -> Iterator[list[Server]]:
-    """Yields `towers serve` of each export once all are ready, on free ports of this machine alone.
+    """Yields `towers serve` of each export once all are ready, on free ports of this machine only.
 
-    They end when their standard input does, a pipe from this process: so they are gone however this process ends.
+    They end when their standard input ends, which is a pipe from this process, and so however this process ends.
 
     Args:
-        exports: folders of versions, or links that the servers are to follow.
+        exports: folders of versions, or links that the servers follow.
         timeout_s: seconds until they must be ready.
-        settings: further ones of `towers serve`, such as `workers=2`.
+        settings: further arguments of `towers serve`, such as `workers=2`.
 
     Raises:
         NotServed: one ended before it was ready, or was not ready in time.
@@ -92,7 +92,7 @@ def served_apart(exports: Sequence[Path], timeout_s: float, *settings: str) -> I
 
 @contextmanager
 def _started(export: Path, settings: Sequence[str]) -> "Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]":
-    """A server that begins, and the file that it writes to: a pipe that nobody reads would fill, and stop it."""
+    """Starts a server; yields it and the file of its output. A pipe that is not read would fill up and block it."""
     quoted = str(export).replace("'", "\\'")
     command = [
         sys.executable, "-m", "towers", "serve", f"export='{quoted}'", f"host={HOST}", "port=0", "ends_with_input=true",
@@ -112,9 +112,9 @@ def _started(export: Path, settings: Sequence[str]) -> "Iterator[tuple[subproces
 
 
 def _address(process: "subprocess.Popen[bytes]", said: IO[bytes], until: float) -> str:
-    """What the server says once it listens."""
+    """Waits for the address that the server prints once it listens."""
     while True:
-        has_ended = process.poll() is not None  # before what it said is read, which is all of it then
+        has_ended = process.poll() is not None  # checked before reading, so that the output read is complete
         lines = _lines(said)
         ready = next((line for line in lines if line.startswith("serving ")), None)
         if has_ended:
@@ -129,9 +129,9 @@ def _address(process: "subprocess.Popen[bytes]", said: IO[bytes], until: float) 
 
 
 def _lines(said: IO[bytes]) -> list[str]:
-    """All that was said so far, without the line that is being written.
+    """Returns all lines printed so far, without an incomplete last one.
 
-    Read by position: the server writes through the same open file, whose place must stay.
+    Reads by position: the server writes through the same open file, whose offset must stay.
     """
     text = os.pread(said.fileno(), os.fstat(said.fileno()).st_size, 0).decode(errors="replace")
     return [line.strip() for line in text.splitlines(keepends=True) if line.strip() and line.endswith("\n")]

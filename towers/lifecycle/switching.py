@@ -1,4 +1,4 @@
-"""Leads whoever reads to another version: engines first, then `current`, and what it leads to is opened again."""
+"""Moves readers to another version: engines first, then `current`, which is opened once more."""
 
 from towers.data.store import CURRENT
 from towers.errors import Unreachable, UserError
@@ -19,24 +19,24 @@ def publish(
     champion: Record | None,
     forced: str | None = None,
 ) -> tuple[Record, list[str]]:
-    """Publishes a version that every gate has passed; to be called while `ledger.alone` is held.
+    """Publishes a version that has passed every gate; must be called while `ledger.alone` is held.
 
-    A kill leaves readers at the version before or at this one; the same call makes it good.
+    A kill leaves readers at the former version or at this one; the same call completes the work.
 
     Args:
-        ledger: of its data set, with a record of the version.
-        sink: engine that readers ask.
+        ledger: ledger of the data set, with a record of the version.
+        sink: engine that readers query.
         export: the version, opened.
-        on_progress: told of an engine that is filled.
-        champion: record of the version that it was compared with; null: nothing served.
-        forced: why it is published although the gate refused it; null: it passed.
+        on_progress: called with the progress of filling an engine.
+        champion: record of the version that it was compared with; null: none served.
+        forced: reason why it is published although the gate refused it; null: it passed.
 
     Returns:
         Its record, and lines for people.
 
     Raises:
         UserError: it is barred or does not open, or an engine refuses.
-        Unreachable: another version has come to serve since it was compared, or an engine does not answer.
+        Unreachable: another version has been published since the comparison, or an engine does not answer.
     """
     now, record = ledger.settle(), ledger.of_version(export.version)
     nights = {None if of is None else of.night for of in (champion, record)}
@@ -47,7 +47,7 @@ def publish(
         )
     if barred := ledger.why_barred(export.manifest):
         raise UserError(f"{export.folder}: is not published, for {barred}; current stays")
-    opened(export.folder)  # whatever was forced
+    opened(export.folder)  # even where the gate was overruled
     if forced is not None and record is not None and not record.is_said_to_serve:
         ledger.remark(record, "forced", forced)
     told = lead_to(ledger, sink, export, on_progress)
@@ -57,14 +57,14 @@ def publish(
 
 
 def put_right(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
-    """Leads engines to what `current` leads to, where a kill or a roll back without them has left them elsewhere; to be
-    called while `ledger.alone` is held.
+    """Moves engines to the version that `current` points to, where a kill or a rollback without them left them at
+    another; must be called while `ledger.alone` is held.
 
     Returns:
-        Lines for people; none where all is as it should be, or no engine serves yet.
+        Lines for people; none where engines are right already, or none serves yet.
 
     Raises:
-        UserError: an engine refuses, or what serves does not open.
+        UserError: an engine refuses, or the served version does not open.
     """
     served, led = ledger.served(), sink.served()
     if served is None or led is None or led == (export := opened(served)).version:
@@ -73,13 +73,13 @@ def put_right(ledger: Ledger, sink: Sink, on_progress: Progress) -> list[str]:
 
 
 def lead_to(ledger: Ledger, sink: Sink, export: Export, on_progress: Progress) -> list[str]:
-    """Makes engines and then `current` serve a version, and opens what `current` leads to.
+    """Makes engines and then `current` serve a version, and opens what `current` points to.
 
     Returns:
         Lines for people about engines.
 
     Raises:
-        UserError: an engine refuses, and `current` stays; or `current` does not lead to a version that opens.
+        UserError: an engine refuses, and `current` stays; or `current` does not point to a version that opens.
     """
     told = []
     try:
@@ -92,5 +92,5 @@ def lead_to(ledger: Ledger, sink: Sink, export: Export, on_progress: Progress) -
     current = ledger.exports / CURRENT
     point_to(current, export.folder)
     if (found := opened(current)).folder != export.folder:
-        raise UserError(f"{current}: leads to {found.folder}, not to {export.folder}; somebody else has moved it")
+        raise UserError(f"{current}: leads to {found.folder}, not to {export.folder}; another process has moved it")
     return [line for line in told if line]

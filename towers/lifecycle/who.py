@@ -1,4 +1,4 @@
-"""Who does something: a user and a machine."""
+"""The user and machine that run this process."""
 
 import getpass
 import os
@@ -6,7 +6,7 @@ import socket
 
 
 def user() -> str:
-    """Gives the user's name; in a container whose user has none, their number."""
+    """Returns the user's name; in a container whose user has none, the user's number."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -14,5 +14,5 @@ def user() -> str:
 
 
 def who() -> str:
-    """Gives `user@host`, as ledgers and locks name whoever does something."""
+    """Returns `user@host`, by which ledgers and locks name the user."""
     return f"{user()}@{socket.gethostname()}"

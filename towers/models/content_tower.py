@@ -128,7 +128,7 @@ class ContentTower(nn.Module):
 
     def id_parameters(self) -> list[Tensor]:
         """Returns the parameters with a row per content."""
-        return [self._id_delta.weight]
+        return [self._id_delta.own_rows()]
 
     def row_tables(self) -> dict[str, str]:
         """Returns, by parameter name, what its rows stand for: `contents`, or the values of a metadata part."""

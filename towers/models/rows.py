@@ -99,9 +99,11 @@ class Division:
 class IdTable(Protocol):
     """A trained vector for the id of a content."""
 
-    @property
-    def weight(self) -> Tensor:
-        """This process's rows."""
+    def own_rows(self) -> Tensor:
+        """Returns this process's rows, the parameter itself.
+
+        A method, since from Python 3.12 on a protocol's check does not see the parameters of a module.
+        """
         ...
 
     def __call__(self, rows: Int[Tensor, " contents"], route: Route | None) -> Float[Tensor, "contents dim"]:
@@ -199,6 +201,10 @@ class WholeIds(nn.Embedding):
         super().__init__(num_contents, dim)
         nn.init.normal_(self.weight, std=dim**-0.5)
 
+    def own_rows(self) -> Tensor:
+        """Returns all rows."""
+        return self.weight
+
     def forward(self, input: Int[Tensor, " contents"], route: Route | None = None) -> Float[Tensor, "contents dim"]:
         """Returns the vectors of contents; the route is not used, as this process has all rows."""
         return super().forward(input)
@@ -232,6 +238,10 @@ class DividedIds(nn.Module):
         seed = int(torch.randint(2**62, ()))  # the same on all ranks, as the training's seed is
         self.weight = nn.Parameter(_drawn(division, dim, seed), requires_grad=False)
         self._met: list[tuple[Tensor, Tensor]] = []
+
+    def own_rows(self) -> Tensor:
+        """Returns this rank's rows."""
+        return self.weight
 
     def forward(self, rows: Int[Tensor, " contents"], route: Route | None = None) -> Float[Tensor, "contents dim"]:
         """Returns the vectors of this rank's contents of a step; without a route, those that all ranks look up."""

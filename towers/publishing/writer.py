@@ -17,7 +17,7 @@ from jaxtyping import Float
 from towers.contract import schema
 from towers.data.store import write_arrow
 from towers.evaluation.listening import Listening
-from towers.manifest import atomic_directory, library_versions, point_to, write_json
+from towers.manifest import atomic_directory, code_versions, point_to, write_json
 from towers.publishing.alignment import align
 from towers.publishing.card import model_card
 from towers.publishing.chance import write_chance
@@ -370,7 +370,7 @@ class _Writer:
             "index_recall@10": recall_of_index(self._folder / files.INDEX, space.space_id, contents),
             "canaries": canaries_of("content_id", Ids.of(self._store.contents["content_id"]), contents),
             "user_canaries": canaries_of("user_id", Ids.of(self._store.users["user_id"]), users),
-            "libraries": library_versions(),
+            "libraries": code_versions(),
         }
         (self._folder / files.MODEL_CARD).write_text(model_card(manifest))
         names = sorted(str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file())

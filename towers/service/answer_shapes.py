@@ -45,7 +45,7 @@ class ServedVersion(BaseModel):
     counts: dict[str, int] = Field(description="contents, listeners and the like, by name")
     window: dict[str, datetime] = Field(description="start and end of the data; empty without a clock")
     data_fingerprint: str | None = Field(description="of the prepared data; null in old exports")
-    towers: str | None = Field(description="version of Towers that serves; null where it is not installed")
+    towers: str = Field(description="version of Towers that serves")
 
 
 class Artist(BaseModel):

@@ -31,7 +31,7 @@ class Served:
         version: of the export.
         space_id: of its vectors.
         format: of its files.
-        towers: version of Towers; empty where it is not installed.
+        towers: version of Towers.
         data_end_s: last event that it knows, in seconds since 1970; null without a clock.
         opened_s: when this process opened it, likewise.
         contents: how many it has.
@@ -55,7 +55,7 @@ class Served:
             version=facts["version"],
             space_id=facts["space_id"],
             format=facts["format"],
-            towers=facts["towers"] or "",
+            towers=facts["towers"],
             data_end_s=None if snapshot.export.until_us is None else snapshot.export.until_us / 1e6,
             opened_s=time.time(),
             contents=len(snapshot.export.vectors),

@@ -10,7 +10,7 @@ from jaxtyping import Integer
 
 from towers.contract import schema
 from towers.errors import UserError
-from towers.manifest import library_versions
+from towers.extras import code_version
 from towers.policies.request import Shared
 from towers.retrieval.export import Export
 from towers.retrieval.files import CONTENT_TOWER, USER_TOWER, VOCABULARIES
@@ -119,7 +119,7 @@ class Snapshot:
             "counts": manifest.get("counts", counts),
             "window": manifest.get("window", {}),
             "data_fingerprint": manifest.get("data_fingerprint"),
-            "towers": library_versions().get("towers"),
+            "towers": code_version(),
         }
 
     def content_row(self, content_id: str) -> int:

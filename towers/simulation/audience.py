@@ -1,4 +1,4 @@
-"""Who listens in the demo world: listeners, their hidden tastes and how well a piece matches them."""
+"""The audience of the demo world: listeners, their hidden tastes and how well a content matches them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,19 +18,19 @@ from towers.simulation.repertoire import (
 from towers.simulation.synthesis import LANGUAGES, TRAITS
 
 MAX_TASTES: Final = 3
-_NUM_TASTES_SHARES: Final = (0.35, 0.4, 0.25)  # of listeners with one, two and three tastes
+_NUM_TASTES_SHARES: Final = (0.35, 0.4, 0.25)  # shares of listeners with one, two and three tastes
 _SPEECH_TASTE_SHARE: Final = 0.15
 
-# Standard deviations in units of a trait: of a taste around a style, and of its walk over the whole period.
+# Standard deviations in units of a trait: of a taste around its style, and of its drift over the whole period.
 _TASTE_SPREAD: Final = 0.5
 _UNHEARD_TASTE_SPREAD: Final = 1.0
 _DRIFT_SPREAD: Final = 0.4
 
-# How far from a taste a piece may lie and still please.
+# Standard deviation of the Gaussian around a taste, in units of a trait.
 TASTE_WIDTH: Final = 1.2
 FOREIGN_LANGUAGE_PENALTY: Final = 2.5
 
-_RATE_SPREAD: Final = 0.7  # of the logarithm of a listener's activity
+_RATE_SPREAD: Final = 0.7  # standard deviation of the logarithm of a listener's activity
 _LATECOMER_SHARE: Final = 0.15
 
 COUNTRIES: Final = ("DE", "BR", "US", "JP", "PT", "SE")
@@ -39,19 +39,19 @@ AGE_BANDS: Final = ("18-24", "25-34", "35-44", "45+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """All listeners; every array has a row for each.
+    """All listeners; every array has a row for each listener.
 
     Args:
-        user_ids: opaque.
+        user_ids: opaque ids.
         centres: `[listeners, MAX_TASTES, NUM_DIMS]`, the tastes at the start of the period.
-        drifts: `[listeners, MAX_TASTES, NUM_DIMS]`, how far each moves until the end.
-        log_weights: `[listeners, MAX_TASTES]`, of the tastes; minus infinity where there is none.
-        understands: `[listeners, languages]`.
-        activity: `[listeners]`, relative, mean about 1.
-        join_days: `[listeners]`, day of the first session at the earliest.
-        countries: say nothing about taste.
-        age_bands: say nothing about taste.
-        is_deleted: `[listeners]`, asked to be forgotten.
+        drifts: `[listeners, MAX_TASTES, NUM_DIMS]`, movement of each taste until the end of the period.
+        log_weights: `[listeners, MAX_TASTES]`, log-weights of the tastes; minus infinity for a missing taste.
+        understands: `[listeners, languages]`, whether a listener understands a language.
+        activity: `[listeners]`, relative activity, mean about 1.
+        join_days: `[listeners]`, earliest day of the first session.
+        countries: country of each listener, independent of taste.
+        age_bands: age band of each listener, independent of taste.
+        is_deleted: `[listeners]`, whether the listener asked to be forgotten.
     """
 
     user_ids: list[str]
@@ -69,19 +69,19 @@ class Audience:
         return len(self.user_ids)
 
     def affinity(self, repertoire: Repertoire, listener: int, progress: float) -> Float[np.ndarray, " contents"]:
-        """How well each piece matches the listener's tastes; the higher, the better, at most 0.
+        """Returns how well each content matches the listener's tastes; higher is better, at most 0.
 
-        The logarithm of a mixture of Gaussians without their norm: the best-matching taste decides.
+        It is the logarithm of an unnormalised mixture of Gaussians, so the best-matching taste dominates.
 
         Args:
-            repertoire: the pieces.
-            listener: row.
+            repertoire: contents.
+            listener: row of the listener.
             progress: time, from 0 at the start of the period to 1 at its end.
         """
         centres = self.centres[listener] + progress * self.drifts[listener]
         squares = ((repertoire.places[None] - centres[:, None]) ** 2).sum(axis=-1)
         matches = self.log_weights[listener][:, None] - squares / (2.0 * TASTE_WIDTH**2)
-        # Speech has the code of a language; music's -1 picks the appended column, which everybody understands.
+        # Speech has the code of a language; music's -1 picks the appended column, which all listeners understand.
         understands = np.append(self.understands[listener], True)[repertoire.language_codes]
         return np.logaddexp.reduce(matches, axis=0) - FOREIGN_LANGUAGE_PENALTY * ~understands
 
@@ -112,7 +112,7 @@ def draw_audience(*, seed: int, num_listeners: int, num_days: int) -> Audience:
 
 
 def _draw_centres(rng: np.random.Generator, shape: tuple[int, int]) -> Float[np.ndarray, "listeners tastes dims"]:
-    """Tastes lie around the styles: people learn to like what there is."""
+    """Draws tastes around the styles, as people learn to like what exists."""
     music, speech = np.array(list(MUSIC_STYLES.values())), np.array(list(SPEECH_STYLES.values()))
     is_speech = rng.random(shape) < _SPEECH_TASTE_SHARE
     style = np.where(
@@ -126,7 +126,7 @@ def _draw_centres(rng: np.random.Generator, shape: tuple[int, int]) -> Float[np.
 
 
 def _draw_languages(rng: np.random.Generator, num_listeners: int) -> Bool[np.ndarray, "listeners languages"]:
-    """One language each, and a second one for about a third."""
+    """Draws one language for each listener, and a second one for about a third."""
     first = rng.integers(len(LANGUAGES), size=num_listeners)
     second = rng.integers(len(LANGUAGES), size=num_listeners)
     has_second = rng.random(num_listeners) < 0.4

@@ -1,4 +1,4 @@
-"""How the demo world's listeners listen: sessions, choices, skips, likes. Knows nothing of files."""
+"""Listening in the demo world: sessions, choices, skips and likes. Uses no files."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,52 +16,52 @@ DAY_MS: Final = 86_400_000
 DEVICES: Final = ("phone", "desktop", "speaker", "car")
 MAIN_DEVICE_SHARE: Final = 0.8
 
-# Of sessions. A tenth is steered by editors; what else is a `playlist` is the listener's own.
+# Shares of sessions. A tenth plays an editors' playlist; other `playlist` sessions play the listener's own.
 _EDITORS: Final = "editors"
 _CONTEXT_SHARES: Final = {
     "home": 0.32, _EDITORS: 0.1, "playlist": 0.08, "album": 0.11, "artist": 0.12, "radio": 0.15, "search": 0.12,
 }  # fmt: skip
-# Of a listener's next pieces in a context, how many are something known.
+# Share of known contents among a listener's next contents, by context.
 _RETURN_SHARES: Final = {
     "home": 0.4, _EDITORS: 0.0, "playlist": 0.95, "album": 0.0, "artist": 0.0, "radio": 0.25, "search": 0.5,
 }  # fmt: skip
 
 _MEAN_SESSION_PIECES: Final = 5.0
 _MAX_SESSION_PIECES: Final = 30
-# Rows of events a session, as it comes out: albums end early, and likes, searches and the rest are rows too.
+# Measured rows of events per session: albums end early, and likes, searches and so on are rows too.
 _MEAN_SESSION_EVENTS: Final = 5.3
 HOUR_WEIGHTS: Final = (2, 1, 1, 1, 1, 2, 4, 7, 8, 6, 5, 5, 6, 6, 5, 5, 6, 8, 9, 9, 9, 8, 6, 4)
 
-# What is new gets shown: four times the exposure on the day of release, fading within weeks.
+# New contents have four times the exposure on the day of release, which fades within weeks.
 NOVELTY: Final = 3.0
 NOVELTY_DAYS: Final = 14.0
 
 _RADIO_WIDTH: Final = 1.2
 
-# The log-odds of a skip: of a piece on the listener's level of good matches, per unit of match, and when known.
+# Log-odds of a skip: at the listener's good match, per unit below it, and for a known content.
 SKIP_AT_GOOD_MATCH: Final = -0.75
 SKIP_PER_MISMATCH: Final = 0.55
 SKIP_WHEN_KNOWN: Final = -0.5
 GOOD_MATCH_QUANTILE: Final = 0.95
 
-LIKE_SHARE: Final = 0.09  # of plays at a good match
+LIKE_SHARE: Final = 0.09  # share of plays at a good match
 SAVE_SHARE: Final = 0.06
-DISLIKE_SHARE: Final = 0.04  # of skips
+DISLIKE_SHARE: Final = 0.04  # share of skips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One row of the events table, in rows instead of ids.
+    """A row of the events table, with rows instead of ids.
 
     Args:
-        listener: row.
-        content: row; -1 for what has no content.
-        time_ms: since the start of the period.
-        action: one of the raw contract's.
-        played_ms: -1 where nothing was played.
-        context: of the session.
-        session: number of the listener's session.
-        device: of the session.
+        listener: row of the listener.
+        content: row of the content; -1 for none.
+        time_ms: milliseconds since the start of the period.
+        action: action of the raw contract.
+        played_ms: milliseconds played; -1 where nothing was played.
+        context: context of the session.
+        session: number of the session of the listener.
+        device: device of the session.
     """
 
     listener: int
@@ -76,7 +76,7 @@ class Event:
 
 @dataclass(slots=True)
 class _Memory:
-    """What one listener knows: how often each piece was heard and when last."""
+    """A listener's memory: the number of plays of each content, and the day of the last one."""
 
     counts: Int[np.ndarray, " contents"]
     last_days: Float[np.ndarray, " contents"]
@@ -85,7 +85,7 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
-    """What stays the same within a session."""
+    """Constants of a session."""
 
     listener: int
     number: int
@@ -101,15 +101,15 @@ class _Session:
 
 
 class Listening:
-    """Lets an audience listen to a repertoire.
+    """Simulates an audience that listens to a repertoire.
 
     Args:
-        repertoire: what there is.
-        audience: who listens.
-        editors: the content rows of every editors' playlist.
+        repertoire: contents.
+        audience: listeners.
+        editors: content rows of every editors' playlist.
         num_days: length of the period, in days.
-        events_per_listener: wanted mean; the outcome is near it.
-        rng: all choices.
+        events_per_listener: wanted mean number of events; the outcome is close to it.
+        rng: generator of all choices.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Listening:
         }
 
     def simulate(self) -> list[Event]:
-        """All events, by listener and, within a listener, in time order."""
+        """Returns all events, by listener and, within a listener, in time order."""
         events: list[Event] = []
         for listener in range(len(self._audience)):
             events += self._listener_events(listener)
@@ -158,7 +158,7 @@ class Listening:
         main_device = int(rng.integers(len(DEVICES)))
         time_ms = 0
         for number, start_ms in enumerate(starts_ms.tolist()):
-            # A session that would begin within the one before begins some minutes after it.
+            # A session that would begin before the previous one ends begins some minutes after it.
             time_ms = max(start_ms, time_ms + 600_000)
             if time_ms >= self._num_days * DAY_MS:
                 break
@@ -182,7 +182,7 @@ class Listening:
         )
 
     def _play_session(self, session: _Session, memory: _Memory, time_ms: int) -> int:
-        """Appends the session's events to the memory and gives the time of its end, in ms."""
+        """Appends the session's events to the memory; returns the time of its end, in ms."""
         rng = self._rng
         if session.kind == "search" or (session.kind == "home" and rng.random() < 0.5):
             action = "search" if session.kind == "search" else "browse"
@@ -203,23 +203,23 @@ class Listening:
     def _choose(
         self, session: _Session, memory: _Memory, fresh: Float[np.ndarray, " contents"], is_left: np.ndarray
     ) -> int | None:
-        """The next piece: something known, or something from the shelf; None when both are used up."""
+        """Returns the next content: a known one, or one from the shelf; None when both are used up."""
         is_known = memory.counts > 0
         if self._rng.random() < _RETURN_SHARES[session.kind] and (is_known & is_left).any():
             liking = session.affinity + 0.8 * np.log1p(memory.counts)
             liking -= (session.day - memory.last_days) / 40.0
             return self._draw(np.where(is_known & is_left, liking, -np.inf))
-        # An artist, an album and an editors' playlist are heard as they are, known pieces among them.
+        # Artists, albums and editors' playlists are played as they are, including known contents.
         is_open = is_left if session.kind in ("artist", "album", _EDITORS) else is_left & ~is_known
         return self._draw(np.where(is_open, fresh, -np.inf))
 
     def _draw(self, logits: Float[np.ndarray, " options"]) -> int | None:
-        """A row with probability `softmax(logits)` (Gumbel's trick); None where all are minus infinity."""
+        """Draws a row with probability `softmax(logits)` (Gumbel's trick); None where all are minus infinity."""
         chosen = int(np.argmax(logits + self._rng.gumbel(size=len(logits))))
         return chosen if np.isfinite(logits[chosen]) else None
 
     def _hear(self, session: _Session, memory: _Memory, content: int, time_ms: int) -> int:
-        """One piece, played or skipped, and what the listener makes of it; gives the time of its end, in ms."""
+        """Simulates one content, played or skipped, and the reaction; returns the time of its end, in ms."""
         rng, duration_ms = self._rng, int(self._repertoire.durations_ms[content])
         mismatch = session.good_match - float(session.affinity[content])
         log_odds = SKIP_AT_GOOD_MATCH + SKIP_PER_MISMATCH * mismatch
@@ -261,10 +261,10 @@ class Listening:
             device=session.device,
         )
 
-    # A shelf gives the log-weight of every piece as something to hear next, whether released or not.
+    # A shelf returns the log-weight of every content as the next one, whether released or not.
 
     def _exposure(self, day: float) -> Float[np.ndarray, " contents"]:
-        """Log of how much each piece is shown to everybody: its popularity, and more while it is new."""
+        """Returns the log of each content's exposure to all listeners: its popularity, higher while it is new."""
         ages = np.maximum(day - self._repertoire.release_days, 0.0)
         return self._repertoire.log_popularity + np.log1p(NOVELTY * np.exp(-ages / NOVELTY_DAYS))
 
@@ -275,7 +275,7 @@ class Listening:
         return 1.3 * session.affinity + 0.5 * self._exposure(session.day)
 
     def _radio_shelf(self, session: _Session, memory: _Memory) -> Float[np.ndarray, " contents"]:
-        """Around a known piece; the machine that makes the radio hardly knows the listener."""
+        """Returns a shelf around a known content; the radio hardly knows the listener."""
         start = self._draw(np.where(memory.counts > 0, session.affinity, -np.inf))
         if start is None:
             return self._home_shelf(session, memory)
@@ -286,7 +286,7 @@ class Listening:
     def _group_shelf(
         self, session: _Session, memory: _Memory, group_rows: Int[np.ndarray, " contents"]
     ) -> Float[np.ndarray, " contents"]:
-        """All of the artist or album of one piece that the listener would like to hear."""
+        """Returns all contents of the artist or album of one content that the listener would like to hear."""
         is_out = (self._repertoire.release_days <= int(session.day)) & (group_rows >= 0)
         start = self._draw(np.where(is_out, self._home_shelf(session, memory), -np.inf))
         if start is None:
@@ -295,7 +295,7 @@ class Listening:
         return np.where(is_member, 0.5 * self._exposure(session.day), -np.inf)
 
     def _editors_shelf(self, session: _Session, memory: _Memory) -> Float[np.ndarray, " contents"]:
-        """One editors' playlist, chosen by the listener's mean match; what follows is the editors' choice."""
+        """Returns one editors' playlist, chosen by the listener's mean match, with equal weights within it."""
         shelf = np.full(len(session.affinity), -np.inf)
         if self._editors:
             match = np.array([session.affinity[members].mean() for members in self._editors])

@@ -1,7 +1,7 @@
-"""What can be heard in the demo world: artists, albums, pieces and where they lie in the space of tastes.
+"""The contents of the demo world: artists, albums, tracks and episodes, and their places in the space of tastes.
 
-A place in that space is, in this order: the seven traits that can be heard, what of a piece cannot be heard
-(partly its artist's, partly its own, so that ids tell something beyond the sound), and music or speech.
+The coordinates of a place are, in this order: the seven audible traits, the inaudible ones (partly the artist's, partly
+the content's own, so that ids carry information beyond the sound), and music or speech.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from towers.simulation.titles import Titles
 NUM_UNHEARD: Final = 3
 NUM_DIMS: Final = len(TRAITS) + NUM_UNHEARD + 1
 
-# Somebody in the mood for music rarely wants speech: this far apart lie the two.
+# Distance between music and speech: a listener in the mood for music rarely wants speech.
 SPEECH_COORDINATE: Final = 3.0
 
 TRACKS_AN_ARTIST: Final = 6
@@ -43,7 +43,7 @@ SPEECH_STYLES: Final = {
     "meditation": (-1.4, -0.8, -1.1, -1.2, -0.7, -0.6, 1.1),
 }
 
-# Standard deviations in units of a trait: around the style, the artist, the album.
+# Standard deviations in units of a trait: of an artist around the style, an album around the artist, and so on.
 _ARTIST_SPREAD: Final = 0.45
 _ALBUM_SPREAD: Final = 0.2
 _PIECE_SPREAD: Final = 0.35
@@ -54,7 +54,7 @@ _UNHEARD_PIECE_SPREAD: Final = 0.6
 _ARTIST_POPULARITY_SPREAD: Final = 0.6
 _PIECE_POPULARITY_SPREAD: Final = 0.6
 
-# What an annotator hears differs from the traits by this much.
+# Standard deviation of an annotator's error in the traits.
 _GENRE_NOISE: Final = 0.4
 _SECOND_GENRE_SHARE: Final = 0.15
 
@@ -64,13 +64,13 @@ class Artist:
     """An artist or, for speech, a show.
 
     Args:
-        artist_id: opaque.
-        name: readable.
-        is_speech: a show with episodes rather than an artist with tracks.
-        traits: `[traits]`, the centre of the artist's style.
-        unheard: `[NUM_UNHEARD]`, the artist's part of what cannot be heard.
-        language: of a show; None for music.
-        log_popularity: the artist's part of the logarithm of a piece's popularity.
+        artist_id: opaque id.
+        name: readable name.
+        is_speech: whether it is a show with episodes rather than an artist with tracks.
+        traits: `[traits]`, centre of the artist's style.
+        unheard: `[NUM_UNHEARD]`, the artist's part of the inaudible traits.
+        language: language of a show; None for music.
+        log_popularity: the artist's part of the logarithm of a content's popularity.
     """
 
     artist_id: str
@@ -87,14 +87,14 @@ class Piece:
     """A track or an episode.
 
     Args:
-        content_id: opaque.
-        title: readable.
+        content_id: opaque id.
+        title: readable title.
         artist_row: row in `Repertoire.artists`.
         album_row: row in `Repertoire.album_ids`; -1 for an episode.
-        genres: one or two names of styles, or None where nobody wrote them down.
+        genres: one or two names of styles, or None where unknown.
         release_day: days after the start of the period; negative before it.
-        duration_ms: of the whole piece, of which the audio is an excerpt.
-        is_explicit: a label without any meaning for taste.
+        duration_ms: length of the whole content, of which the audio is an excerpt.
+        is_explicit: label without any relation to taste.
     """
 
     content_id: str
@@ -109,19 +109,19 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repertoire:
-    """All artists and pieces; the arrays are in the order of `pieces`.
+    """All artists and contents; the arrays are in the order of `pieces`.
 
     Args:
-        artists: music first, then shows.
-        pieces: tracks first, then episodes.
-        album_ids: opaque.
-        places: `[contents, NUM_DIMS]`, see the head of the module.
+        artists: artists of music, then shows.
+        pieces: tracks, then episodes.
+        album_ids: opaque ids of albums.
+        places: `[contents, NUM_DIMS]`, see the module's docstring.
         log_popularity: `[contents]`, natural logarithm, mean about 0.
-        is_speech: `[contents]`.
-        artist_rows: `[contents]`.
-        album_rows: `[contents]`, -1 where there is no album.
+        is_speech: `[contents]`, whether it is an episode.
+        artist_rows: `[contents]`, row in `artists`.
+        album_rows: `[contents]`, row in `album_ids`; -1 for none.
         release_days: `[contents]`, days after the start of the period.
-        durations_ms: `[contents]`.
+        durations_ms: `[contents]`, length in milliseconds.
         language_codes: `[contents]`, index into `LANGUAGES`, -1 for music.
     """
 
@@ -139,29 +139,29 @@ class Repertoire:
 
     @property
     def traits(self) -> Float[np.ndarray, "contents traits"]:
-        """What can be heard of every piece."""
+        """Audible traits of every content."""
         return self.places[:, : len(TRAITS)]
 
     @property
     def content_ids(self) -> list[str]:
-        """In the order of the arrays."""
+        """Ids in the order of the arrays."""
         return [piece.content_id for piece in self.pieces]
 
 
 def opaque_id(prefix: str, seed: int, number: int) -> str:
-    """An id that says nothing: `prefix` and eight hex digits."""
+    """Returns an id without meaning: `prefix` and eight hex digits."""
     digest = hashlib.blake2b(f"{prefix}/{seed}/{number}".encode(), digest_size=4)
     return prefix + digest.hexdigest()
 
 
 class RepertoireBuilder:
-    """Draws artists, then their albums and pieces.
+    """Draws artists, then their albums and contents.
 
     Args:
-        seed: also goes into the ids.
+        seed: seed of all random draws and of the ids.
         num_days: length of the period, in days.
-        new_release_share: share of the pieces released during the period, in `[0, 1]`.
-        genre_missing_share: share of the pieces without genres, in `[0, 1]`.
+        new_release_share: share of the contents released during the period, in `[0, 1]`.
+        genre_missing_share: share of the contents without genres, in `[0, 1]`.
     """
 
     def __init__(self, *, seed: int, num_days: int, new_release_share: float, genre_missing_share: float):
@@ -177,7 +177,7 @@ class RepertoireBuilder:
         self._num_albums = 0
 
     def build(self, num_tracks: int, num_episodes: int) -> Repertoire:
-        """A repertoire of exactly these sizes."""
+        """Draws a repertoire of exactly these sizes."""
         self._add_music(num_tracks)
         self._add_speech(num_episodes)
         artist_rows = np.array([piece.artist_row for piece in self._pieces])
@@ -233,12 +233,12 @@ class RepertoireBuilder:
                 self._add_piece(place, self._titles.episode(), first + show, -1, int(next(days)), seconds)
 
     def _split(self, total: int, parts: int) -> list[int]:
-        """`total` in `parts` uneven shares of at least one each (where `total` allows)."""
+        """Returns `total` split into `parts` uneven parts of at least one each (where `total` allows)."""
         spare = self._rng.multinomial(total - parts, self._rng.dirichlet(np.full(parts, 3.0)))
         return (1 + spare).tolist()
 
     def _release_days(self, count: int) -> Int[np.ndarray, " count"]:
-        """New ones come in the last three quarters of the period: the first needs something to listen to."""
+        """Draws release days; new releases come after the first quarter, which needs contents to listen to."""
         past = -1 - self._rng.exponential(700.0, count).astype(np.int64)
         new = self._rng.integers(self._num_days // 4, self._num_days - 1, count)
         is_new = self._rng.permutation(count) < round(self._new_release_share * count)
@@ -289,7 +289,7 @@ class RepertoireBuilder:
     def _draw_genres(
         self, traits: Float[np.ndarray, " traits"], styles: dict[str, tuple[float, ...]]
     ) -> list[str] | None:
-        """The one or two styles nearest to what an annotator hears."""
+        """Returns the one or two styles nearest to the traits as an annotator hears them; None where missing."""
         heard = traits + self._rng.normal(0.0, _GENRE_NOISE, len(TRAITS))
         distances = ((np.array(list(styles.values())) - heard) ** 2).sum(axis=1)
         nearest = [list(styles)[row] for row in np.argsort(distances, kind="stable")]

@@ -1,4 +1,4 @@
-"""A piece's sound from its traits. Knows nothing of artists, listeners or files.
+"""Synthesis of a content's sound from its traits. Uses no artists, listeners or files.
 
 The same seven traits drive music and speech, each in its own way, so that one space of tastes covers both:
 
@@ -53,16 +53,16 @@ def synthesise(
     sample_rate: int,
     language: str | None = None,
 ) -> Float32[np.ndarray, " samples"]:
-    """The sound of one piece: speech-like where `language` is given, otherwise music.
+    """Synthesises the sound of one content: speech-like if `language` is given, otherwise music.
 
-    Two pieces of equal traits share their character and not their notes, which come from `rng`.
+    Two contents of equal traits share their character but not their notes, which come from `rng`.
 
     Args:
-        traits: in the order of `TRAITS`; about standard normal, heard between -2 and 2 and clipped beyond.
-        rng: the notes, drum hits, syllables and noise.
+        traits: traits in the order of `TRAITS`; about standard normal, audible between -2 and 2 and clipped beyond.
+        rng: generator of notes, drum hits, syllables and noise.
         duration_s: length in seconds, at least one beat.
-        sample_rate: in Hz.
-        language: one of `LANGUAGES`; chooses the vowels.
+        sample_rate: sample rate in Hz.
+        language: one of `LANGUAGES`; determines the vowels.
 
     Returns:
         `round(duration_s * sample_rate)` samples, mono, with their peak at 0.8.
@@ -90,7 +90,7 @@ def _music(
     degree = 0
     for step in range(num_steps):
         start = round(step * step_s * sample_rate)
-        # The first step always sounds: a piece of low density could otherwise be silent.
+        # The first step always has a note: a content of low density could otherwise be silent.
         if step and rng.random() > 0.2 + 0.75 * unit["density"]:
             continue
         degree = int(np.clip(degree + rng.integers(-2, 3), 0, 13))
@@ -108,7 +108,7 @@ def _music(
 
 
 def _tone(frequency_hz: float, falloff: float, num_samples: int, sample_rate: int) -> Float64[np.ndarray, " samples"]:
-    """A steady harmonic tone of unit power; harmonic `h` goes as `h ** -falloff`, none lies above Nyquist."""
+    """Returns a steady harmonic tone of unit power; harmonic `h` has amplitude `h ** -falloff`, none above Nyquist."""
     num_harmonics = int(np.clip(0.48 * sample_rate / frequency_hz, 1, 40))
     harmonics = np.zeros(_TABLE_SIZE // 2 + 1, dtype=np.complex128)
     harmonics[1 : num_harmonics + 1] = -1j * np.arange(1, num_harmonics + 1) ** -falloff
@@ -120,7 +120,7 @@ def _tone(frequency_hz: float, falloff: float, num_samples: int, sample_rate: in
 def _drums(
     grain: float, rng: np.random.Generator, num_samples: int, step_s: float, sample_rate: int
 ) -> Float64[np.ndarray, " samples"]:
-    """Noise bursts on the beat and a hiss under them, from hardly heard to louder than the notes."""
+    """Returns noise bursts on the beat with a hiss below, from hardly audible to louder than the notes."""
     noise = rng.standard_normal(num_samples)
     level = 0.02 * 100.0**grain
     seconds_since_beat = (np.arange(num_samples) / sample_rate) % (2.0 * step_s)
@@ -130,7 +130,7 @@ def _drums(
 def _swell(
     depth_db: float, rng: np.random.Generator, num_samples: int, sample_rate: int
 ) -> Float64[np.ndarray, " samples"]:
-    """A slow rise and fall of the level between 0 and `-depth_db`, once in about three seconds."""
+    """Returns a slow rise and fall of the level between 0 and `-depth_db`, with a period of about three seconds."""
     phase = 2.0 * np.pi * (np.arange(num_samples) / sample_rate / 3.0 + rng.random())
     return 10.0 ** (-depth_db * (0.5 + 0.5 * np.sin(phase)) / 20.0)
 
@@ -161,12 +161,12 @@ def _speech(
         start += length
         if rng.random() > 0.5 + 0.48 * unit["density"]:
             start += round(2.0 * seconds_a_syllable * sample_rate)
-    # A room is never quite silent, so a pause has a spectrum too.
+    # Background noise, so that a pause has a spectrum too.
     return sound + 1e-3 * np.abs(sound).max() * rng.standard_normal(num_samples)
 
 
 def _formants(vowel_hz: tuple[int, int, int], num_samples: int, sample_rate: int) -> Float64[np.ndarray, " bins"]:
-    """The gain of a vowel's three resonances at every bin of a real FFT."""
+    """Returns the gain of a vowel's three resonances at every bin of a real FFT."""
     bins_hz = np.fft.rfftfreq(num_samples, 1.0 / sample_rate)
     gain = np.full(len(bins_hz), 0.02)
     for centre_hz, width_hz, peak in zip(vowel_hz, _FORMANT_WIDTHS_HZ, _FORMANT_GAINS, strict=True):
@@ -175,7 +175,7 @@ def _formants(vowel_hz: tuple[int, int, int], num_samples: int, sample_rate: int
 
 
 def _decay(seconds: float, num_samples: int, sample_rate: int) -> Float64[np.ndarray, " samples"]:
-    """A plucked envelope: up within 5 ms, then exponentially down with the time constant `seconds`."""
+    """Returns a plucked envelope: a rise within 5 ms, then exponential decay with the time constant `seconds`."""
     time_s = np.arange(num_samples) / sample_rate
     return np.minimum(time_s / 0.005, 1.0) * np.exp(-time_s / seconds)
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from towers.simulation.synthesis import TRAITS
 
-# For each trait what a low value is called, then what a high one is.
+# For each trait, words for a low value, then for a high one.
 _ADJECTIVES: Final = {
     "pace": (("Drifting", "Slow", "Sleepy", "Patient"), ("Racing", "Swift", "Restless", "Breathless")),
     "mode": (("Shadowed", "Mournful", "Moonless", "Brooding"), ("Sunlit", "Merry", "Hopeful", "Dawning")),
@@ -50,10 +50,10 @@ _ATTEMPTS: Final = 20
 
 
 class Titles:
-    """Draws names, no two of them equal.
+    """Draws distinct names.
 
     Args:
-        rng: which words.
+        rng: generator of the draws.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -61,27 +61,27 @@ class Titles:
         self._given: Counter[str] = Counter()
 
     def track(self, traits: Float[np.ndarray, " traits"]) -> str:
-        """An adjective for the most telling of the `traits`, and a noun."""
+        """Draws a track's title: an adjective for its strongest trait, and a noun."""
         return self._draw(lambda: f"{self._adjectives(traits, 1)[0]} {self._word(_NOUNS)}")
 
     def episode(self) -> str:
-        """A topic."""
+        """Draws an episode's title: a topic."""
         return self._draw(lambda: f"On {self._word(_TOPICS)}")
 
     def artist(self) -> str:
-        """A band's name."""
+        """Draws the name of a band."""
         return self._draw(lambda: f"{self._word(_FIRST_NAMES)} {self._word(_LAST_NAMES)}")
 
     def show(self) -> str:
-        """The name of a series of episodes."""
+        """Draws the name of a show."""
         return self._draw(lambda: self._word(_SHOWS))
 
     def theme(self, traits: Float[np.ndarray, " traits"]) -> str:
-        """An editors' playlist: adjectives for the two most telling of the `traits`."""
+        """Draws an editors' playlist's title: adjectives for the two strongest traits."""
         return self._draw(lambda: " & ".join(self._adjectives(traits, 2)))
 
     def listeners_playlist(self) -> str:
-        """What a listener calls a playlist; the only name that may come twice, as it does in life."""
+        """Draws a listener's playlist's title; the only names that may repeat, as they do in reality."""
         return self._word(_LISTENERS_TITLES)
 
     def _adjectives(self, traits: Float[np.ndarray, " traits"], count: int) -> list[str]:
@@ -92,7 +92,7 @@ class Titles:
         return words[int(self._rng.integers(len(words)))]
 
     def _draw(self, name: Callable[[], str]) -> str:
-        """The first of some names that nobody bears yet; where all are taken, one with a numeral."""
+        """Draws a name that is not used yet; after too many attempts, a used one with a numeral."""
         drawn = name()
         for _ in range(_ATTEMPTS):
             if not self._given[drawn]:

@@ -1,7 +1,6 @@
-"""The embedded demo world: a simulated audience of synthesised music, in the raw data contract.
+"""The embedded demo world: a simulated audience and synthesised music, in the raw data contract.
 
-Everything in it is invented, the sound and the listening alike, and drawn from one seed. Say so wherever a figure
-from it is shown.
+Its sound and its listening are all invented, and drawn from one seed. Say so wherever a figure from it is shown.
 """
 
 import datetime as dt
@@ -69,14 +68,14 @@ _PLAYLISTS_SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What no model is told, for tests.
+    """The hidden truth of the world, which no model gets; for tests.
 
     Args:
-        user_ids: the rows.
-        content_ids: the columns: tracks, then episodes.
-        affinity: `[listeners, contents]`, how well each piece matches each listener's tastes at the asked time,
-            popularity left aside; the higher, the better, at most 0.
-        traits: `[contents, traits]`, what can be heard of each piece, in the order of `synthesis.TRAITS`.
+        user_ids: ids of the rows.
+        content_ids: ids of the columns: tracks, then episodes.
+        affinity: `[listeners, contents]`, how well each content matches each listener's tastes at the given time,
+            without popularity; higher is better, at most 0.
+        traits: `[contents, traits]`, audible traits of each content, in the order of `synthesis.TRAITS`.
     """
 
     user_ids: list[str]
@@ -86,25 +85,25 @@ class Truth:
 
 
 class World:
-    """A streaming service in small; the same arguments give the same world, byte for byte.
+    """A small invented streaming service; the same arguments give the same world, byte for byte.
 
     Args:
-        seed: of everything; at least 0.
-        num_tracks: pieces of music, at least 10.
-        num_episodes: spoken pieces; 0 for none.
-        num_listeners: at least 2.
+        seed: seed of all random draws, at least 0.
+        num_tracks: number of tracks, at least 10.
+        num_episodes: number of episodes; 0 for none.
+        num_listeners: number of listeners, at least 2.
         num_days: length of the period in days.
-        evaluation_days: days of the validation period, and again of the test period, at the end of the period;
-            before them there is at least as much to train on.
+        evaluation_days: days of the validation period, and again of the test period, at the end of the period; at
+            least as many days before them are for training.
         start_date: first day of the period, UTC, `YYYY-MM-DD`.
-        events_per_listener: wanted mean number of events a listener; the outcome is near it.
-        new_release_share: share of the pieces released during the period, in [0, 1].
-        genre_missing_share: share of the pieces without genres, in [0, 1].
+        events_per_listener: wanted mean number of events per listener; the outcome is close to it.
+        new_release_share: share of the contents released during the period, in [0, 1].
+        genre_missing_share: share of the contents without genres, in [0, 1].
         clip_duration_s: length of every sound in seconds, 1 to 60.
-        sample_rate: of the sound in Hz, 8000 to 48000.
+        sample_rate: sample rate of the sound in Hz, 8000 to 48000.
 
     Raises:
-        UserError: a value outside its range; the message names the keyword.
+        UserError: a value is out of its range; the message names the keyword.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class World:
         clip_duration_s: float,
         sample_rate: int,
     ):
-        # The first statement, so that nothing but the keywords is local yet.
+        # The first statement, so that the keywords are the only locals.
         self.parameters: dict[str, Any] = {name: value for name, value in locals().items() if name != "self"}
         for name, (low, high) in _RANGES.items():
             _require(name, self.parameters[name], low, high)
@@ -142,12 +141,12 @@ class World:
         self.audience: Audience = draw_audience(seed=seed, num_listeners=num_listeners, num_days=num_days)
 
     def write(self, folder: Path) -> None:
-        """Writes the raw data set; `folder` appears whole or not at all.
+        """Writes the raw data set atomically.
 
-        A folder that holds this very world is left as it is.
+        A folder that holds the same world is left as it is.
 
         Raises:
-            UserError: `folder` exists and holds something else.
+            UserError: `folder` exists and holds anything else.
         """
         if folder.exists():
             self._require_same(folder)
@@ -163,7 +162,7 @@ class World:
             write_json(temporary / "world.json", self._description())
 
     def tables(self) -> dict[str, pa.Table]:
-        """The tables of the raw data contract by name; events in the order of time."""
+        """Returns the tables of the raw data contract by name; events are in time order."""
         return {
             schema.EVENTS: self._events_table(),
             schema.CONTENTS: self._contents_table(),
@@ -172,7 +171,7 @@ class World:
         }
 
     def sound(self, row: int) -> Float32[np.ndarray, " samples"]:
-        """The sound of the piece at `row` of the repertoire, mono, in [-1, 1]."""
+        """Returns the sound of the content at `row` of the repertoire, mono, in [-1, 1]."""
         code = int(self.repertoire.language_codes[row])
         return synthesise(
             self.repertoire.traits[row],
@@ -183,7 +182,7 @@ class World:
         )
 
     def truth(self, time: dt.datetime) -> Truth:
-        """The hidden tastes as they are at `time` (UTC)."""
+        """Returns the hidden tastes at `time` (UTC)."""
         progress = (time - self.start) / dt.timedelta(days=self.parameters["num_days"])
         affinities = [
             self.audience.affinity(self.repertoire, listener, progress) for listener in range(len(self.audience))
@@ -197,7 +196,7 @@ class World:
 
     @cached_property
     def _editors(self) -> list[tuple[str, Int[np.ndarray, " members"]]]:
-        """Title and members of the editors' playlists: regions of what can be heard, as known at t1."""
+        """Titles and members of the editors' playlists: regions of audible traits, of contents released before t1."""
         rng = np.random.default_rng([self.parameters["seed"], 4])
         titles = Titles(np.random.default_rng([self.parameters["seed"], 7]))
         repertoire = self.repertoire
@@ -206,7 +205,7 @@ class World:
         for centre in rng.choice(np.flatnonzero(is_known), max(3, len(is_known) // 18)).tolist():
             theme = repertoire.traits[centre] + rng.normal(0.0, 0.4, len(TRAITS))
             distances = ((repertoire.traits - theme) ** 2).sum(axis=1)
-            # Editors know the names too, and never mix speech into music.
+            # Editors also favour popular contents, and never mix speech with music.
             fit = -distances + 0.5 * repertoire.log_popularity + rng.normal(0.0, 0.5, len(distances))
             is_open = is_known & (repertoire.is_speech == repertoire.is_speech[centre])
             count = min(_PIECES_AN_EDITORS_PLAYLIST, max(3, len(is_known) // 10), int(is_open.sum()))
@@ -294,7 +293,7 @@ class World:
         return pa.Table.from_pylist(rows, schema=_PLAYLISTS_SCHEMA)
 
     def _listeners_playlists(self) -> list[tuple[str, str, list[int]]]:
-        """Owner, title and members of the listeners' playlists: favourites from before t1, nothing later."""
+        """Returns owner, title and members of the listeners' playlists: favourites from before t1."""
         rng = np.random.default_rng([self.parameters["seed"], 6])
         titles = Titles(rng)
         shape = (len(self.audience), len(self.repertoire.pieces))
@@ -312,7 +311,7 @@ class World:
         return playlists
 
     def _description(self) -> dict[str, Any]:
-        """What `world.json` holds: everything but what is hidden."""
+        """Returns the content of `world.json`: all but the hidden truth."""
         return {
             "note": "Invented: the sound is synthesised and the listening simulated.",
             "parameters": self.parameters,
@@ -323,7 +322,7 @@ class World:
     def _require_same(self, folder: Path) -> None:
         path = folder / "world.json"
         if not path.exists() or read_json(path) != self._description():
-            raise UserError(f"{folder}: exists and holds something else; choose another folder or remove it")
+            raise UserError(f"{folder}: exists and does not hold this world; choose another folder or remove it")
 
 
 # Both ends are allowed.

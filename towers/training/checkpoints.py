@@ -1,7 +1,7 @@
-"""A run's state on disk: all that a step depends on, so that a run goes on bit by bit as if it had never stopped.
+"""A run's state on disk: all that a step depends on, so that a resumed run gives the same bits as one never stopped.
 
-What is drawn in a step (windows, negatives, crops, dropout) follows from the seed and the step's place alone, so no
-generator has a state to keep.
+The random draws of a step (windows, negatives, crops, dropout) follow from the seed and the step's number alone, so no
+generator state has to be saved.
 """
 
 import hashlib
@@ -22,38 +22,38 @@ from towers.training.row_files import with_rows
 from towers.training.run_folder import BEST, LAST, PLACED
 
 OF_LEARNER = "learner"
-"""Names the learner's weights in a checkpoint, and begins their names in one of Lightning's."""
+"""Key of the learner's weights in a checkpoint, and prefix of their names in one of Lightning's."""
 HAS_DELTA = "two_tower.content_tower._is_trained"
-"""Names among them which contents' ids have a delta."""
+"""Name of the buffer among them that says which contents' ids have a delta."""
 
 
 def trained_checkpoint(folder: Path) -> Path:
-    """What training has come to: its best state, or the last where nothing was validated."""
+    """Returns the checkpoint to use after training: the best state, or the last where nothing was validated."""
     return next(path for name in (BEST, LAST) if (path := folder / name).exists())
 
 
 def final_checkpoint(folder: Path) -> Path:
-    """What a finished run has come to."""
+    """Returns the checkpoint of a finished run: the one with placed ids if there is one, else `trained_checkpoint`."""
     placed = folder / PLACED
     return placed if placed.exists() else trained_checkpoint(folder)
 
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """Where a run stands.
+    """Progress of a run.
 
     Args:
-        epoch: of the next batch, from 0.
-        number: of the next batch in its epoch, from 0.
-        step: batches behind it, skipped ones included.
-        is_validated: whether nothing is left to do for the epoch before the next batch.
-        has_ended: whether it ended before its last epoch: by early stopping, or because time was up.
-        skipped: batches whose gradient was not finite.
-        best: of the monitored metric so far; null before the first validation.
-        best_epoch: after which it was reached.
-        seconds: of training so far, by the clock, over all starts.
-        core_seconds: of the first process so far, over all starts, without those that build its batches.
-        metrics: of the last validation.
+        epoch: epoch of the next batch, from 0.
+        number: number of the next batch in its epoch, from 0.
+        step: number of batches done, skipped ones included.
+        is_validated: whether everything that precedes the next batch's epoch is done.
+        has_ended: whether the run ended before its last epoch, by early stopping or a time limit.
+        skipped: number of batches whose gradient was not finite.
+        best: best value of the monitored metric so far; null before the first validation.
+        best_epoch: number of epochs after which it was reached.
+        seconds: wall-clock seconds of training so far, over all starts.
+        core_seconds: CPU seconds of the first process so far, over all starts, without its data workers.
+        metrics: metrics of the last validation.
     """
 
     epoch: int = 0
@@ -69,19 +69,19 @@ class Progress:
     metrics: dict[str, float]
 
     def passed(self, batch: TrainingBatch) -> None:
-        """A batch is behind the run; after an epoch's last one the epoch waits for its end."""
+        """Counts a finished batch; after the last one of an epoch the epoch still has to be validated."""
         self.step += 1
         self.epoch, self.number = batch.epoch, batch.number + 1
         if self.number == batch.batches:
             self.epoch, self.number, self.is_validated = batch.epoch + 1, 0, False
 
     def note_best(self, found: float) -> None:
-        """Takes the monitored metric of a validation; what is not finite is never the best."""
+        """Takes the monitored metric of a validation; a value that is not finite is never the best."""
         if math.isfinite(found) and (self.best is None or found > self.best):
             self.best, self.best_epoch = found, self.epoch
 
     def summary(self) -> dict[str, Any]:
-        """Of a finished run, for its last file."""
+        """Returns the figures of a finished run, as its last file holds them."""
         return {
             "epochs": self.epoch, "steps": self.step, "skipped": self.skipped, "best": self.best,
             "best_epoch": self.best_epoch, "seconds": self.seconds, "core_seconds": self.core_seconds,
@@ -89,33 +89,33 @@ class Progress:
         }  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Returns all fields, for a checkpoint."""
         return asdict(self)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes tensors, numbers and texts; a kill leaves the file before or the new one."""
+    """Writes tensors, numbers and strings atomically: a killed process leaves the old file or the new one."""
     with atomic_file(path) as temporary:
         torch.save(state, temporary)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The learner's parameters and buffers by name, from a checkpoint of whatever version, on the CPU.
+    """Reads the learner's parameters and buffers by name, onto the CPU, from a checkpoint of any version.
 
     Raises:
-        UserError: no checkpoint.
+        UserError: the file is no checkpoint.
     """
     state = _loaded(path)
-    if OF_LEARNER in state:  # of what was placed, and of runs before Lightning's Trainer
+    if OF_LEARNER in state:  # a placed checkpoint, or one from before Lightning's Trainer
         return state[OF_LEARNER]
     return {name.removeprefix(f"{OF_LEARNER}."): tensor for name, tensor in state["state_dict"].items()}
 
 
 def load_optimizer(path: Path) -> dict[str, Any]:
-    """What the optimiser's `state_dict` gave when the checkpoint was written, on the CPU.
+    """Reads the optimiser's `state_dict` at the time of the checkpoint, onto the CPU.
 
     Raises:
-        UserError: no checkpoint, or one without an optimiser.
+        UserError: the file is no checkpoint, or has no optimiser state.
     """
     states = _loaded(path).get("optimizer_states")
     if not states:
@@ -124,9 +124,9 @@ def load_optimizer(path: Path) -> dict[str, Any]:
 
 
 def digest_of_weights(path: Path) -> str:
-    """Sha256 of the tensors that `load_weights` reads, in hex; nothing else in the file counts.
+    """Returns the SHA-256, in hex, of the tensors that `load_weights` reads; nothing else in the file counts.
 
-    So the same weights under another signature keep their space.
+    So a run of another signature with the same weights has the same digest, and keeps its space.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(load_weights(path).items()):
@@ -136,14 +136,14 @@ def digest_of_weights(path: Path) -> str:
 
 
 def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
-    """What Lightning's Trainer goes on from, on the CPU.
+    """Reads the checkpoint from which Lightning's Trainer resumes, onto the CPU.
 
     Args:
-        path: of the file.
-        signature: of the run that wants to go on.
+        path: path of the checkpoint.
+        signature: signature of the run to resume.
 
     Raises:
-        UserError: it is another run's, of a version before Lightning's Trainer, or no checkpoint.
+        UserError: the file is another run's, was written before Lightning's Trainer, or is no checkpoint.
     """
     state = _loaded(path, is_spread=dist.is_initialized() and dist.get_world_size() > 1, signature=signature)
     if state["signature"] != signature:
@@ -159,10 +159,10 @@ def load_unfinished(path: Path, signature: str) -> dict[str, Any]:
 
 
 def ids_of_unfinished(folder: Path) -> Bool[Tensor, " contents"] | None:
-    """Returns which contents' ids have a delta in the run that a folder holds, whatever is counted now; null: no run.
+    """Returns which contents' ids have a delta in a folder's unfinished run, not in today's counts; null: no run.
 
     Raises:
-        UserError: no checkpoint.
+        UserError: the file is no checkpoint.
     """
     path = folder / LAST
     if not path.exists():
@@ -171,18 +171,18 @@ def ids_of_unfinished(folder: Path) -> Bool[Tensor, " contents"] | None:
 
 
 def _loaded(path: Path, is_spread: bool = False, signature: str | None = None) -> dict[str, Any]:
-    """Loads a checkpoint with the rows beside it, whole or as this rank's part; another run's is left as it stands."""
+    """Loads a checkpoint with the row files beside it, whole or as this rank's part; without them if another run's."""
     state = _alone(path)
     return state if signature not in (None, state["signature"]) else with_rows(path, state, is_spread)
 
 
 def _alone(path: Path, mmap: bool = False) -> dict[str, Any]:
-    """Loads a checkpoint without the rows beside it; by `mmap` what is not looked at is not read."""
+    """Loads a checkpoint without the row files beside it; with `mmap`, only tensors that are used are read."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         assert "signature" in state
-    except (OSError, MemoryError):  # the disk's or the machine's, and no reason to delete anything
+    except (OSError, MemoryError):  # a fault of the disk or the machine, not of the file
         raise
-    except Exception as error:  # torch raises whatever its reader met
+    except Exception as error:  # torch's reader raises many types
         raise UserError(f"{path}: cannot be read as a checkpoint; delete it to start the run anew") from error
     return state

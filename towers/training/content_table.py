@@ -1,7 +1,7 @@
-"""What is known of every content, as tensors beside the model, and the table of audio vectors.
+"""Data of every content as tensors beside the model, and the table of audio vectors.
 
-The audio encoder is the expensive part, so its output for every sound stands in a table: a history of 200 tracks
-costs 200 look-ups. Each step encodes a bounded number of sounds anew, with gradient, and writes them back.
+The audio encoder is the expensive part, so its output for every sound is kept in a table: a history of 200 tracks costs
+200 look-ups. Each step encodes a bounded number of sounds again, with gradient, and updates their rows.
 """
 
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ from towers.training.staleness import Staleness
 
 
 class ContentTable(nn.Module):
-    """Codes of all contents, and their audio vectors as last encoded.
+    """Metadata codes of all contents, and their audio vectors as last encoded.
 
-    Everything but the audio vectors comes from the store, so a checkpoint holds the audio vectors alone.
+    All but the audio vectors comes from the store, so a checkpoint holds only the audio vectors.
 
     Args:
-        codes: metadata part -> codes by content row.
+        codes: codes by content row, for each metadata part.
         audio_rows: `[contents]`, row of a content's sound, -1 without.
-        num_sounds: in the store.
-        audio_dim: of the audio encoder's vectors.
-        rows: how the audio vectors stand in the processes of a training.
+        num_sounds: number of sounds in the store.
+        audio_dim: dimension of the audio encoder's vectors.
+        rows: how the audio vectors are divided among the processes of a training.
 
     Attributes:
-        division: how the audio vectors are divided among ranks; null: they are whole.
+        division: how the audio vectors are divided among ranks; null where each rank has all.
     """
 
     def __init__(
@@ -57,21 +57,21 @@ class ContentTable(nn.Module):
 
     @property
     def audio_rows(self) -> Int[Tensor, " contents"]:
-        """Returns the row of each content's sound; -1 without."""
+        """Row of each content's sound; -1 without."""
         return self._audio_rows
 
     @property
     def device(self) -> torch.device:
-        """Where the table is."""
+        """Device of the table."""
         return self._audio_rows.device
 
     def batch(self, rows: Int[Tensor, " contents"], routes: Routes | None = None) -> ContentBatch:
         """Returns the contents at `rows`, with the audio vectors of the table.
 
         Args:
-            rows: of contents. A divided table is asked by all ranks at once, for the same ones.
-            routes: how rows of divided tables travel in a step; the others than this rank's own contents are then
-                without an audio vector. Null outside of steps, and where tables are whole.
+            rows: rows of contents. For a divided table all ranks must call at once, with the same rows.
+            routes: how rows of divided tables travel in a step; contents that are not this rank's own then have no
+                audio vector. Null outside of steps, and for undivided tables.
         """
         sound = self._audio_rows[rows]
         has_audio = sound >= 0
@@ -102,13 +102,13 @@ class ContentTable(nn.Module):
         are_sound: Bool[Tensor, ""],
         routes: Routes | None = None,
     ) -> None:
-        """Sets the audio vectors of contents, which all have a sound; leaves them where `are_sound` is false.
+        """Sets the audio vectors of contents that all have a sound; keeps the old ones where `are_sound` is false.
 
         Args:
-            rows: of the contents.
-            vectors: the same on all ranks.
-            are_sound: whether the step was.
-            routes: of the step, where tables are divided.
+            rows: rows of the contents.
+            vectors: new vectors, the same on all ranks.
+            are_sound: whether the step's gradient was finite.
+            routes: routes of the step, where tables are divided.
         """
         sounds = self._audio_rows[rows]
         if routes is not None:
@@ -118,9 +118,9 @@ class ContentTable(nn.Module):
 
     @torch.no_grad()
     def write(self, first: int, vectors: Float[Tensor, "sounds audio_dim"], staleness: Staleness | None = None) -> None:
-        """Sets the audio vectors of the sounds from `first` on; `staleness` takes note of how far they had drifted.
+        """Sets the audio vectors of the sounds from `first` on; `staleness` records how far they had drifted.
 
-        Of a divided table, this rank's sounds, counted within its part.
+        For a divided table, `first` counts within this rank's part.
         """
         place = slice(first, first + len(vectors))
         if staleness is not None:
@@ -129,7 +129,7 @@ class ContentTable(nn.Module):
 
 
 def _padded(ragged: Ragged) -> Int[Tensor, "contents width"]:
-    """Codes with zeros on the right."""
+    """Returns the codes padded with zeros on the right."""
     width = max(1, int(ragged.lengths.max(initial=0)))
     padded = np.zeros((len(ragged), width), dtype=np.int64)
     column = np.arange(len(ragged.values)) - np.repeat(ragged.offsets[:-1], ragged.lengths)

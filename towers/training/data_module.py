@@ -1,4 +1,4 @@
-"""The batches of a run as a LightningDataModule: training goes on from where the module stands."""
+"""The batches of a run as a LightningDataModule that resumes at the module's progress."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +16,11 @@ class TowersDataModule(pl.LightningDataModule):
     """Training batches and validation histories for a `TowersModule`.
 
     Args:
-        loaders: make them.
-        share: of this process.
-        is_judged: whether there is something to validate by.
-        max_batches: of an epoch, the others are left out; null: all. A Trainer's own `limit_train_batches` goes before.
+        loaders: loaders of the store's batches.
+        share: share of this process.
+        is_judged: whether there is a validation set.
+        max_batches: batches per epoch, further ones are left out; null: all. The Trainer's own
+            `limit_train_batches` takes precedence.
     """
 
     def __init__(self, loaders: Loaders, share: Share, is_judged: bool, max_batches: int | None = None):
@@ -31,34 +32,34 @@ class TowersDataModule(pl.LightningDataModule):
         self._epochs: _Epochs | None = None
 
     def train_dataloader(self) -> "_Epochs":
-        """Gives the batches of as many epochs, and as many of each, as the Trainer asks for."""
+        """Returns the training batches: as many epochs, and as many batches of each, as the Trainer asks for."""
         self._epochs = _Epochs(self.loaders, self.trainer, self._max_batches)
         return self._epochs
 
     def val_dataloader(self) -> "_Own":
-        """This rank's share of the listeners."""
+        """Returns this rank's share of the validation listeners."""
         histories = self.loaders.validation() if self._is_judged else ()
         part = self._share.of(len(histories))
         return _Own(histories, range(part.start, part.stop))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Batches know how to move themselves; null is a rank's share of a validation that has less than a batch."""
+        """Moves a batch to the device; null stands for an empty share of a small validation set, and stays null."""
         return batch if batch is None else batch.to(device)
 
     def teardown(self, stage: str) -> None:
-        """Ends the processes that build batches."""
+        """Ends the worker processes that build batches."""
         if self._epochs is not None:
             self._epochs.close()
 
     def on_exception(self, exception: BaseException) -> None:
-        """Ends them, too: they ignore signals, so Python could not end them when it exits, and would wait for ever."""
+        """Ends the workers: they ignore signals, so Python could not end them at exit, and would wait for ever."""
         self.teardown("fit")
 
 
 class _Epochs:
-    """Epoch after epoch from where the run stands; the loader, and its workers, live through all of them.
+    """Training batches, epoch after epoch from the run's progress; the loader and its workers live through all epochs.
 
-    It has no length: how many batches an epoch has is known with its first one, and Lightning asks only once.
+    It has no length: the number of batches is known only with an epoch's first batch, and Lightning asks only once.
     """
 
     def __init__(self, loaders: Loaders, trainer: Any, max_batches: int | None):
@@ -68,10 +69,10 @@ class _Epochs:
         self._all: Iterator[TrainingBatch] | None = None
 
     def __iter__(self) -> Iterator[TrainingBatch]:
-        """One epoch. A generator: Lightning calls iter() for a look, and nothing may begin by that."""
+        """Yields the batches of one epoch. A generator, so that nothing starts when Lightning only calls `iter()`."""
         trainer = self._trainer
         progress = ours(trainer.lightning_module).progress
-        if not progress.is_validated:  # Lightning goes back into the epoch behind, for its validation
+        if not progress.is_validated:  # Lightning re-enters the finished epoch, to validate it
             return
         if self._all is None:
             limit = trainer.limit_train_batches
@@ -83,14 +84,14 @@ class _Epochs:
                 return
 
     def close(self) -> None:
-        """Lets go of the loader."""
+        """Releases the loader."""
         self._all = None
 
 
 class _Own:
-    """Histories by number; a rank without any has one null, as it would be left out of a validation that all wait for.
+    """Validation batches of this rank by number; a rank without any yields one null, as all ranks must take part.
 
-    Lightning takes a list for several loaders, so this is none.
+    It is no list, since Lightning takes a list for several loaders.
     """
 
     def __init__(self, histories: UserBatches | tuple[()], numbers: range):

@@ -22,16 +22,16 @@ CONTENTS_AT_ONCE = 8_192
 def refresh_audio(two_tower: TwoTower, table: ContentTable, records: Records, processes: Processes) -> Staleness:
     """Encodes every sound anew, in full length, into the table.
 
-    Processes take turns at portions of `SOUNDS_AT_ONCE` sounds and hand each other the vectors, so each encodes its
-    share, and all end with the same bits: those of one process alone, as nobody's portions depend on how many there
-    are. Nothing is drawn. Memory is bounded by a portion a rank. Where the table is divided by rows, each encodes its
-    own, and hands on nothing; bits then follow from where portions begin, which depends on the number of ranks.
+    Processes take turns at portions of `SOUNDS_AT_ONCE` sounds and exchange the vectors, so each encodes its share,
+    and all end with the same bits as one process alone, since the portions do not depend on the number of processes.
+    Nothing is random. Memory is bounded by one portion per rank. Where the table is divided by rows, each rank encodes
+    its own and exchanges nothing; portions then begin where its rows begin, so bits depend on the number of ranks.
 
     Args:
-        two_tower: whose audio encoder; the same weights on all ranks.
-        table: of the same sounds on all ranks.
-        records: what the encoder reads, by sound.
-        processes: who shares the work; all must call.
+        two_tower: model with the audio encoder; the same weights on all ranks.
+        table: table of the same sounds on all ranks.
+        records: input of the encoder, by sound.
+        processes: processes that share the work; all must call.
 
     Returns:
         How far the table's vectors had drifted, the same on all ranks.
@@ -57,7 +57,7 @@ def refresh_audio(two_tower: TwoTower, table: ContentTable, records: Records, pr
 def _encoded(
     two_tower: TwoTower, records: Float[np.ndarray, "sounds n_mels frames"], device: torch.device
 ) -> Float[torch.Tensor, "portion audio_dim"]:
-    """Vectors of a portion, with zeros below where it is not full, so that every rank hands on as many."""
+    """Returns the vectors of a portion, padded with zero rows to `SOUNDS_AT_ONCE`, so that all ranks send as many."""
     if not len(records):
         return torch.zeros((SOUNDS_AT_ONCE, two_tower.audio_encoder.dim), device=device)
     spectrograms = torch.from_numpy(np.asarray(records, np.float32))
@@ -69,10 +69,10 @@ def _encoded(
 
 
 def embed_contents(two_tower: TwoTower, table: ContentTable) -> Float[torch.Tensor, "contents dim"]:
-    """Unit vectors of all contents by row, from the audio vectors in the table."""
+    """Returns unit vectors of all contents by row, from the audio vectors in the table."""
     found, first = torch.empty(0), 0
     for block in content_blocks(two_tower, table):
-        if not first:  # one tensor from the start, as blocks that are joined at the end would stand there twice
+        if not first:  # allocated once: joining blocks at the end would need twice the memory
             found = block.new_empty(len(table), block.shape[1])
         found[first : first + len(block)] = block
         first += len(block)
@@ -80,12 +80,12 @@ def embed_contents(two_tower: TwoTower, table: ContentTable) -> Float[torch.Tens
 
 
 def content_blocks(two_tower: TwoTower, table: ContentTable) -> Iterator[Float[torch.Tensor, "block dim"]]:
-    """Unit vectors of all contents by row, a block at a time."""
+    """Yields unit vectors of all contents by row, a block at a time."""
     return _blocks(two_tower, table, two_tower.encode_contents)
 
 
 def sound_blocks(two_tower: TwoTower, table: ContentTable) -> Iterator[Float[torch.Tensor, "block dim"]]:
-    """Where contents would stand if nothing but their sound were known; zeros without one."""
+    """Yields unit vectors of contents from their sound alone, without metadata and id; zeros without a sound."""
 
     def by_sound(contents: ContentBatch) -> Float[torch.Tensor, "block dim"]:
         unknown = {part: torch.zeros_like(codes) for part, codes in contents.parts.items()}
@@ -108,7 +108,7 @@ def _blocks(
 def embed_users(
     two_tower: TwoTower, histories: Iterable[HistoryBatch], content_vectors: Float[torch.Tensor, "contents dim"]
 ) -> Float[np.ndarray, "users dim"]:
-    """Unit vectors of the listeners of all `histories`, in their order, float32."""
+    """Returns unit vectors of the listeners of all `histories`, in order, float32, `[0, dim]` without any."""
     vectors = []
     with _evaluating(two_tower):
         for batch in histories:
@@ -118,7 +118,7 @@ def embed_users(
 
 
 class _evaluating:  # noqa: N801  (a context manager, used like a function)
-    """Dropout off for the block, then as it was."""
+    """Context in which a model is in evaluation mode, without dropout; restores its mode at the end."""
 
     def __init__(self, model: torch.nn.Module):
         self._model = model

@@ -1,4 +1,4 @@
-"""Where a training's metrics go: a CSV that survives a restart, and Weights & Biases beside it."""
+"""Loggers of a training's metrics: a CSV file that survives restarts, and Weights & Biases beside it."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -14,15 +14,15 @@ from towers.training.wandb_runs import by_step, opened, tell, where_kept
 
 
 class CsvLogger(Logger):
-    """One row a logged step, appended; a resumed run cuts the file back to its checkpoint and goes on.
+    """A CSV file with one row per logged step; a resumed run cuts it back to its checkpoint and appends.
 
-    Lightning's own deletes the file that it finds.
+    Lightning's own CSV logger deletes the file that it finds.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Attributes:
-        rows: of the run so far, written or pending.
+        rows: number of rows of the run so far, written or pending.
     """
 
     def __init__(self, path: Path):
@@ -42,11 +42,11 @@ class CsvLogger(Logger):
 
     @property
     def version(self) -> str:
-        """There is one."""
+        """The empty string: there is only one version."""
         return ""
 
     def cut_back(self, rows: int) -> None:
-        """Forgets all but the first `rows` rows: the run goes on from there."""
+        """Drops all rows after the first `rows`, from which the run resumes."""
         self.rows = rows
         if not self._path.exists():
             return
@@ -61,11 +61,11 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the configuration stands beside the file."""
+        """Does nothing: the configuration is saved beside the file."""
 
     @rank_zero_only
     def save(self) -> None:
-        """Appends what is pending; only a new column makes it write the file again."""
+        """Appends the pending rows; rewrites the file only where a column is new."""
         if not self._pending:
             return
         new = dict.fromkeys(name for row in self._pending for name in row if name not in self._columns)
@@ -77,7 +77,7 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Writes what is pending."""
+        """Writes the pending rows."""
         self.save()
 
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
@@ -85,7 +85,7 @@ class CsvLogger(Logger):
             return [], []
         with self._path.open(newline="") as file:
             reader = csv.DictReader(file)
-            # A kill in the middle of a line leaves a row without all its columns.
+            # A process killed within a line leaves a row without all its columns.
             rows = [row for row in reader if None not in row.values()]
             return list(reader.fieldnames or []), rows
 
@@ -98,17 +98,17 @@ class CsvLogger(Logger):
 
 
 def wandb_logger(save_dir: Path, name: str, project: str, group: str | None, job_type: str | None) -> WandbLogger:
-    """Weights & Biases, by Lightning's own logger; offline where there is no key or no network.
+    """Makes Lightning's logger of Weights & Biases; offline without a key or a network.
 
     Args:
-        save_dir: the run's folder; what is kept offline lies there, and `wandb sync` uploads it later.
-        name: of the run; a resumed run continues it.
-        project: on the server.
-        group: of runs that belong together, such as those of a sweep or of a data set's nights; null: none.
-        job_type: what the run is of in its group; null: nothing is said.
+        save_dir: folder of the run; offline files are kept there, and `wandb sync` uploads them later.
+        name: name of the run; a resumed run continues it.
+        project: project on the server.
+        group: group of runs that belong together, such as a sweep's or a data set's nights; null: none.
+        job_type: role of the run in its group; null: none.
 
     Raises:
-        UserError: the key will not do.
+        UserError: the key is not valid.
     """
     run = by_step(opened(save_dir, name, project, group, job_type))
     tell(where_kept(run, save_dir, str(save_dir / "metrics.csv")))
@@ -116,7 +116,7 @@ def wandb_logger(save_dir: Path, name: str, project: str, group: str | None, job
 
 
 def close_loggers(loggers: Iterable[Logger], is_success: bool) -> None:
-    """The run is over, or has failed. A run of wandb ends with it, so that the next one of a sweep has its own."""
+    """Saves all loggers at a run's end and finishes a wandb run, so that a sweep's next run opens its own."""
     for logger in loggers:
         logger.save()
         if isinstance(logger, WandbLogger):

@@ -1,7 +1,7 @@
-"""What is trained, as a LightningModule: one step, one validation, and where the run stands.
+"""The LightningModule of a training: one step, one validation, and the run's progress.
 
 Optimisation is manual, because a step's gradient is summed over ranks and micro-batches by `accumulate_gradient`, and a
-gradient that is not finite must move no weight. It knows no files: what is kept, and when, is Lightning's callbacks'.
+gradient that is not finite must change no weight. The module writes no files: Lightning's callbacks save checkpoints.
 """
 
 import math
@@ -32,34 +32,33 @@ from towers.training.validation import Validation
 
 LOG_EVERY_STEPS = 10
 WEIGHTS = ("state_dict", "current_model_state")
-"""Where a checkpoint of Lightning has them; the latter is of weights whose average is the former."""
+"""Keys of the weights in a Lightning checkpoint; with weight averaging, the latter holds the weights not averaged."""
 
 
 class TowersModule(pl.LightningModule):
-    """Trains a learner, whatever Lightning Trainer runs it.
+    """Trains a learner under any Lightning Trainer.
 
     Args:
-        learner: what is trained.
-        optimizer: makes the optimiser of its parameters, once it is on its device.
-        schedule: of the learning rate.
-        validation: judges the learner.
-        processes: who shares the work.
-        autocast: gives the precision of a device, as a context that can be entered again and again.
-        monitor: the metric that `progress` keeps the best of; higher is better; null: none.
+        learner: network, tables and objective to train.
+        optimizer: makes the optimiser of the learner's parameters, once the learner is on its device.
+        schedule: schedule of the learning rate.
+        validation: validation of the learner.
+        processes: processes that share the work.
+        autocast: returns the precision of a device, as a reusable context.
+        monitor: name of the metric whose best value `progress` keeps; higher is better; null: none.
         gradient_clip: norm to which gradients are clipped.
-        max_skipped: batches with a gradient that is not finite that are left out; one more ends the run.
-        refresh_sounds_every_steps: steps from one full refresh of the audio vectors to the next; null: at validations
-            alone.
-        seed: of dropout.
+        max_skipped: number of batches without a finite gradient that may be skipped; one more ends the run.
+        refresh_sounds_every_steps: steps between full refreshes of the audio vectors; null: only at validations.
+        seed: seed of dropout.
 
     Attributes:
-        progress: where the run stands.
-        is_restored: whether it goes on from a checkpoint.
-        loss: of the last step that has been read.
-        wish: what this process asks of all in its next step; a number that ranks add up.
-        wished: what all have asked for in the last step that has been read.
-        before_validation: called when a validation of training begins, from the only place where a checkpoint makes
-            Lightning go back into that validation.
+        progress: progress of the run.
+        is_restored: whether the run resumed from a checkpoint.
+        loss: loss of the last step whose figures were read.
+        wish: request of this process in its next step; a number that is summed over ranks.
+        wished: sum of the requests in the last step whose figures were read.
+        before_validation: called when a validation within training begins; the only place where a saved checkpoint
+            makes Lightning resume in that validation.
     """
 
     def __init__(
@@ -101,33 +100,33 @@ class TowersModule(pl.LightningModule):
         self._clocks = time.perf_counter(), time.process_time()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser; its rates follow the schedule in every step."""
+        """Makes the optimiser; its learning rates follow the schedule in every step."""
         optimizer = self._optimizer(self.learner)
         self._rates = [group["lr"] for group in optimizer.param_groups]
         return optimizer
 
     def setup(self, stage: str) -> None:
-        """A training begins anew, with the weights as they are; Lightning reads a checkpoint after this."""
+        """Resets the progress of a training, not the weights; Lightning loads a checkpoint after this."""
         if stage == TrainerFn.FITTING:
             self.progress = Progress(metrics={})
             self.is_restored = False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds where the run stands, and says of divided tables that each rank has its part."""
+        """Adds the run's progress, and marks divided tables as this rank's part."""
         checkpoint["progress"] = self.progress.to_dict()
         self._turn_tables(checkpoint, Division.spread)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes back to where the run stood, whatever number of ranks it had."""
+        """Restores the progress and this rank's part of divided tables, for any number of ranks that saved them."""
         self.progress = Progress(**checkpoint["progress"])
         self.is_restored = True
         self._turn_tables(checkpoint, Division.part)
 
     def on_fit_start(self) -> None:
-        """Begins with the same weights on all ranks and every sound encoded, unless a run goes on.
+        """Starts with the same weights on all ranks and every sound encoded, unless the run is resumed.
 
         Raises:
-            UserError: the Trainer has other processes than the module was made for, and would average their gradients.
+            UserError: the Trainer's number of processes is not that of the module; it would average their gradients.
         """
         if self.trainer.world_size != self.processes.share.ranks:
             raise UserError(
@@ -142,13 +141,13 @@ class TowersModule(pl.LightningModule):
             self.learner, but=self.learner.divisions()
         )  # before ranks encode each other's sounds
         with self.autocast(self.device):
-            self._validation.refresh(self.learner, self.processes)  # so that no step learns from zeros
+            self._validation.refresh(self.learner, self.processes)  # no step shall learn from zeros
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Float[Tensor, ""]:
-        """One batch; gives its loss, which callbacks see as `outputs["loss"]`.
+        """Trains on one batch and returns its loss, which callbacks see as `outputs["loss"]`.
 
         Raises:
-            UserError: one gradient too many that is not finite; no weight has moved by it.
+            UserError: too many gradients were not finite; the last one changed no weight.
         """
         learner, progress, optimizer = self.learner, self.progress, self._wrapped_optimizer()
         self._seed_dropout(progress.step)
@@ -164,7 +163,7 @@ class TowersModule(pl.LightningModule):
         if fresh is not None:
             learner.table.remember(fresh.content_rows, fresh.vectors, is_finite, fresh.routes)
         progress.passed(batch)
-        # `full` and not `tensor`, which would copy from the host and wait for all that is queued.
+        # `torch.full` rather than `torch.tensor`, which copies from the host and waits for all queued work.
         wished = self.processes.sum_(torch.full((), self.wish, device=loss.device))
         label = _Label(batch.name, progress.step, factor * self._rates[0])
         self.wished = self._read(self._reports.add(label, torch.stack([loss, norm, wished])))
@@ -172,21 +171,21 @@ class TowersModule(pl.LightningModule):
         return loss
 
     def read_rest(self) -> None:
-        """Reads what is still on the device, so that nothing is saved or logged ahead of a bad batch.
+        """Reads the figures still on the device, so that a bad batch is noticed before anything is saved or logged.
 
         Raises:
-            UserError: as `training_step`.
+            UserError: see `training_step`.
         """
         self.wished = max(self.wished, self._read(self._reports.rest()))
 
     def on_train_epoch_end(self) -> None:
-        """Nothing is left to do for the epoch behind."""
+        """Marks the epoch as done."""
         self.read_rest()
         self.progress.is_validated = True
         self.progress.has_ended = self.trainer.should_stop
 
     def validation_step(self, batch: HistoryBatch | None, batch_idx: int) -> None:
-        """Encodes listeners; the first batch comes after a refresh of all sounds."""
+        """Encodes a batch of listeners; the first batch is preceded by a refresh of all sounds."""
         if batch_idx == 0:
             self.read_rest()
             if self._is_training:
@@ -199,11 +198,11 @@ class TowersModule(pl.LightningModule):
                 self._validation.add(self.learner, batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Judges the vectors; metrics go to Lightning's callbacks, and exactly as they are to its loggers."""
+        """Computes the metrics; Lightning's callbacks get them, and its loggers get them without rounding."""
         is_dev_run = bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by a function of Lightning's
         is_trial = is_dev_run or self.trainer.sanity_checking
         metrics = {**self._validation.metrics(self.processes, is_trial), **self._staleness}
-        # A training writes its rows by itself; `Trainer.validate` gives what went to its loggers.
+        # A training writes its rows with `write`; `Trainer.validate` returns what was logged.
         is_logged = self.trainer.state.fn == TrainerFn.VALIDATING
         self.log_dict(metrics, logger=is_logged, batch_size=1, sync_dist=self.processes.share.ranks > 1)
         if not self._is_training:
@@ -217,7 +216,7 @@ class TowersModule(pl.LightningModule):
         self.write({"epoch": float(progress.epoch), **metrics, **logged, **times})
 
     def placed_metrics(self, placed: Learner, histories: Iterable[HistoryBatch]) -> dict[str, float]:
-        """Validation of what training was followed by, by this process alone; logged at the last step."""
+        """Validates the learner with placed contents, in this process alone; logs at the last step."""
         with self.autocast(placed.table.device):
             self._validation.begin(placed)
             for batch in histories:
@@ -228,19 +227,19 @@ class TowersModule(pl.LightningModule):
         return metrics
 
     def count_time(self) -> None:
-        """Adds the time since it was last counted."""
+        """Adds the time since the last call to the progress."""
         now = time.perf_counter(), time.process_time()
         self.progress.seconds += now[0] - self._clocks[0]
         self.progress.core_seconds += now[1] - self._clocks[1]
         self._clocks = now
 
     def write(self, figures: Mapping[str, float], step: int | None = None) -> None:
-        """A row for every logger; not by `self.log`, which rounds to float32 and costs half a millisecond."""
+        """Logs a row with every logger; `self.log` would round to float32 and take half a millisecond."""
         for logger in self.trainer.loggers:
             logger.log_metrics(dict(figures), self.progress.step if step is None else step)
 
     def _turn_tables(self, checkpoint: dict[str, Any], turned: Callable[[Division, Tensor], Tensor]) -> None:
-        """Turns divided tables of a checkpoint into this rank's part, or into parts of a whole."""
+        """Turns the divided tables of a checkpoint into this rank's part, or this rank's part into one of a whole."""
         for weights in (checkpoint[name] for name in WEIGHTS if name in checkpoint):
             for name, division in self.learner.divisions().items():
                 weights[f"{OF_LEARNER}.{name}"] = turned(division, weights[f"{OF_LEARNER}.{name}"])
@@ -250,20 +249,20 @@ class TowersModule(pl.LightningModule):
         return self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
 
     def _wrapped_optimizer(self) -> LightningOptimizer:
-        """By whose `step` Lightning counts steps, profiles, and calls `on_before_optimizer_step`."""
+        """Returns Lightning's wrapper: its `step` counts steps, profiles, and calls `on_before_optimizer_step`."""
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         return optimizer
 
     def _share_behind(self, batch: TrainingBatch) -> float:
-        """Share of the training that lies before a batch, by `max_epochs` or `max_steps`; 0 where neither is known."""
-        epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps  # -1: without an end
+        """Returns the share of the training before a batch, by `max_epochs` or `max_steps`; 0 where neither is set."""
+        epochs, steps = self.trainer.max_epochs or -1, self.trainer.max_steps  # -1: no limit
         by_epochs = (batch.epoch + batch.number / batch.batches) / epochs if epochs > 0 else 0.0
         by_steps = self.progress.step / steps if steps > 0 else 0.0
         return max(by_epochs, by_steps)
 
     def _seed_dropout(self, step: int) -> None:
-        """Dropout follows from the step alone, and differs between ranks."""
+        """Seeds dropout from the step's number and the rank alone."""
         place = np.random.SeedSequence((self._seed, step, self.processes.share.rank))
         number = int(place.generate_state(1, np.uint64)[0])
         if self.device.type == "cuda":
@@ -287,29 +286,29 @@ class TowersModule(pl.LightningModule):
         if self.progress.skipped > self._max_skipped:
             raise UserError(
                 f"{label.batch} (step {label.step}): loss {loss}, gradient norm {norm}: not finite, so no weight was "
-                f"moved; the last good checkpoint stands in {self.trainer.default_root_dir}; lower optimizer.lr, or "
-                f"leave such batches out by trainer.max_skipped={self.progress.skipped}"
+                f"moved; the last good checkpoint is in {self.trainer.default_root_dir}; lower optimizer.lr, or "
+                f"allow more skipped batches with trainer.max_skipped={self.progress.skipped}"
             )
 
     def _refresh_if_due(self) -> None:
-        """After every so many steps, whenever the run was started; draws nothing, so a run that resumes is the same."""
+        """Refreshes the audio vectors every so many steps of the run; a resumed run does the same: none is random."""
         every, progress = self._refresh_every, self.progress
         if every is None or progress.step % every or (not progress.is_validated and self._is_validated_next()):
-            return  # a validation refreshes by itself
-        self.read_rest()  # of the step before it, so that rows are logged in order
+            return  # the validation refreshes them
+        self.read_rest()  # so that rows are logged in the order of steps
         with self.autocast(self.device):
             staleness = self._validation.refresh(self.learner, self.processes)
         if staleness:
             self.write(staleness)
 
     def _is_validated_next(self) -> bool:
-        """Whether a validation follows the epoch."""
+        """Returns whether a validation follows the epoch."""
         every = self.trainer.check_val_every_n_epoch
         return self.trainer.enable_validation and every is not None and self.progress.epoch % every == 0
 
 
 def ours(module: pl.LightningModule) -> TowersModule:
-    """The module that a callback of ours is given: it works with no other."""
+    """Returns the module as `TowersModule`; this package's callbacks work with no other."""
     assert isinstance(module, TowersModule)
     return module
 

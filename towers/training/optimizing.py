@@ -1,4 +1,4 @@
-"""A gradient into a step of the optimiser: groups of parameters, the norm, and what is done where it is not finite."""
+"""The optimiser's step: groups of parameters, the gradient's norm, and skipping where it is not finite."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
@@ -22,30 +22,30 @@ def adamw(
     id_weight_decay: float,
     betas: tuple[float, float],
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), fused, with a rate and a decay of their own for the ids.
+    """Makes AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), fused, with a rate and a decay of its own for ids.
 
-    A row of the id table has unit length and meets a gradient in few steps, so it bears, and needs, larger steps than
-    the matrices that every event meets.
+    A row of the id table has unit length and gets a gradient in few steps, so it needs larger steps than the matrices,
+    which get one in every step.
 
     Decay is decoupled from the gradient and dense: in every step every row of the id table is multiplied by
     1 - rate x `id_weight_decay`, the rate being `id_lr` times the schedule's factor, whether the step holds the content
-    or not. After n steps at the full rate, what no gradient has renewed is down to about exp(-n x `id_lr` x
-    `id_weight_decay`). So the delta of a content that is seldom met shrinks towards zero, where the content is its
-    sound and metadata, and that of a popular one, which is renewed all the time, stays.
+    or not. After n steps at the full rate, a row without gradients has shrunk to about exp(-n x `id_lr` x
+    `id_weight_decay`). So the delta of a rare content shrinks towards zero, and the content towards its sound and
+    metadata, while that of a popular one is renewed all the time and stays.
 
-    Where the id table is divided by rows among ranks (`rows=divided`), its rows are stepped, and decay, in the steps
-    that meet them alone (`RowwiseAdamW`): a content that is seldom met stays where it is.
+    Where the id table is divided by rows among ranks (`rows=divided`), a row is stepped, and decays, only in steps that
+    hold its content (`RowwiseAdamW`): a rare content stays where it is.
 
     Args:
-        learner: what is trained.
+        learner: learner whose parameters are optimised.
         lr: learning rate, before the schedule.
-        id_lr: of the content tower's id table.
-        weight_decay: of matrices of the network alone: not of embeddings, norms and biases.
-        id_weight_decay: of the content tower's id table; 0: none.
-        betas: decay of the means of the gradient and of its square.
+        id_lr: learning rate of the content tower's id table.
+        weight_decay: decay of the network's matrices; embeddings, norms and biases have none.
+        id_weight_decay: decay of the content tower's id table; 0: none.
+        betas: decay of the moving means of the gradient and of its square.
 
     Raises:
-        ValueError: a rate or a decay below 0.
+        ValueError: a rate or decay is below 0.
     """
     for name, value in (("id_lr", id_lr), ("weight_decay", weight_decay), ("id_weight_decay", id_weight_decay)):
         if not value >= 0:
@@ -69,27 +69,27 @@ def adamw(
     ]
     divided = learner.divided_ids()
     if divided is not None:
-        groups[-1:] = []  # they ask for no gradient of autograd's
+        groups[-1:] = []  # divided ids have no autograd gradient
         return RowwiseAdamW(groups, divided, lr, id_lr, id_weight_decay, betas)
     return torch.optim.AdamW(groups, lr=lr, weight_decay=0.0, betas=betas, fused=True)
 
 
 class RowwiseAdamW(torch.optim.AdamW):
-    """AdamW, of a table of ids that is divided among ranks by the rows that a step meets alone.
+    """AdamW with a table of ids that is divided among ranks, of which a step changes only the rows that it holds.
 
-    The fused kernel that steps everything else steps these rows and their moments, gathered and put back; so does it
-    pass by where the gradient is not finite, without a word to the host. What differs from dense AdamW is what happens
-    to a row in steps that do not meet it, which is nothing: its moments do not fade, its last step is not repeated, and
-    it does not decay. Steps are counted for the table and not for the row, as `torch.optim.SparseAdam` does, to whose
-    numbers this comes without decay, but for where epsilon stands.
+    The fused kernel that steps all else also steps these rows and their moments, gathered and written back; it also
+    skips a gradient that is not finite without waiting for the host. It differs from dense AdamW in that a step leaves
+    all other rows as they are: their moments do not fade, their last step is not repeated, and they do not decay. Steps
+    are counted for the table, not for each row, as `torch.optim.SparseAdam` does; without decay the numbers are the
+    same as there except for the place of epsilon.
 
     Args:
-        groups: of all other parameters, as `torch.optim.AdamW` takes them.
-        table: of ids, in a group of its own, the last.
-        lr: learning rate of the groups that name none.
-        id_lr: of the table.
-        id_weight_decay: of the rows of the table that a step meets.
-        betas: decay of the means of the gradient and of its square.
+        groups: groups of all other parameters, as for `torch.optim.AdamW`.
+        table: table of ids; becomes the last group.
+        lr: learning rate of groups without one.
+        id_lr: learning rate of the table.
+        id_weight_decay: decay of the rows of the table that a step holds.
+        betas: decay of the moving means of the gradient and of its square.
     """
 
     def __init__(
@@ -107,22 +107,22 @@ class RowwiseAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Steps the dense parameters, then the rows of the table that were met."""
+        """Steps the dense parameters, then the rows of the table that the step holds."""
         loss = super().step(closure)
         self._step_rows(self._table)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradient of the table, too."""
+        """Clears all gradients, the table's included."""
         super().zero_grad(set_to_none)
         self._table.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns torch's state, in which moments of the divided table are spread over ranks as the table is."""
+        """Returns torch's state, with the moments of the divided table spread over ranks like the table."""
         return self._with_moments(super().state_dict(), Division.spread)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads the state that any number of ranks has saved."""
+        """Loads a state saved by any number of ranks."""
         super().load_state_dict(self._with_moments(state_dict, Division.part))
 
     def _step_rows(self, table: DividedIds) -> None:
@@ -133,7 +133,7 @@ class RowwiseAdamW(torch.optim.AdamW):
                 state[name] = torch.zeros_like(table.weight)
         found_inf = getattr(self, "found_inf", None)
         met = table.gradient()
-        if met is None or not len(met[0]):  # other ranks may have met some
+        if met is None or not len(met[0]):  # other ranks may have rows of the step
             state["step"] += 1 if found_inf is None else 1 - found_inf
             return
         rows, gradient = met
@@ -149,7 +149,7 @@ class RowwiseAdamW(torch.optim.AdamW):
             tensor.index_copy_(0, rows, stepped)
 
     def _with_moments(self, state: dict[str, Any], turned: Callable[[Division, Tensor], Tensor]) -> dict[str, Any]:
-        """Returns a state whose moments of the divided table are turned into parts, or into the whole."""
+        """Returns a state with the moments of the divided table as this rank's part, or as a part of the whole."""
         found, place = dict(state["state"]), sum(len(group["params"]) for group in self.param_groups[:-1])
         if place in found:
             moments = {name: turned(self._table.division, found[place][name]) for name in MOMENTS}
@@ -158,7 +158,7 @@ class RowwiseAdamW(torch.optim.AdamW):
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam keeps of every number: the means of the gradient and of its square."""
+"""Adam's state of every number: the moving means of the gradient and of its square."""
 
 
 def clip_gradients(
@@ -167,13 +167,13 @@ def clip_gradients(
     table: DividedIds | None = None,
     sum_: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> Float[Tensor, ""]:
-    """Scales gradients down to `max_norm`; returns the norm before, which is not finite where one of them is not.
+    """Scales gradients down to `max_norm`; returns the norm before, which is not finite where a gradient is not.
 
     Args:
-        parameters: with the same gradients on all ranks.
-        max_norm: of all gradients together.
-        table: of which each rank has rows of its own; null: there is none.
-        sum_: over ranks, in place.
+        parameters: parameters with the same gradients on all ranks.
+        max_norm: maximum norm of all gradients together.
+        table: table of which each rank has its own rows; null: none.
+        sum_: sums a tensor over ranks, in place.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
@@ -189,15 +189,15 @@ def clip_gradients(
 
 
 def advance(optimizer: torch.optim.Optimizer, is_finite: Bool[Tensor, ""], step: Callable[[], object]) -> None:
-    """One step, unless the gradient is not finite: then no weight moves.
+    """Takes one step, or none where the gradient is not finite; clears the gradients.
 
-    On the CPU the flag is read. On a GPU that would make the host wait in every step, so optimisers that know mixed
-    precision's `found_inf` (the fused ones) skip by themselves.
+    On the CPU the flag is read. On a GPU that would make the host wait in every step, so optimisers that support mixed
+    precision's `found_inf` (the fused ones) skip the step themselves.
 
     Args:
-        optimizer: torch's own.
-        is_finite: whether the gradient is.
-        step: takes its step; Lightning wraps it.
+        optimizer: torch's optimiser, not Lightning's wrapper.
+        is_finite: whether the gradient is finite.
+        step: takes the optimiser's step, possibly wrapped by Lightning.
     """
     if is_finite.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]  # read by the fused step
@@ -208,16 +208,16 @@ def advance(optimizer: torch.optim.Optimizer, is_finite: Bool[Tensor, ""], step:
 
 
 class Reports(Generic[Label]):
-    """Figures of each step, read without making the host wait for the step that has just been queued.
+    """Figures of steps, read without making the host wait for the step that was queued last.
 
-    On the CPU a step's figures are there at once; of a GPU's the ones of the step before are read.
+    On the CPU a step's figures are read at once; on a GPU, those of the step before.
     """
 
     def __init__(self) -> None:
         self._pending: tuple[Label, Tensor, torch.cuda.Event] | None = None
 
     def add(self, label: Label, figures: Float[Tensor, " figures"]) -> list[tuple[Label, list[float]]]:
-        """Takes a step's figures; gives those that can be read now."""
+        """Takes a step's figures; returns those that can be read now."""
         if not figures.is_cuda:
             return [(label, figures.tolist())]
         ready = self.rest()
@@ -229,7 +229,7 @@ class Reports(Generic[Label]):
         return ready
 
     def rest(self) -> list[tuple[Label, list[float]]]:
-        """Those not read yet; waits for them."""
+        """Returns the figures not read yet; waits for them."""
         if self._pending is None:
             return []
         label, host, event = self._pending

@@ -1,11 +1,11 @@
-"""Where a content without listeners stands: sound and metadata fitted anew to the places that training has found.
+"""Placement of contents without listeners: sound and metadata are fitted anew to the vectors found by training.
 
-While towers are trained together, the delta of an id can say whatever sound and metadata do not, so little makes these
-say what they could: a content that nobody has played yet stands worse than what is known of it allows. Once training is
-over, the places of the contents with listeners are known, and to find them from sound and metadata is a regression with
-an example a content, as van den Oord et al. ("Deep content-based music recommendation", NeurIPS 2013) place songs among
-the factors of a matrix. The deltas then take up what is left, so contents with listeners stand where they stood, and
-for these and for listeners nothing changes.
+While the towers are trained together, an id's delta can express all that sound and metadata do not, so these are
+hardly pushed to express what they could: a content without plays is placed worse than its data allow. After training,
+the vectors of contents with listeners are known, and predicting them from sound and metadata is a regression with one
+example per content, as van den Oord et al. ("Deep content-based music recommendation", NeurIPS 2013) place songs among
+the factors of a matrix. The deltas then take up the residuals, so nothing changes for contents with listeners, nor for
+listeners.
 """
 
 import math
@@ -29,35 +29,35 @@ from towers.training.step import Learner
 
 
 class NoPlacement:
-    """Leaves contents without listeners where training puts them.
+    """Leaves contents without listeners where training places them.
 
     Args:
-        audio_encoder: not used; an experiment may name one.
+        audio_encoder: not used; accepted because an experiment may set one.
     """
 
     def __init__(self, audio_encoder: Callable[..., AudioEncoder] | None):
         self.audio_encoder = None
 
     def fit(self, *_: object, **__: object) -> None:
-        """Does nothing with what `Placement.fit` takes."""
+        """Does nothing, with the arguments of `Placement.fit`."""
         return
 
 
 class Placement:
-    """Fits an audio encoder and a content tower to vectors: the largest cosine with each, without its id.
+    """Fits an audio encoder and a content tower to vectors, by the cosine, without ids.
 
-    Parts are dropped as the tower drops them in training, so that a content is placed by whatever is known of it.
+    Parts are dropped as in the tower's training, so that a content is placed by the parts that it has.
 
     Args:
-        audio_encoder: takes `statistics` of the store's sound: what contents are placed by, in the place of an encoder
-            that learns; null: another of the same kind.
+        audio_encoder: factory that takes `statistics` of the store's sound and makes the encoder used for placing,
+            instead of a learned one; null: another encoder of the trained kind.
         epochs: passes over the contents with listeners.
         batch_size: contents in a step.
-        lr: learning rate of AdamW, falling to zero along half a cosine.
-        weight_decay: of everything but the deltas.
+        lr: initial learning rate of AdamW, which falls to zero along half a cosine.
+        weight_decay: decay of all parameters but the deltas.
 
     Raises:
-        ValueError: no epoch, no content in a step, or a rate or decay below 0.
+        ValueError: epochs or batch_size are below 1, or lr or weight_decay below 0.
     """
 
     def __init__(
@@ -92,18 +92,18 @@ class Placement:
         """Fits the audio encoder and content tower of `placed`, and gives it the user tower of `trained`.
 
         Args:
-            trained: at the end of its training.
-            placed: another of the same contents and space, on the same device, as it was made.
-            sounds: what the encoder of `trained` reads; null without sound.
-            placed_sounds: what that of `placed` reads; null without sound.
-            rows: of the contents to learn from: those whose ids are trained.
-            crop_frames: of the random crops that the encoder is fitted on, in frames.
-            seed: of order, crops and dropout; torch's generators are left as they were.
-            passed: hears of passes that are done, and of how many there are.
+            trained: learner after its training.
+            placed: new, untrained learner of the same contents and space, on the same device.
+            sounds: input of the audio encoder of `trained`; null without sound.
+            placed_sounds: input of the audio encoder of `placed`; null without sound.
+            rows: rows of the contents to learn from: those with trained ids.
+            crop_frames: length in frames of the random crops that the encoder is fitted on.
+            seed: seed of order, crops and dropout; torch's generators are left as they were.
+            passed: called after each pass with the number of passes done and the number in all.
 
         Returns:
-            The mean cosine between where `rows` stand and where they are placed without their ids; null where ids are
-            all that is known, and where no content has one that is trained, so that training has placed them all.
+            The mean cosine between the trained vectors of `rows` and their vectors without ids; null where contents
+            have nothing but ids, or where no content has a trained id, so that training itself has placed all contents.
         """
         tower, table = placed.two_tower.content_tower, placed.table
         if not tower.has_content or not len(rows):
@@ -112,7 +112,7 @@ class Placement:
             refresh_audio(trained.two_tower, trained.table, sounds.records, Processes(Share()))
         vectors = embed_contents(trained.two_tower, trained.table).float()
         learns = placed.two_tower.audio_encoder.learns
-        if placed_sounds is not None and not learns:  # it is heard once and for all
+        if placed_sounds is not None and not learns:  # a fixed encoder is run once
             refresh_audio(placed.two_tower, table, placed_sounds.records, Processes(Share()))
         with torch.random.fork_rng([table.device] if table.device.type == "cuda" else []):
             torch.manual_seed(seed)
@@ -150,7 +150,7 @@ class Placement:
 
 
 class _Placed:
-    """Contents by sound and metadata alone; of an encoder that learns, by random crops."""
+    """Vectors of contents from sound and metadata alone; an encoder that learns reads random crops."""
 
     def __init__(self, placed: Learner, sounds: Sounds | None, crop_frames: int, seed: int):
         self._encoder = placed.two_tower.audio_encoder.train()
@@ -161,7 +161,7 @@ class _Placed:
         self._generator = np.random.default_rng(seed)
 
     def parameters(self) -> list[Tensor]:
-        """All but those of single ids."""
+        """Returns all parameters but those of single ids."""
         ids = {id(parameter) for parameter in self._tower.id_parameters()}
         shared = [*self._encoder.parameters(), *self._tower.parameters()]
         return [parameter for parameter in shared if id(parameter) not in ids]

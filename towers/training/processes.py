@@ -1,7 +1,7 @@
-"""The processes that share a step, and the few words they exchange. Without a process group every call does nothing.
+"""Collective operations of the processes that share a step. Without a process group every call does nothing.
 
-Gradients are summed, never averaged: a loss is a sum over the targets of all ranks, divided by their weight, so what a
-step does is the same for any number of ranks.
+Gradients are summed, never averaged: a loss is a sum over the targets of all ranks, divided by their total weight, so a
+step has the same result for any number of ranks.
 """
 
 from collections.abc import Container, Iterable
@@ -15,10 +15,10 @@ from towers.data.training_batches import Share
 
 
 class Processes:
-    """This process among its peers.
+    """This process and the others of its training.
 
     Args:
-        share: of this process in every step.
+        share: share of this process in every step.
     """
 
     def __init__(self, share: Share):
@@ -26,15 +26,15 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and prints."""
+        """True for the process that writes and prints."""
         return self.share.rank == 0
 
     def gathered(self, own: Float[Tensor, "own dim"], total: int) -> Float[Tensor, "total dim"]:
-        """Everybody's rows, in the order of ranks, without a gradient.
+        """Returns the rows of all ranks, in the order of ranks, without a gradient.
 
         Args:
-            own: of this rank, as many as `share.of(total)` says.
-            total: rows of all ranks.
+            own: rows of this rank, as many as `share.of(total)` says.
+            total: number of rows of all ranks.
         """
         own = own.detach()
         if self.share.ranks == 1:
@@ -46,7 +46,7 @@ class Processes:
         return torch.cat(parts)[:total]
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, in place."""
+        """Sums a tensor over ranks, in place, and returns it."""
         if self.share.ranks > 1:
             dist.all_reduce(tensor)
         return tensor
@@ -58,13 +58,13 @@ class Processes:
         return tensor
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Every parameter's gradient becomes the sum over ranks; all at once, in one message a type."""
+        """Sums every parameter's gradient over ranks, with one message per dtype."""
         if self.share.ranks == 1:
             return
         by_type: dict[torch.dtype, list[Tensor]] = {}
         for parameter in parameters:
             if parameter.requires_grad:
-                if parameter.grad is None:  # this rank had no use for it, another may
+                if parameter.grad is None:  # unused by this rank, but maybe not by others
                     parameter.grad = torch.zeros_like(parameter)
                 by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
         for gradients in by_type.values():
@@ -75,19 +75,19 @@ class Processes:
                 gradient.copy_(part.view_as(gradient))
 
     def same_everywhere(self, module: torch.nn.Module, but: Container[str] = ()) -> None:
-        """Gives all ranks the first one's parameters and buffers, but for those of which each has its own part."""
+        """Copies the first rank's parameters and buffers to all ranks, except those named in `but`."""
         if self.share.ranks > 1:
             for name, tensor in module.state_dict(keep_vars=True).items():
                 if name not in but:
                     dist.broadcast(tensor.data, 0)
 
     def wait(self) -> None:
-        """Until all ranks are here; not before they know each other."""
+        """Waits for all ranks; returns at once where no process group exists."""
         if dist.is_initialized():
             self.all_of(None)
 
     def from_first(self, value: object) -> object:
-        """The first rank's value."""
+        """Returns the first rank's value."""
         if self.share.ranks == 1:
             return value
         box = [value]
@@ -95,7 +95,7 @@ class Processes:
         return box[0]
 
     def all_of(self, value: object) -> list[object]:
-        """Everybody's value, in the order of ranks."""
+        """Returns the values of all ranks, in the order of ranks."""
         if self.share.ranks == 1:
             return [value]
         values: list[object] = [None] * self.share.ranks
@@ -104,6 +104,6 @@ class Processes:
 
 
 def leave() -> None:
-    """Ends the process group where there still is one: gloo's threads must not outlive the interpreter (SIGABRT)."""
-    if dist.is_initialized():  # Lightning does it by itself for NCCL
+    """Destroys the process group if there is one: gloo's threads must not outlive the interpreter (SIGABRT)."""
+    if dist.is_initialized():  # Lightning does it for NCCL
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""`last.ckpt`: a run that is stopped or killed, at whatever moment, goes on with every bit it would have had."""
+"""`last.ckpt`: a run stopped or killed at any moment resumes with the same bits as one never interrupted."""
 
 import signal
 import time
@@ -15,20 +15,20 @@ from towers.training.run_folder import LAST
 from towers.training.stopping import Stopped, StopRequest
 
 STOP, SAVE = 1.0, 1024.0
-"""What a process may wish for in a step. Wishes are added up over ranks, so all save, and stop, after the same one."""
+"""Requests of a process in a step. They are summed over ranks, so all ranks save, and stop, after the same step."""
 
 
 class Resumption(Checkpoint):
-    """Saves every so many seconds, before and after every validation, after every epoch and on a signal.
+    """Saves at intervals of time, before and after every validation, after every epoch and on a signal.
 
-    `ModelCheckpoint` does none of it: with manual optimisation it leaves out saves by time, and one of its saves at the
-    end of an epoch would go on behind the validation that follows.
+    `ModelCheckpoint` does not suffice: with manual optimisation it skips saves by time, and a checkpoint that it saves
+    at the end of an epoch would resume after the validation that follows.
 
     Args:
-        folder: of the run.
-        signature: of the run.
+        folder: folder of the run.
+        signature: signature of the run.
         every_s: seconds between checkpoints.
-        stop: hears of signals.
+        stop: stop request that signals set.
     """
 
     def __init__(self, folder: Path, signature: str, every_s: float, stop: StopRequest):
@@ -40,18 +40,18 @@ class Resumption(Checkpoint):
         self._saved_at = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows of metrics that the checkpoint counts."""
+        """Returns the number of rows of metrics at the checkpoint."""
         return {"rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As `state_dict` gave it."""
+        """Restores the result of `state_dict`."""
         self._rows = state_dict["rows"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """All go on from the same checkpoint, and metrics that are ahead of it are cut off.
+        """Checks that all ranks resume from the same checkpoint, and cuts off rows of metrics after it.
 
         Raises:
-            UserError: processes see different runs or checkpoints.
+            UserError: the processes see different runs or checkpoints.
         """
         module = ours(pl_module)
         place = self._signature, module.progress.step if module.is_restored else None
@@ -69,15 +69,15 @@ class Resumption(Checkpoint):
             print(f"going on from step {module.progress.step:,} of {self._folder}", flush=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts Lightning's handlers of signals aside.
+        """Replaces Lightning's signal handlers, which were set just before.
 
-        They were set a moment ago. The one of SIGTERM talks to the other ranks from within the handler and saves
-        nothing; under SLURM there is one that saves in the middle of a step.
+        Lightning's SIGTERM handler communicates with other ranks from within the handler and saves nothing; its SLURM
+        handler saves in the middle of a step.
         """
         module = ours(pl_module)
         self._stop.listen()
-        # In every step of several ranks it would broadcast whether a signal has come, and wait for the device. Signals
-        # are in the step's own message here. There is no public way.
+        # With several ranks Lightning would broadcast in every step whether a signal has come, and wait for the device.
+        # Here signals travel in the step's own message. There is no public way to switch the broadcast off.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         self._saved_at = time.perf_counter()
         module.before_validation = lambda: self._save(trainer, module)
@@ -85,7 +85,7 @@ class Resumption(Checkpoint):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Tells the other ranks, by way of the step, what this one wishes for."""
+        """Sets this rank's request, which reaches the other ranks with the step."""
         module = ours(pl_module)
         is_due = module.processes.is_first and time.perf_counter() - self._saved_at >= self._every_s
         module.wish = (STOP if self._stop.signal else 0.0) + (SAVE if is_due else 0.0)
@@ -93,23 +93,23 @@ class Resumption(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves where somebody wished for it.
+        """Saves where a rank requested it.
 
-        Never on an epoch's last batch, from where Lightning would go on behind the validation that follows.
+        Never after an epoch's last batch: Lightning would resume from there after the validation that follows.
         """
         module = ours(pl_module)
         if module.wished and not trainer.is_last_batch:
             self._save(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves; after the validation, where there was one. A signal that came in it is heard now."""
+        """Saves, after the validation if there was one, and takes account of a signal received during it."""
         module = ours(pl_module)
         if any(module.processes.all_of(self._stop.signal is not None)):
             module.wished = STOP
         self._save(trainer, module)
 
     def _save(self, trainer: pl.Trainer, module: TowersModule) -> None:
-        """Raises Stopped where somebody has asked for it; UserError instead of saving what a bad batch has left."""
+        """Saves; raises `Stopped` where a rank asked for it, and UserError instead of saving after a bad batch."""
         module.read_rest()
         module.count_time()
         for logger in trainer.loggers:
@@ -118,28 +118,28 @@ class Resumption(Checkpoint):
         trainer.save_checkpoint(self._folder / LAST)
         self._saved_at = time.perf_counter()
         if module.wished % SAVE >= STOP:
-            raise Stopped(self._stop.signal or signal.SIGTERM)  # or another rank heard one
+            raise Stopped(self._stop.signal or signal.SIGTERM)  # another rank got the signal
 
 
 class LastEpochValidated(Callback):
-    """The last epoch is validated, whatever `check_val_every_n_epoch` says of the others.
+    """Makes sure that the last epoch is validated, also with `check_val_every_n_epoch` above 1.
 
-    So is one that a callback before this one ends.
+    So is an epoch in which an earlier callback ends the training.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Where a run goes on within its last epoch."""
+        """Covers a run that resumes within its last epoch."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Looks whether it is the last."""
+        """Validates this epoch if it is the last."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Looks whether it ends here."""
+        """Validates this epoch if the training ends here."""
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1
 

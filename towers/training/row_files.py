@@ -1,10 +1,10 @@
-"""Tables that are divided among ranks, on disk: every rank writes its own rows, and any number of ranks reads them.
+"""Files of tables that are divided among ranks: every rank writes its own rows, and any number of ranks reads them.
 
-`torch.distributed.checkpoint` does both. What is here keeps its habits of a run's checkpoints: a kill leaves the state
-before or the new one, and nothing that is read may run code.
+`torch.distributed.checkpoint` does both. This module gives it the properties of a run's checkpoints: a killed process
+leaves the old state or the new one, and reading runs no pickled code.
 
-Beside `last.ckpt` stands a folder `last.rows-N`. It is there as a whole before the file that names it takes the place
-of the one before, whose folder goes last.
+The rows of `last.ckpt` are in a folder `last.rows-N` beside it. The folder is complete before the new `last.ckpt`
+replaces the old one, whose folder is deleted last.
 """
 
 import os
@@ -33,7 +33,7 @@ from towers.errors import UserError
 from towers.models.rows import mesh_of_all
 
 ROWS = "rows"
-"""Names in a checkpoint what stands in the folder beside it."""
+"""Key in a checkpoint of the description of the folder beside it."""
 
 _OF_METADATA = (
     "Metadata", "TensorStorageMetadata", "ChunkStorageMetadata", "TensorProperties", "MetadataIndex", "StorageMeta",
@@ -45,14 +45,14 @@ DESCRIPTIONS = {
     ("torch", "Size"),
     ("torch.serialization", "_get_layout"),
 }
-"""What torch's description of a folder of rows is made of, by module and name."""
+"""Classes, by module and name, that torch's description of a folder of rows may contain."""
 
 Place = tuple[str | int, ...]
 """Keys and indices that lead to a value in a checkpoint."""
 
 
 def take_rows(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[Place, DTensor]]:
-    """Returns a checkpoint without the tables that are spread over ranks, and these; both share what is not changed."""
+    """Splits a checkpoint into one without the tables spread over ranks, and these tables; copies no tensor."""
     rows = dict(_spread(checkpoint, ()))
     found = checkpoint
     for place in rows:
@@ -61,18 +61,18 @@ def take_rows(checkpoint: dict[str, Any]) -> tuple[dict[str, Any], dict[Place, D
 
 
 def write_rows(path: Path, rows: dict[Place, DTensor]) -> dict[str, Any]:
-    """Writes tables beside a checkpoint that is about to be written; all ranks call.
+    """Writes tables beside a checkpoint that is about to be written; all ranks must call.
 
     Args:
-        path: of the checkpoint.
-        rows: by their places in it.
+        path: path of the checkpoint.
+        rows: tables by their places in the checkpoint.
 
     Returns:
-        What the checkpoint says of them, under `ROWS`.
+        The value for the checkpoint's key `ROWS`.
 
     Raises:
         DiskFull: no space is left.
-        Exception: whatever else this rank met, or where it met nothing, another one.
+        Exception: any other error of this rank, or if it had none, of another one.
     """
     box = [_next_folder(path).name, os.getpid()]
     dist.broadcast_object_list(box, 0)
@@ -82,11 +82,11 @@ def write_rows(path: Path, rows: dict[Place, DTensor]) -> dict[str, Any]:
     try:
         with told_when_full(folder, temporary):
             _saved(named, temporary)
-    except Exception:  # whatever it was, nothing half-written stays
+    except Exception:  # after any error, nothing half-written stays
         if dist.get_rank() == 0:
             shutil.rmtree(temporary, ignore_errors=True)
         raise
-    if dist.get_rank() == 0:  # all have written, and the folder says so
+    if dist.get_rank() == 0:  # all ranks have written
         temporary.rename(folder)
     return {"folder": folder.name, "places": [list(place) for place in rows]}
 
@@ -94,35 +94,35 @@ def write_rows(path: Path, rows: dict[Place, DTensor]) -> dict[str, Any]:
 def _saved(named: dict[str, DTensor], folder: Path) -> None:
     try:
         save(named, storage_writer=FileSystemWriter(folder))
-    except CheckpointException as error:  # no `Exception`: whoever handles a full disk would not see it
+    except CheckpointException as error:  # a BaseException, which handlers of a full disk would miss
         raise _own_failure(error) from error
 
 
 def drop_rows(path: Path, kept: str | None) -> None:
-    """Removes what earlier checkpoints, and writes that were cut off, have left beside one that stands.
+    """Removes row folders of earlier checkpoints, and of interrupted writes, beside a checkpoint.
 
     Args:
-        path: of the checkpoint.
-        kept: the folder that it names; null: none.
+        path: path of the checkpoint.
+        kept: name of the folder that it refers to; null: none.
     """
     for folder in _numbered(path):
         if folder.name != kept:
             shutil.rmtree(folder, ignore_errors=True)
     for folder in path.parent.glob(f".{path.stem}.{ROWS}-*.partial"):
-        shutil.rmtree(folder, ignore_errors=True)  # one training at a time writes there
+        shutil.rmtree(folder, ignore_errors=True)  # only one training at a time writes there
 
 
 def with_rows(path: Path, checkpoint: dict[str, Any], is_spread: bool) -> dict[str, Any]:
-    """Returns a checkpoint with the tables that stand beside it.
+    """Returns a checkpoint with the tables of the folder beside it.
 
     Args:
-        path: of the checkpoint.
-        checkpoint: as it stands there.
-        is_spread: whether each rank reads its own rows; all call then. Else this process reads all rows.
+        path: path of the checkpoint.
+        checkpoint: the checkpoint as loaded from there.
+        is_spread: whether each rank reads its own rows; all must call then. Otherwise this process reads all rows.
 
     Raises:
-        UserError: the folder or a file of it is gone, or cannot be read.
-        Exception: what says nothing of the files: too little memory, a rank that does not answer.
+        UserError: the folder or one of its files is missing, or cannot be read.
+        Exception: an error that is not about the files: too little memory, or a rank that does not answer.
     """
     told = checkpoint.get(ROWS)
     if told is None:
@@ -152,10 +152,10 @@ def _read(folder: Path, places: list[Place], is_spread: bool) -> dict[Place, Ten
     tables = {place: _room(table.size, table.properties.dtype, is_spread) for place, table in described.items()}
     named = {_name(place): table for place, table in tables.items()}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process alone is meant
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # a single process is intended
         try:
             load(named, storage_reader=_Reader(folder), no_dist=not is_spread)
-        except CheckpointException as error:  # of what ranks do by themselves; what they say to each other raises bare
+        except CheckpointException as error:  # errors of one rank's own work; those of communication are not wrapped
             failure = _own_failure(error)
             if _is_of_machine(failure):
                 raise failure from error
@@ -167,7 +167,7 @@ def _described(folder: Path, place: Place) -> TensorStorageMetadata:
     try:
         found = _Reader(folder).read_metadata().state_dict_metadata[_name(place)]
         assert isinstance(found, TensorStorageMetadata)
-    except Exception as error:  # what a broken pickle may raise is without end
+    except Exception as error:  # a broken pickle may raise anything
         if _is_of_machine(error):
             raise
         raise _Unreadable from error
@@ -175,18 +175,18 @@ def _described(folder: Path, place: Place) -> TensorStorageMetadata:
 
 
 class _Unreadable(Exception):
-    """Files of rows are missing or broken, or the system does not give them; its cause says which."""
+    """Files of rows are missing or broken, or the system does not read them; the cause says which."""
 
 
 def _own_failure(error: CheckpointException) -> BaseException:
-    """Returns what this rank met, or where it met nothing, the first that did."""
+    """Returns the error of this rank, or if it had none, the first one of another rank."""
     failures = {rank: failure for rank, (failure, _) in error.failures.items()}
     rank = dist.get_rank() if dist.is_initialized() else 0
     return failures.get(rank, next(iter(failures.values())))
 
 
 def _is_of_machine(error: BaseException) -> bool:
-    """Says whether an error is not about files: memory, another rank, or a person who has had enough."""
+    """Returns whether an error is not about files: memory, another rank, or an interruption by the user."""
     is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
     return is_memory or isinstance(error, dist.DistError) or not isinstance(error, Exception)
 
@@ -206,13 +206,13 @@ def _next_folder(path: Path) -> Path:
 
 
 def _numbered(path: Path) -> list[Path]:
-    """Returns the folders of rows beside a checkpoint that were written here, not what others have put there."""
+    """Returns the row folders beside a checkpoint that this module wrote; folders of other names are left out."""
     own = re.compile(rf"{re.escape(path.stem)}\.{ROWS}-[0-9]+")
     return [folder for folder in path.parent.glob(f"{path.stem}.{ROWS}-*") if own.fullmatch(folder.name)]
 
 
 def _spread(node: Any, place: Place) -> Iterator[tuple[Place, DTensor]]:
-    """Returns every distributed tensor of a nested value, with its place."""
+    """Yields every distributed tensor of a nested value, with its place."""
     if isinstance(node, DTensor):
         yield place, node
     elif isinstance(node, dict):
@@ -224,7 +224,7 @@ def _spread(node: Any, place: Place) -> Iterator[tuple[Place, DTensor]]:
 
 
 def _with(node: Any, place: Place, value: Any) -> Any:
-    """Returns a nested value with another one in a place, copied on the way, so that nobody's state changes."""
+    """Returns a nested value with one place replaced; containers on the way are copied, so the original stays."""
     if not place:
         return value
     first, *rest = place
@@ -238,7 +238,7 @@ def _name(place: Place) -> str:
 
 
 class _Reader(FileSystemReader):
-    """Torch's own, which reads a pickle where files stand: this one takes from it only what describes tensors."""
+    """Torch's reader, which unpickles a file of metadata; this one accepts only descriptions of tensors from it."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Reads the metadata as torch does."""
@@ -252,16 +252,16 @@ class _Reader(FileSystemReader):
 
 
 class _DescriptionsAlone(pickle.Unpickler):
-    """Knows no callables but those that descriptions of tensors are made of."""
+    """An unpickler that knows only the classes of descriptions of tensors."""
 
     def __init__(self, file: IO[bytes]):
         super().__init__(file)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Refuses any other name.
+        """Returns a known class, and refuses any other name.
 
         Raises:
-            UnpicklingError: it is none of these.
+            UnpicklingError: the name is none of these.
         """
         if (module, name) == ("builtins", "getattr"):
             return _member
@@ -276,7 +276,7 @@ def _member(kind: Any, name: str) -> Enum:
     """Returns a member of an enumeration, which early releases of Python 3.11 pickle as an attribute of its class.
 
     Raises:
-        UnpicklingError: an attribute of anything else.
+        UnpicklingError: the attribute is of anything but an enumeration.
     """
     if not (isinstance(kind, type) and issubclass(kind, Enum)):
         raise pickle.UnpicklingError(f"{kind!r} is no enumeration")

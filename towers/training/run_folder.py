@@ -1,4 +1,4 @@
-"""A run's folder: what its files are called, and whether somebody is training there. Knows no torch."""
+"""A run's folder: the names of its files, and whether a process is training there. Imports no torch."""
 
 import fcntl
 import os
@@ -11,32 +11,32 @@ from towers.manifest import alone
 
 LAST, BEST, PLACED = "last.ckpt", "best.ckpt", "placed.ckpt"
 FINISHED = "finished.json"
-"""What a run's folder holds: where training stands, its best state, the same with contents placed anew, and this file
-once all has come to its end."""
+"""Files of a run's folder: the latest state, the best one, the best one with contents placed anew, and `FINISHED`,
+which is written once the run is complete."""
 CONFIG_FILE, ENVIRONMENT_FILE = "config.yaml", "environment.json"
-"""What it says of how the run was made, beside its checkpoints."""
+"""Files that record how the run was made."""
 _LOCK = ".lock"
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Holds a run's folder for the block; a process that dies lets go of it.
+    """Locks a run's folder for the block; the lock ends with the process.
 
     Raises:
-        Unreachable: another process holds it.
+        Unreachable: another process holds the lock.
     """
 
     def refuse() -> None:
-        raise Unreachable(f"{folder}: another process is training there; wait for its end, or stop it")
+        raise Unreachable(f"{folder}: another process is training there; wait until it ends, or stop it")
 
     with alone(folder / _LOCK, refuse):
         yield
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process is training in a run's folder; writes nothing there."""
+    """Returns whether a process is training in a run's folder; writes nothing there."""
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR)  # for reading alone a network's disk gives no lock
+        lock = os.open(folder / _LOCK, os.O_RDWR)  # network disks give no lock to a file opened for reading
     except FileNotFoundError:
         return False
     try:

@@ -1,18 +1,18 @@
-"""How the learning rate goes with the progress of training: functions of where a run stands, without a state."""
+"""Schedules of the learning rate: stateless functions of a run's progress."""
 
 import math
 from abc import ABC, abstractmethod
 
 
 class Schedule(ABC):
-    """A factor of the optimiser's learning rate.
+    """A factor of the optimiser's learning rate over the course of a training.
 
     Args:
-        warmup_share: of the training, over which the factor rises from 0; 0: none.
-        max_warmup_steps: after which it has risen in any case.
+        warmup_share: share of the training over which the factor rises from 0; 0: no warm-up.
+        max_warmup_steps: steps after which the warm-up ends in any case.
 
     Raises:
-        ValueError: a share outside of 0 to 1, or fewer than no steps.
+        ValueError: warmup_share is outside of 0 to 1, or max_warmup_steps below 0.
     """
 
     def __init__(self, warmup_share: float, max_warmup_steps: int):
@@ -25,31 +25,31 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, step: int, progress: float) -> float:
-        """Factor of the learning rate, 0 to 1.
+        """Returns the factor of the learning rate, 0 to 1.
 
         Args:
-            step: steps taken before.
-            progress: share of the training that lies behind, 0 to 1.
+            step: number of steps taken before.
+            progress: share of the training that is done, 0 to 1.
         """
 
     def risen(self, step: int, progress: float) -> float:
-        """How far the rise has come, 0 to 1: by steps or by progress, whichever is farther, so that a training of few
-        steps does not spend them on it. Arguments as those of `factor`."""
+        """Returns the warm-up's factor, 0 to 1: the greater one of steps and progress, so that a short training does
+        not spend its steps on it. Arguments as for `factor`."""
         if not self._warmup_share or not self._max_warmup_steps:
             return 1.0
         return min(1.0, max((step + 1) / self._max_warmup_steps, progress / self._warmup_share))
 
 
 class Cosine(Schedule):
-    """Rises from 0, then falls along half a cosine.
+    """Schedule that rises from 0, then falls along half a cosine.
 
     Args:
-        warmup_share: of the training, over which it rises; 0: none.
-        max_warmup_steps: after which it has risen in any case.
+        warmup_share: share of the training over which the factor rises; 0: no warm-up.
+        max_warmup_steps: steps after which the warm-up ends in any case.
         final: factor at the end, 0 to 1.
 
     Raises:
-        ValueError: fewer than no steps, or a share or factor outside of 0 to 1.
+        ValueError: a share or factor is outside of 0 to 1, or max_warmup_steps below 0.
     """
 
     def __init__(self, warmup_share: float, max_warmup_steps: int, final: float):
@@ -59,21 +59,21 @@ class Cosine(Schedule):
         self._final = final
 
     def factor(self, step: int, progress: float) -> float:
-        """Both at once: the rise is short."""
+        """Returns the product of the warm-up and the cosine, which run at once, as the warm-up is short."""
         fall = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         return self.risen(step, progress) * (self._final + (1 - self._final) * fall)
 
 
 class Continuing(Cosine):
-    """A cosine that rises to less than the full rate, for a network that has been trained before.
+    """Cosine schedule with a peak below the full rate, for a network that was trained before.
 
     Args:
-        warmup_share: of the training, over which it rises; 0: none.
-        max_warmup_steps: after which it has risen in any case.
-        peak: factor to which it rises, 0 to 1.
+        warmup_share: share of the training over which the factor rises; 0: no warm-up.
+        max_warmup_steps: steps after which the warm-up ends in any case.
+        peak: highest factor, 0 to 1.
 
     Raises:
-        ValueError: fewer than no steps, or a share or factor outside of 0 to 1.
+        ValueError: a share or factor is outside of 0 to 1, or max_warmup_steps below 0.
     """
 
     def __init__(self, warmup_share: float, max_warmup_steps: int, peak: float):
@@ -83,21 +83,21 @@ class Continuing(Cosine):
         self._peak = peak
 
     def factor(self, step: int, progress: float) -> float:
-        """The cosine's, times the peak."""
+        """Returns the cosine schedule's factor times the peak."""
         return self._peak * super().factor(step, progress)
 
 
 class Constant(Schedule):
-    """Rises from 0 and stays: for runs whose end is not known, as with early stopping.
+    """Schedule that rises from 0 and stays at 1, for runs of unknown length, as with early stopping.
 
     Args:
-        warmup_share: of the training, over which it rises; 0: none.
-        max_warmup_steps: after which it has risen in any case.
+        warmup_share: share of the training over which the factor rises; 0: no warm-up.
+        max_warmup_steps: steps after which the warm-up ends in any case.
 
     Raises:
-        ValueError: a share outside of 0 to 1, or fewer than no steps.
+        ValueError: warmup_share is outside of 0 to 1, or max_warmup_steps below 0.
     """
 
     def factor(self, step: int, progress: float) -> float:
-        """1 after the rise."""
+        """Returns the warm-up's factor, 1 after it."""
         return self.risen(step, progress)

@@ -1,4 +1,4 @@
-"""How far the vectors of the audio memory lie behind the encoder that made them."""
+"""Staleness of the table of audio vectors against the encoder that made them."""
 
 import torch
 from jaxtyping import Float
@@ -9,17 +9,17 @@ from towers.training.processes import Processes
 
 
 class Staleness:
-    """Drift of vectors from what they were to what they are: 1 - cosine, from 0 (the same direction) to 2.
+    """Drift of audio vectors between two encodings: 1 - cosine, from 0 (the same direction) to 2.
 
-    A vector of the table was made at the last refresh, from the whole sound, or since then in a step, from a crop and
-    with dropout; both are what training has read, and both count. Of a refresh it keeps three numbers on the device,
-    however many sounds there are, and nothing waits for the device before `figures`.
+    A vector of the table comes from the last refresh, of the whole sound, or from a later step, of a crop and with
+    dropout; training has read both, and both count. For a refresh three numbers are kept on the device, for any number
+    of sounds, and nothing waits for the device before `figures`.
 
     Relations: feature drift of embeddings kept from earlier steps (Wang et al. 2020, "Cross-Batch Memory for Embedding
-    Learning", arXiv 1912.06798) is there the distance of such vectors, on a sample; here it is every sound's.
+    Learning", arXiv 1912.06798) is the distance of such vectors on a sample; here it is over all sounds.
 
     Args:
-        device: of the vectors.
+        device: device of the vectors.
     """
 
     def __init__(self, device: torch.device):
@@ -29,7 +29,7 @@ class Staleness:
 
     @torch.no_grad()
     def add(self, before: Float[Tensor, "sounds audio_dim"], after: Float[Tensor, "sounds audio_dim"]) -> None:
-        """Takes note of some sounds."""
+        """Adds the drift of some sounds."""
         if not len(after):
             return
         # Half the squared distance of unit vectors is 1 - cosine, without the rounding of a difference near 0; two
@@ -41,18 +41,18 @@ class Staleness:
         self._count += len(after)
 
     def together(self, processes: Processes, count: int) -> "Staleness":
-        """Sums over ranks, where each has taken note of its own sounds.
+        """Sums over ranks, each of which has added its own sounds.
 
         Args:
-            processes: who all call.
-            count: of the sounds of all.
+            processes: processes of the training; all must call.
+            count: number of sounds of all ranks.
         """
         self._sum, self._largest = processes.sum_(self._sum), processes.largest(self._largest)
         self._count = count
         return self
 
     def figures(self) -> dict[str, float]:
-        """Mean and largest drift by the name under which they are logged; empty where there was no sound."""
+        """Returns mean and largest drift by the names under which they are logged; empty without sounds."""
         if not self._count:
             return {}
         mean, largest = torch.stack([self._sum / self._count, self._largest.double()]).tolist()

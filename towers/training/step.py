@@ -1,10 +1,9 @@
-"""The gradient of one step, whatever number of ranks and micro-batches it is cut into.
+"""The gradient of one step, for any number of ranks and micro-batches.
 
 A target's loss depends on its own state and on the vectors of the step's contents. So the contents are encoded once,
-each rank its share of them, and their vectors are gathered; micro-batch after micro-batch adds its gradient to the
-vectors and to the user tower; at the end the gradient of the vectors, summed over ranks, goes back through the content
-tower. That is gradient caching (Gao et al. 2021, arXiv 2101.06983) for the side that all targets share; the other side
-needs none.
+each rank its share of them, and their vectors are gathered; each micro-batch adds its gradient to the vectors and to
+the user tower; at the end the gradient of the vectors, summed over ranks, goes back through the content tower. This is
+gradient caching (Gao et al. 2021, arXiv 2101.06983) for the side that all targets share; the other side needs none.
 """
 
 from contextlib import AbstractContextManager
@@ -24,12 +23,12 @@ from towers.training.processes import Processes
 
 
 class Learner(nn.Module):
-    """What is trained: the network, the table of sounds beside it, and the objective with its parameters.
+    """The trained modules: the network, the table of sounds beside it, and the objective with its parameters.
 
     Args:
-        two_tower: the network.
-        table: what is known of the contents.
-        objective: the loss.
+        two_tower: network.
+        table: data and audio vectors of the contents.
+        objective: loss.
     """
 
     def __init__(self, two_tower: TwoTower, table: ContentTable, objective: Objective):
@@ -39,12 +38,11 @@ class Learner(nn.Module):
         self.objective = objective
 
     def divided_ids(self) -> DividedIds | None:
-        """Returns the table of ids where it is divided by rows among ranks, and keeps its gradient to itself; null: it
-        is whole."""
+        """Returns the table of ids where it is divided by rows among ranks and keeps its own gradient; null: whole."""
         return self.two_tower.content_tower.divided_ids
 
     def tables(self) -> Tables | None:
-        """Returns what a loader has to know of the tables that are divided; null: they are whole."""
+        """Returns what a loader needs to know of divided tables; null: they are undivided."""
         ids, sounds = self.divided_ids(), self.table.division
         if ids is None or sounds is None:
             return None
@@ -54,7 +52,7 @@ class Learner(nn.Module):
         )  # fmt: skip
 
     def divisions(self) -> dict[str, Division]:
-        """Returns how parameters and buffers are divided among ranks, by their names; empty where all are whole."""
+        """Returns how parameters and buffers are divided among ranks, by their names; empty where none is."""
         ids, sounds = self.divided_ids(), self.table.division
         found = {
             "two_tower.content_tower._id_delta.weight": None if ids is None else ids.division,
@@ -65,12 +63,12 @@ class Learner(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class FreshSounds:
-    """Vectors of sounds encoded in a step; the table takes them once the step is known to be sound.
+    """Audio vectors encoded in a step, for the table once the step's gradient is known to be finite.
 
     Args:
-        content_rows: whose.
-        vectors: as encoded.
-        routes: of the step, where tables are divided.
+        content_rows: rows of their contents.
+        vectors: vectors as encoded.
+        routes: routes of the step, where tables are divided.
     """
 
     content_rows: Int[Tensor, " fresh"]
@@ -79,7 +77,7 @@ class FreshSounds:
 
 
 class _Shared:
-    """Vectors of which each rank makes a share, and all use all."""
+    """Vectors of which each rank computes a share, and which all ranks use."""
 
     def __init__(self, own: Float[Tensor, "own dim"], total: int, processes: Processes):
         self._own = own
@@ -88,12 +86,12 @@ class _Shared:
         self.vectors = processes.gathered(own, total).requires_grad_()
 
     def backward(self) -> None:
-        """From the gradient of `vectors` through this rank's share."""
+        """Propagates the gradient of `vectors` back through this rank's share."""
         gradient = self.vectors.grad
         if gradient is None:
             gradient = torch.zeros_like(self.vectors)
         gradient = self._processes.sum_(gradient)[self._processes.share.of(self._total)]
-        if self._own.requires_grad:  # without a content of its own, too: others may wait for what it sends them
+        if self._own.requires_grad:  # even for an empty share, since other ranks may wait for its messages
             self._own.backward(gradient)
 
 
@@ -103,13 +101,13 @@ def accumulate_gradient(
     """Adds the gradient of the batch's mean loss to the learner's parameters, the same on all ranks.
 
     Args:
-        learner: what is trained.
+        learner: learner to train.
         batch: this rank's share of the step.
-        processes: who else works at it.
-        precision: an autocast that can be entered again and again, or none.
+        processes: processes that share the step.
+        precision: reusable autocast context, or a null context.
 
     Returns:
-        The weighted mean loss over the targets of all ranks, and the sounds encoded on the way.
+        The weighted mean loss over the targets of all ranks, and the sounds encoded in the step.
     """
     two_tower, table = learner.two_tower, learner.table
     share = processes.share.of(len(batch.content_rows))

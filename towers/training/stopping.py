@@ -1,4 +1,4 @@
-"""A polite request to end, from the terminal or a scheduler: the run saves where it stands, and then ends."""
+"""Requests to stop by signal, from the terminal or a scheduler: the run saves its state and ends."""
 
 import signal
 import threading
@@ -8,11 +8,11 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""SIGTERM: schedulers and torchrun; SIGUSR1: SLURM's `--signal=USR1@60`; SIGINT: the terminal."""
+"""Handled signals. SIGTERM: schedulers and torchrun; SIGUSR1: SLURM's `--signal=USR1@60`; SIGINT: the terminal."""
 
 
 class Stopped(SystemExit):
-    """Ended by a signal, saved; the exit code is the shell's for it."""
+    """A run was ended by a signal, after saving; the exit code is the shell's for that signal."""
 
     def __init__(self, number: int):
         super().__init__(128 + number)
@@ -21,10 +21,10 @@ class Stopped(SystemExit):
 
 @contextmanager
 def ends_on_signals() -> Iterator[None]:
-    """Spans a block that SIGTERM and SIGUSR1 end by `Stopped`, so that what it holds is let go of and who watches it
-    is told; a training within saves first, by its own `StopRequest`.
+    """Spans a block that SIGTERM and SIGUSR1 end by raising `Stopped`, so that resources are released and watchers are
+    told; a training within it saves first, through its own `StopRequest`.
 
-    Outside of the main thread, where Python allows no handlers, it changes nothing.
+    Outside of the main thread, where Python allows no signal handlers, it does nothing.
 
     Raises:
         Stopped: a signal came.
@@ -44,9 +44,9 @@ def ends_on_signals() -> Iterator[None]:
 
 
 class StopRequest:
-    """Listens for a signal while the block runs. The second one of the terminal is not waited for.
+    """Records a signal while the block runs. A second SIGINT raises KeyboardInterrupt at once.
 
-    Outside of the main thread, where Python allows no handlers, it hears nothing.
+    Outside of the main thread, where Python allows no signal handlers, it records none.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class StopRequest:
         return self
 
     def listen(self) -> None:
-        """Listens, again where others have set their handlers since; without effect outside of the block."""
+        """Sets its handlers, again where others were set since; has no effect outside of the block."""
         for number in self._before:
             signal.signal(number, self._heard)
 

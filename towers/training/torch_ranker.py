@@ -1,4 +1,4 @@
-"""Inner products of vectors as a ranker, on a torch device: what `evaluation.vectors` does, for a GPU."""
+"""A ranker by inner products on a torch device: `VectorRanker` of `evaluation.ranking`, for a GPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,32 +17,32 @@ BLOCK_SIZE = 1024
 """Listeners ranked at a time."""
 
 TILE_SIZE = 1 << 16
-"""Candidates scored at a time: 256 MB of scores on the device, and as much again while the best are found."""
+"""Candidates scored at a time: 256 MB of scores on the device, and as much again for the search of the best."""
 
 
 class TorchRanker:
-    """Ranks by the inner product of listener and content, like `VectorRanker` and tile by tile, on `device`.
+    """Ranks by the inner product of listener and content, tile by tile like `VectorRanker`, on `device`.
 
-    Contents whose vectors are all zeros stand in no list, as there. The vectors of all candidates lie on the device.
-    Nothing waits for it until a block's lists are copied back.
+    Contents whose vectors are all zeros are in no list, as there. The vectors of all candidates are kept on the device.
+    The host does not wait for it until a block's lists are copied back.
 
-    The scores of each list are the highest there are, and equal ones are in the order of content rows. Which of the
-    contents that tie for the last places of a list stand in it is torch's choice (`torch.topk` has no rule for ties);
-    `VectorRanker` takes the first of them.
+    Each list has the highest scores, and equal ones in the order of content rows. Which of several contents tied for
+    the last places is in the list is torch's choice (`torch.topk` has no rule for ties); `VectorRanker` takes the
+    first.
 
     Args:
-        task: what is ranked for whom.
-        name: in reports.
+        task: listeners, histories and contents to rank.
+        name: name in reports.
         user_vectors: `[users of the task, dim]`.
-        content_vectors: `[contents, dim]`; all zeros for what stands in no list.
-        device: where the work is done.
+        content_vectors: `[contents, dim]`; all zeros for contents that may be in no list.
+        device: device of the computation.
         block_size: listeners ranked at a time.
         tile_size: candidates scored at a time.
         matmul_precision: `highest` computes in float32; `high` and `medium` are faster and coarser where the device
             has such units (TF32, bfloat16), see `torch.set_float32_matmul_precision`.
 
     Raises:
-        ValueError: vectors that are not finite, or whose products would not be.
+        ValueError: vectors, or their products, are not finite.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class TorchRanker:
 
 
 class _Best:
-    """The best columns of each listener so far, in no order; -1 and minus infinity where there are fewer."""
+    """The best columns of each listener so far, unordered; padded with -1 and minus infinity."""
 
     def __init__(self, columns: Int[Tensor, "users ranks"], scores: Float[Tensor, "users ranks"]):
         self._columns = columns
@@ -130,7 +130,7 @@ class _Best:
 
 @contextmanager
 def _float32_matmul_precision(precision: str) -> Iterator[None]:
-    """Training may have allowed coarser products for the whole process; they are as before afterwards."""
+    """Sets the precision for a block, as training may have allowed a lower one for the process; restores it after."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:

@@ -1,4 +1,4 @@
-"""Lightning's Trainer from few settings that suit whatever machine it is on."""
+"""Lightning's Trainer, made of a few settings that suit any machine."""
 
 import contextlib
 import logging
@@ -27,43 +27,42 @@ from towers.training.watching import watches
 PRECISIONS = ("auto", "float32", "bfloat16")
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 NOT_FOR_USERS = (
-    "Checkpoint directory .* exists and is not empty",  # it is that of a run which goes on
-    "Be aware that when using `ckpt_path`",  # of callbacks that only watch; with others it would be another run
-    ".*treespec, LeafSpec",  # of torch, about how Lightning uses it
+    "Checkpoint directory .* exists and is not empty",  # expected for a resumed run
+    "Be aware that when using `ckpt_path`",  # about callbacks that only watch; others change the run's signature
+    ".*treespec, LeafSpec",  # torch's, about Lightning's use of it
 )
-"""Beginnings of warnings by Lightning, as regular expressions, that nobody can act on."""
+"""Regular expressions of the beginnings of Lightning's warnings that a user cannot act on."""
 
 
 class Trainer:
-    """When a run validates, saves and ends, and what it runs on; makes Lightning's Trainer of it.
+    """Settings of when a run validates, saves and ends, and of its hardware; makes Lightning's Trainer.
 
-    Under torchrun or SLURM the processes are those that it started; else `devices` of them are started here.
+    Under torchrun or SLURM the processes are those that it started; otherwise `devices` processes are started here.
 
     Args:
         max_epochs: passes over the training windows.
-        validate_every_epochs: epochs from one validation to the next; the last one is always validated.
-        refresh_sounds_every_steps: steps from one full refresh of the audio vectors to the next; null: at validations
-            alone.
-        monitor: the metric by which the best checkpoint is chosen; higher is better; null: the last is kept.
-        patience: validations without a better one after which training ends; null: never.
+        validate_every_epochs: epochs between validations; the last epoch is always validated.
+        refresh_sounds_every_steps: steps between full refreshes of the audio vectors; null: only at validations.
+        monitor: name of the metric by which the best checkpoint is chosen; higher is better; null: the last is kept.
+        patience: validations without improvement after which training ends; null: never.
         gradient_clip: norm to which gradients are clipped.
-        max_skipped: batches with a gradient that is not finite that are left out; one more ends the run.
+        max_skipped: number of batches without a finite gradient that may be skipped; one more ends the run.
         checkpoint_every_s: seconds between checkpoints.
-        accelerator: auto takes a GPU where there is one.
-        devices: processes on a machine, each with a device of its own.
-        num_nodes: machines.
-        micro_batches: parts of a process's share of a step that run one after the other, to save memory.
-        precision: auto is bfloat16 on CUDA and float32 elsewhere.
-        progress: whether to show a bar and a line a validation.
+        accelerator: accelerator of Lightning; auto takes a GPU where there is one.
+        devices: processes per machine, each with a device of its own.
+        num_nodes: number of machines.
+        micro_batches: parts of a process's share of a step that are computed one after another, to save memory.
+        precision: float32 or bfloat16; auto is bfloat16 on CUDA and float32 elsewhere.
+        progress: whether to show a progress bar and a line per validation.
         callbacks: further callbacks of Lightning.
-        max_time: of training over all starts, as days:hours:minutes:seconds, after which it validates and ends.
-        limit_train_batches: of an epoch; null: all.
-        fast_dev_run: to see in so many batches and a short validation whether everything works; nothing is kept.
-        profiler: what to measure the training with, into the run's folder; null: nothing.
-        detect_anomaly: whether to look for the operation whose gradient is not finite, at several times the cost.
+        max_time: time of training over all starts, as days:hours:minutes:seconds, after which it validates and ends.
+        limit_train_batches: number of batches per epoch; null: all.
+        fast_dev_run: number of batches, or true for one, of a trial run with a short validation; nothing is kept.
+        profiler: simple, advanced or pytorch: profile of the training, written to the run's folder; null: none.
+        detect_anomaly: whether to search for the operation whose gradient is not finite, at several times the cost.
 
     Raises:
-        ValueError: a value that will not do.
+        ValueError: a value is out of range or unknown.
     """
 
     def __init__(
@@ -103,11 +102,11 @@ class Trainer:
                 f"max_skipped={max_skipped} and fast_dev_run={fast_dev_run} 0 or more"
             )
         if patience is not None and monitor is None:
-            raise ValueError("patience: there is no metric to wait for (monitor); set it to null")
+            raise ValueError("patience: needs a metric, and monitor is null; set patience=null")
         if precision not in PRECISIONS:
-            raise ValueError(f"precision={precision}: there are {', '.join(PRECISIONS)}")
+            raise ValueError(f"precision={precision} must be one of {', '.join(PRECISIONS)}")
         if profiler is not None and profiler not in PROFILERS:
-            raise ValueError(f"profiler={profiler}: there are {', '.join(PROFILERS)}")
+            raise ValueError(f"profiler={profiler} must be one of {', '.join(PROFILERS)}, or null")
         self.max_epochs = max_epochs
         self.monitor = monitor
         self.gradient_clip = gradient_clip
@@ -132,20 +131,20 @@ class Trainer:
     def lightning(
         self, folder: Path, signature: str, stop: StopRequest, shown: tuple[str, ...], is_judged: bool
     ) -> pl.Trainer:
-        """Lightning's Trainer, with no loggers yet.
+        """Makes Lightning's Trainer, without loggers yet.
 
         Args:
-            folder: of the run.
-            signature: of the run; a checkpoint of another is refused.
-            stop: hears of signals.
-            shown: the metrics to tell after a validation.
-            is_judged: whether something is left to choose the best checkpoint by.
+            folder: folder of the run.
+            signature: signature of the run; a checkpoint of another is refused.
+            stop: stop request that signals set.
+            shown: names of the metrics to print after a validation.
+            is_judged: whether there is a validation set to choose the best checkpoint by.
 
         Raises:
-            UserError: a value that Lightning does not know, or a machine without such a device.
+            UserError: a value that Lightning does not know, or a device that the machine does not have.
         """
         for name in ("pytorch_lightning", "lightning_fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # they count devices
+            logging.getLogger(name).setLevel(logging.WARNING)  # they list devices
         try:
             timer = [] if self._max_time is None else [Timer(self._max_time)]
         except MisconfigurationException as error:
@@ -173,8 +172,8 @@ class Trainer:
                 fast_dev_run=self._fast_dev_run,
                 profiler=self._made_profiler(folder),
                 detect_anomaly=self._detect_anomaly,
-                num_sanity_val_steps=0,  # a validation ranks for all listeners
-                use_distributed_sampler=False,  # the batches know their ranks
+                num_sanity_val_steps=0,  # a validation needs all listeners
+                use_distributed_sampler=False,  # batches are already divided by rank
                 enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
                 enable_model_summary=False,
                 default_root_dir=folder,
@@ -183,13 +182,13 @@ class Trainer:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
     def share_of(self, rank: int, ranks: int) -> Share:
-        """A process's share of every step."""
+        """Returns a process's share of every step."""
         return Share(rank=rank, ranks=ranks, micro_batches=self._micro_batches)
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
-        """The precision on a device; can be entered again and again.
+        """Returns the precision on a device, as a reusable context.
 
-        Lightning's own would be one of the backward pass, too.
+        Lightning's own would also cover the backward pass.
         """
         is_bfloat16 = self._precision == "bfloat16" or (self._precision == "auto" and device.type == "cuda")
         if not is_bfloat16:
@@ -200,7 +199,7 @@ class Trainer:
         return watches(shown, has_bar=any(isinstance(callback, ProgressBar) for callback in self.callbacks))
 
     def _choices(self, folder: Path) -> list[Callback]:
-        assert self.monitor is not None  # else nothing is judged
+        assert self.monitor is not None  # without one, is_judged is false
         best = BestCheckpoint(folder, self.monitor)
         if self._patience is None:
             return [best]
@@ -214,11 +213,11 @@ class Trainer:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's own, for the weights of the best validation; what is not finite is never the best.
+    """Lightning's checkpoint of the best validation's weights; a value that is not finite is never the best.
 
     Args:
-        folder: of the run.
-        monitor: the metric; higher is better.
+        folder: folder of the run.
+        monitor: name of the metric; higher is better.
     """
 
     def __init__(self, folder: Path, monitor: str):
@@ -228,7 +227,7 @@ class BestCheckpoint(ModelCheckpoint):
         )  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As `state_dict` gave it, of a folder that has moved since, too: Lightning forgets the best one then."""
+        """Restores the result of `state_dict`, also in a folder that was moved, where Lightning would lose the best."""
 
         def here(path: str) -> str:
             return str(Path(self.dirpath or "", Path(path).name)) if path else path
@@ -238,23 +237,23 @@ class BestCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, "dirpath": self.dirpath, "best_k_models": best, **places})
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
-        """Lightning takes whatever comes first."""
+        """Refuses a value that is not finite; Lightning would take any value that comes first."""
         return current is not None and bool(torch.isfinite(current)) and super().check_monitor_top_k(trainer, current)
 
 
 def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, stop: StopRequest) -> None:
-    """Trains to the end, from the last checkpoint where there is one.
+    """Trains to the end, from the last checkpoint if there is one.
 
     Args:
-        trainer: as `Trainer.lightning` made it.
-        module: what is trained.
-        data: its batches.
-        stop: that the Trainer was made with; it listens meanwhile.
+        trainer: result of `Trainer.lightning`.
+        module: module to train.
+        data: batches of the module.
+        stop: stop request that the Trainer was made with; it listens for signals meanwhile.
 
     Raises:
-        Stopped: a signal asked for an end; everything is saved.
+        Stopped: a signal asked for the end; everything is saved.
         KeyboardInterrupt: the terminal asked twice; nothing is saved.
-        UserError: a callback that does not fit this training.
+        UserError: a callback does not fit this training.
     """
     last = Path(trainer.default_root_dir) / LAST
     try:
@@ -266,12 +265,12 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataM
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error  # Lightning would have the exit code 1
+            raise KeyboardInterrupt from error  # Lightning would exit with code 1
         raise
 
 
 def _processes(devices: int, num_nodes: int) -> tuple[int, int]:
-    """Processes a machine, and machines; torchrun has started them, and knows how many."""
+    """Returns processes per machine, and machines; torchrun's environment decides where it has started them."""
     if "LOCAL_WORLD_SIZE" not in os.environ:
         return devices, num_nodes
     devices = int(os.environ["LOCAL_WORLD_SIZE"])

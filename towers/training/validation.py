@@ -1,4 +1,4 @@
-"""Vectors of the validation period, encoded by all ranks, judged by the first."""
+"""Validation during training: all ranks encode the validation period's vectors, the first one computes metrics."""
 
 from collections.abc import Callable
 
@@ -13,16 +13,16 @@ from towers.training.processes import Processes
 from towers.training.step import Learner
 
 Judge = Callable[[np.ndarray, np.ndarray], dict[str, float]]
-"""User vectors `[validation listeners, dim]` and content vectors `[contents, dim]` to metrics by name."""
+"""Function from user vectors `[validation listeners, dim]` and content vectors `[contents, dim]` to metrics by name."""
 
 
 class Validation:
     """Ranks the whole catalogue for the validation listeners.
 
     Args:
-        num_users: the validation listeners.
-        judge: turns vectors into metrics; null where validation is trained on, so that nothing is left to judge by.
-        records: what the audio encoder reads; null without sound.
+        num_users: number of validation listeners.
+        judge: computes metrics from vectors; null where the validation period is trained on, so that no metrics exist.
+        records: input of the audio encoder; null without sound.
     """
 
     def __init__(self, num_users: int, judge: Judge | None, records: Records | None):
@@ -33,30 +33,30 @@ class Validation:
         self._users: list[np.ndarray] = []
 
     def refresh(self, learner: Learner, processes: Processes) -> dict[str, float]:
-        """Encodes every sound anew into the table; gives how far it had drifted, by name, empty without sound."""
+        """Encodes every sound anew into the table; returns how far they had drifted, by name, empty without sound."""
         if self._records is None:
             return {}
         return refresh_audio(learner.two_tower, learner.table, self._records, processes).figures()
 
     def begin(self, learner: Learner) -> None:
-        """Encodes the contents, with the sounds as they stand in the table."""
+        """Encodes the contents, with the audio vectors of the table."""
         self._users = []
         self._contents = None if self._judge is None else embed_contents(learner.two_tower, learner.table)
 
     def add(self, learner: Learner, batch: HistoryBatch) -> None:
-        """Encodes listeners of this rank's share."""
+        """Encodes a batch of listeners of this rank's share."""
         if self._contents is not None:
             self._users.append(embed_users(learner.two_tower, [batch], self._contents))
 
     def metrics(self, processes: Processes, is_trial: bool) -> dict[str, float]:
-        """By name, the same on all ranks; empty where nothing is left to judge by.
+        """Returns metrics by name, the same on all ranks; empty where there is no judge.
 
         Args:
-            processes: who has encoded the listeners.
-            is_trial: whether only the way through counts: listeners that are missing are then zeros.
+            processes: processes that have encoded the listeners.
+            is_trial: whether only the code path is tried: vectors of missing listeners are zeros then.
 
         Raises:
-            UserError: not all listeners were encoded.
+            UserError: some listeners were not encoded.
         """
         contents, self._contents = self._contents, None
         if self._judge is None or contents is None:
@@ -66,7 +66,7 @@ class Validation:
         if len(users) < self._num_users:
             if not is_trial:
                 raise UserError(
-                    f"limit_val_batches: a validation ranks for all its {self._num_users} listeners, not for "
+                    f"limit_val_batches: a validation needs all its {self._num_users} listeners, not "
                     f"{len(users)}; leave it at 1.0"
                 )
             users = np.concatenate([users, np.zeros((self._num_users - len(users), users.shape[1]), np.float32)])

@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases, opened online or offline as key, network and `WANDB_MODE` allow; torch is not needed."""
+"""Runs of Weights & Biases, opened online or offline as key, network and `WANDB_MODE` allow. Needs no torch."""
 
 import io
 import netrc
@@ -21,9 +21,9 @@ WANDB_URL = "https://api.wandb.ai"
 WANDB_ADVICE = "WANDB_MODE=offline keeps the run on disk, logger=csv leaves Weights & Biases out"
 REACHED_WITHIN_S = 5.0
 KEY = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
-"""A secret, after a prefix where the server is one's own; or a JSON web token."""
+"""Form of a valid key: a secret, with a prefix for one's own server; or a JSON web token."""
 FOLDER: Final = "wandb"
-"""What wandb calls the folder of its runs, below the one that it is given."""
+"""Name that wandb gives the folder of its runs, below the one that it is given."""
 
 
 def opened(
@@ -35,27 +35,27 @@ def opened(
     settings: Mapping[str, Any] | None = None,
     mode: str | None = None,
 ) -> Any:
-    """Opens a run, or goes on with it: offline where there is no key or no network.
+    """Opens or resumes a run, offline where there is no key or no network.
 
-    What wandb notes by itself is held to what can hold no secret: the command line without secrets, no address of a git
-    repository, whose remote may have a token in it, and no list of packages.
+    What wandb records by itself is limited to what can hold no secret: the command line without secrets, no git remote,
+    which may contain a token, and no list of packages.
 
     Args:
-        folder: below which its files are kept.
-        name: of the run; another one of the same name goes on with it.
-        project: on the server.
-        group: of runs that belong together; null: none.
-        job_type: what the run is of in its group; null: nothing is said.
-        settings: more settings of wandb's, by name.
-        mode: of wandb's; null: as `wandb_mode` says.
+        folder: folder below which its files are kept.
+        name: name of the run; a run of the same name is resumed.
+        project: project on the server.
+        group: group of runs that belong together; null: none.
+        job_type: role of the run in its group; null: none.
+        settings: further settings of wandb, by name.
+        mode: mode of wandb; null: the result of `wandb_mode`.
 
     Returns:
-        `wandb.Run`; whoever opens it calls `finish`.
+        A `wandb.Run`; the caller has to call `finish`.
 
     Raises:
-        UserError: the key will not do, or a setting of the environment.
+        UserError: the key, or a setting in the environment, is not valid.
     """
-    from wandb.errors import AuthenticationError, CommError, UsageError  # here, as trainings may do without it
+    from wandb.errors import AuthenticationError, CommError, UsageError  # imported here, as it is optional
 
     os.environ.setdefault("WANDB_SILENT", "true")
     facts = {"project": project, "name": name, "group": group, "job_type": job_type, "settings": settings or {}}
@@ -67,7 +67,7 @@ def opened(
     except CommError as error:
         tell(f"{_one_line(error)}; goes on offline")
         return _begun(folder, "offline", **facts)
-    except (UsageError, ValueError) as error:  # ValueError: pydantic's, of a WANDB_ variable
+    except (UsageError, ValueError) as error:  # ValueError: pydantic's, about a WANDB_ variable
         raise UserError(f"logger=wandb: {_one_line(error)}; {WANDB_ADVICE}") from error
 
 
@@ -80,14 +80,14 @@ def _begun(folder: Path, mode: str, *, settings: Mapping[str, Any], **facts: Any
             **facts,
             id=id_of(facts["name"]),
             dir=folder,
-            mode=mode,  # type: ignore[arg-type]  # whatever WANDB_MODE says
+            mode=mode,  # type: ignore[arg-type]  # any value of WANDB_MODE
             resume="allow",
             settings=wandb.Settings(**{**ours, **settings}),
         )
 
 
 def id_of(name: str) -> str:
-    """Gives the id of the run of a name.
+    """Returns the wandb id of a run's name.
 
     >>> id_of("demo/0123")
     'demo-0123'
@@ -97,7 +97,7 @@ def id_of(name: str) -> str:
 
 @contextmanager
 def _shown_arguments() -> Iterator[None]:
-    """Spans a block in which the command line shows no secret: wandb keeps it with the run."""
+    """Spans a block in which `sys.argv` shows no secret, as wandb saves it with the run."""
     given = sys.argv
     sys.argv = [masked(each) for each in given]
     try:
@@ -108,11 +108,11 @@ def _shown_arguments() -> Iterator[None]:
 
 @contextmanager
 def kept_below(folder: Path) -> Iterator[None]:
-    """Spans a block in which wandb keeps copies of artifacts' files, which it makes until they are uploaded, and its
-    cache below a folder, whatever the environment says: who removes a run, or somebody from it, has to find them.
+    """Spans a block in which wandb keeps its cache, and copies of artifacts' files before their upload, below a folder,
+    regardless of the environment: deleting a run, or a listener from it, has to find them.
 
     Args:
-        folder: for both.
+        folder: folder of both.
     """
     places = {"WANDB_DATA_DIR": folder, "WANDB_CACHE_DIR": folder / "cache"}
     before = {name: os.environ.get(name) for name in places}
@@ -128,19 +128,19 @@ def kept_below(folder: Path) -> Iterator[None]:
 
 
 def log_images(folder: Path, name: str, place: Mapping[str, Any], images: Mapping[str, bytes]) -> None:
-    """Adds pictures of an evaluation to the Weights & Biases run that a training has written, offline as that was.
+    """Adds pictures of an evaluation to the Weights & Biases run of a training, offline if that was.
 
     Args:
-        folder: of the run.
-        name: of the run, as training gave it.
-        place: project, and group and job type where it has them, as training gave them: without them an upload of
-            these pictures alone would take the run out of its group.
-        images: PNG by name.
+        folder: folder of the run.
+        name: name of the run, as given by training.
+        place: project, and group and job type if it has them, as given by training: without them an upload of these
+            pictures alone would take the run out of its group.
+        images: PNG files by name.
 
     Raises:
-        UserError: the key will not do.
+        UserError: the key is not valid.
     """
-    import wandb  # here, because trainings without it need not wait for it
+    import wandb  # imported here, since it is slow and optional
     from PIL import Image
 
     with by_step(opened(folder, name, **place)) as run:
@@ -148,16 +148,16 @@ def log_images(folder: Path, name: str, place: Mapping[str, Any], images: Mappin
 
 
 def log_table(folder: Path, name: str, project: str, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes a table as a Weights & Biases run of its own, in the group of the same name, offline as the others.
+    """Writes a table as a Weights & Biases run of its own, in the group of the folder's name, offline like the others.
 
     Args:
-        folder: in which the run is kept.
-        name: of the run; another table under the same name takes its place.
-        project: on the server.
-        columns: by name, all of one length.
+        folder: folder in which the run is kept.
+        name: name of the run; another table under the same name replaces it.
+        project: project on the server.
+        columns: columns by name, all of one length.
 
     Raises:
-        UserError: the key will not do.
+        UserError: the key is not valid.
     """
     import wandb
 
@@ -167,10 +167,10 @@ def log_table(folder: Path, name: str, project: str, columns: Mapping[str, Seque
 
 
 def wandb_mode() -> str:
-    """What WANDB_MODE says; else online where there is a key and the server answers, and offline elsewhere.
+    """Returns WANDB_MODE if set; otherwise online where there is a key and the server answers, and offline elsewhere.
 
     Raises:
-        UserError: the key is none.
+        UserError: the key is not valid.
     """
     given = os.environ.get("WANDB_MODE")
     if given:
@@ -188,12 +188,12 @@ def wandb_mode() -> str:
 
 
 def where_kept(run: Any, folder: Path, instead: str) -> str:
-    """Says whether a run is online, offline or off, where its files lie, and how they reach the server.
+    """Returns whether a run is online, offline or off, where its files are, and how they reach the server.
 
     Args:
-        run: opened.
-        folder: that it was opened below.
-        instead: where the figures are if it is off.
+        run: opened run.
+        folder: folder that it was opened below.
+        instead: file with the figures if it is off.
     """
     if run.disabled:
         return f"off, as WANDB_MODE says; the figures are in {instead} alone"
@@ -205,14 +205,14 @@ def where_kept(run: Any, folder: Path, instead: str) -> str:
 
 
 def by_step(run: Any) -> Any:
-    """Makes the steps that Lightning's logger counts the axis of all that a training's run shows; returns the run."""
+    """Makes Lightning's step the x-axis of all figures of a training's run; returns the run."""
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     return run
 
 
 def tell(line: str) -> None:
-    """Says something of Weights & Biases, without a secret."""
+    """Prints a line about Weights & Biases on stderr, with secrets masked."""
     print(f"wandb: {masked(line)}", file=sys.stderr, flush=True)
 
 
@@ -225,20 +225,20 @@ def _has_key() -> bool:
 
 
 def _check(key: str) -> None:
-    """As wandb does it, which tells it by a traceback."""
+    """Checks the form of a key as wandb does, which would fail with a traceback."""
     if not KEY.fullmatch(key):
-        raise UserError(f"WANDB_API_KEY: no key has so few letters and digits, or such signs; {WANDB_ADVICE}")
+        raise UserError(f"WANDB_API_KEY: too short, or characters that no key has; {WANDB_ADVICE}")
 
 
 def _answers(url: str) -> bool:
-    """Whether the server says anything within some seconds; finding its address may take longer than any timeout."""
+    """Returns whether the server answers within some seconds; a thread, as name look-up may exceed any timeout."""
     found: list[bool] = []
 
     def ask() -> None:
         try:
             urllib.request.urlopen(url, timeout=REACHED_WITHIN_S).close()
             found.append(True)
-        except urllib.error.HTTPError:  # an answer
+        except urllib.error.HTTPError:  # also an answer
             found.append(True)
         except (OSError, ValueError):
             found.append(False)

@@ -1,7 +1,7 @@
-"""A training that begins with the weights of an earlier one: known rows of tables keep theirs, new ones begin at zero.
+"""Warm start: a training that begins with an earlier one's weights; known rows of tables are kept, new ones are zero.
 
-A content that is new has a delta of zero, so that it begins where its sound and metadata put it; a value that is new
-to a vocabulary adds nothing until it is trained. What is gone is left behind.
+A new content has a delta of zero, so that it begins where its sound and metadata place it; a value that is new to a
+vocabulary adds nothing until it is trained. Rows of contents and values that no longer exist are dropped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from towers.training.checkpoints import HAS_DELTA
 from towers.training.step import Learner
 
 CONTENTS = "contents"
-"""Names the rows of contents among the rows that tables may have; all others are names of vocabularies."""
+"""Key of the content rows in `Rows`; all other keys are names of vocabularies."""
 TABLE = "table."
-"""Begins the names of what is encoded anew: vectors of sounds."""
+"""Prefix of names of the table of audio vectors, which are encoded anew."""
 TOWER = "two_tower.content_tower."
 DELTAS, IS_TRAINED = f"{TOWER}_id_delta.weight", HAS_DELTA
 
 Rows = Mapping[str, Int[np.ndarray, " rows"]]
-"""By what a table's rows stand for, the row that each of now had before; -1: it is new."""
+"""Earlier row of each current row, by the kind of rows; -1: the row is new."""
 
 
 def carried(
@@ -35,17 +35,17 @@ def carried(
     rows: Rows,
     division: Division | None = None,
 ) -> dict[str, Tensor]:
-    """The state of a learner that begins with another one's weights.
+    """Returns the state of a learner that begins with another one's weights.
 
     Args:
         before: weights of the earlier learner, by name.
-        fresh: those of the new one, as it was made.
-        tables: names of tables whose rows belong to something -> what, as in `rows`.
-        rows: which row each had before.
-        division: of the new one's id table; null: it is whole, with a row for every content.
+        fresh: weights of the new, untrained learner, by name.
+        tables: kind of rows, a key of `rows`, for each table with rows of contents or of values.
+        rows: earlier row of each current row.
+        division: division of the new id table; null: it is undivided, with a row for every content.
 
     Raises:
-        UserError: the earlier network is another one.
+        UserError: the earlier network differs.
     """
     before = {**before, **_trained_deltas(before)}
     unlike = [
@@ -59,7 +59,7 @@ def carried(
     if unlike:
         raise UserError(
             f"warm_start.checkpoint: the earlier network is another one (it differs in {unlike[0]}"
-            f"{f' and {len(unlike) - 1} others' if len(unlike) > 1 else ''}); train from nothing, with "
+            f"{f' and {len(unlike) - 1} others' if len(unlike) > 1 else ''}); train from scratch, with "
             "warm_start.checkpoint=null, or with the keys of the earlier run"
         )
     found = {}
@@ -78,17 +78,17 @@ def carried(
 def carried_optimizer(
     before: Mapping[str, Any], optimizer: torch.optim.Optimizer, learner: Learner, tables: Mapping[str, str], rows: Rows
 ) -> dict[str, Any]:
-    """The state of an optimiser that goes on with another one's, for `load_state_dict`; rates are the new one's.
+    """Returns an optimiser state that continues another one's, for `load_state_dict`; rates are the new one's.
 
     Args:
-        before: what the earlier optimiser's `state_dict` gave.
-        optimizer: the new one, of the same class.
-        learner: whose parameters it steps; its tables are whole.
-        tables: as for `carried`, and so the next.
-        rows: of these.
+        before: `state_dict` of the earlier optimiser.
+        optimizer: new optimiser, of the same class.
+        learner: learner whose parameters it steps; its tables are undivided.
+        tables: see `carried`.
+        rows: see `carried`.
 
     Raises:
-        UserError: the earlier one has other parameters.
+        UserError: the earlier optimiser has other parameters.
     """
     now = optimizer.state_dict()
     sizes = [[len(group["params"]) for group in state["param_groups"]] for state in (before, now)]
@@ -106,10 +106,10 @@ def carried_optimizer(
 
 
 def tables_of(learner: Learner, user_columns: Sequence[str]) -> dict[str, str]:
-    """Names of the learner's tables whose rows belong to contents or to the values of a vocabulary -> which.
+    """Returns the kind of rows, contents or a vocabulary, of each of the learner's tables that has such rows.
 
     Args:
-        learner: any.
+        learner: any learner.
         user_columns: names of listeners' features, in their order.
     """
     tower = learner.two_tower
@@ -119,7 +119,7 @@ def tables_of(learner: Learner, user_columns: Sequence[str]) -> dict[str, str]:
 
 
 def _trained_deltas(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns a delta for every content: zero where training has not met it, whether it was drawn or has no row."""
+    """Returns a delta for every content: zero where training has not trained it."""
     if not {DELTAS, IS_TRAINED} <= weights.keys():
         return {}
     deltas, is_trained = weights[DELTAS], weights[IS_TRAINED]
@@ -131,13 +131,13 @@ def _trained_deltas(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _taken(before: Tensor, rows: Int[np.ndarray, " rows"]) -> Tensor:
-    """The rows in their new places, zeros where there was none."""
+    """Returns the rows in their new places, zeros for new rows."""
     places = torch.from_numpy(np.asarray(rows))
     found = before[places.clamp(min=0)]
     return found.masked_fill((places < 0).reshape(-1, *[1] * (found.dim() - 1)), 0)
 
 
 def _names_in_order(optimizer: torch.optim.Optimizer, learner: nn.Module) -> list[str]:
-    """Names of the optimiser's parameters, in the order of its state."""
+    """Returns the names of the optimiser's parameters, in the order of its state."""
     name_of = {id(parameter): name for name, parameter in learner.named_parameters()}
     return [name_of[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a line a validation, and on a terminal a bar."""
+"""Output of a run while it trains: a line per validation, and a bar on a terminal."""
 
 import sys
 from datetime import datetime
@@ -11,10 +11,10 @@ from towers.training.module import ours
 
 
 class Lines(Callback):
-    """A line a validation.
+    """Prints a line per validation.
 
     Args:
-        shown: the metrics to tell.
+        shown: names of the metrics to print.
     """
 
     def __init__(self, shown: tuple[str, ...]):
@@ -33,18 +33,18 @@ class Lines(Callback):
 
 
 class Bar(RichProgressBar):
-    """Lightning's own, with the loss of the last step, which is not logged to Lightning in every step."""
+    """Lightning's progress bar with the loss of the last step, which is not logged to Lightning in every step."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """What stands beside the bar."""
+        """Returns the metrics beside the bar."""
         return {**super().get_metrics(trainer, pl_module), "loss": f"{ours(pl_module).loss:.4f}"}
 
 
 def watches(shown: tuple[str, ...], has_bar: bool) -> list[Callback]:
-    """Lines, and a bar on a terminal that has none yet.
+    """Returns callbacks that print lines, and show a bar on a terminal unless there is one already.
 
     Args:
-        shown: the validation metrics to tell.
-        has_bar: whether a caller has brought a bar.
+        shown: names of the validation metrics to print.
+        has_bar: whether the caller has added a bar.
     """
     return [Lines(shown), *([] if has_bar or not sys.stdout.isatty() else [Bar()])]

@@ -183,7 +183,7 @@ def test_who_played_nothing_earned_nothing():
     ("change", "words"),
     [
         ({"days": 28.0}, "too short for its delayed outcomes: 28 days"),
-        ({"shelf": "radio"}, "shows nothing on the shelf radio"),
+        ({"shelf": "radio"}, "has no slate on the shelf radio"),
     ],
 )
 def test_a_log_that_does_not_do(change, words):

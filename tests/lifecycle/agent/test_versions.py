@@ -39,7 +39,7 @@ def test_it_is_read_back(folder):
     ("change", "version", "said"),
     [
         (None, "xyz", "no version xyz here; train one"),
-        ({"format": 9}, None, "of another format than 1; train the agent again"),
+        ({"format": 9}, None, "has another format than 1; train the agent again"),
         ({"more": 1}, None, "changed since it was written; train the agent again"),
     ],
 )

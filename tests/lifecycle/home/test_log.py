@@ -92,7 +92,7 @@ BAD = {
     "a propensity of 0": ({"propensity": 0.0}, r"row 1: propensity must be above 0 and at most 1, got 0\.0"),
     "a propensity above 1": ({"propensity": 1.3}, r"row 1: propensity must be above 0 and at most 1, got 1\.3"),
     "no number": ({"propensity": float("nan")}, "row 1: propensity must be above 0"),
-    "a slot twice": ({"slot": 0}, r"row 1: slot 0 of request r1 stands twice, see .*part-a.parquet, row 0"),
+    "a slot twice": ({"slot": 0}, r"row 1: slot 0 of request r1 occurs twice, see .*part-a.parquet, row 0"),
     "another listener": ({"user_id": "v"}, "row 1: request r1 names another listener"),
     "no candidate": ({"chosen_id": "z"}, "row 1: chosen_id 'z' is not among the 2 candidate_ids"),
     "of no candidates": ({"candidate_ids": []}, "row 1: chosen_id 'a' is not among the 0 candidate_ids"),
@@ -120,7 +120,7 @@ def test_a_bad_row(tmp_path, case):
 
 def test_a_slot_that_stands_in_two_files(tmp_path):
     folder = written(tmp_path, a=rows({}), b=rows({"request_id": "r2"}, {}))
-    with pytest.raises(UserError, match=r"part-b.parquet, row 1: slot 0 of request r1 stands twice, see .*part-a"):
+    with pytest.raises(UserError, match=r"part-b.parquet, row 1: slot 0 of request r1 occurs twice, see .*part-a"):
         read_log(folder)
 
 

@@ -118,7 +118,7 @@ class TestRefusals:
 
     def test_no_clock(self, tmp_path, small, space, monkeypatch):
         monkeypatch.setattr(Store, "has_clock", False)
-        with pytest.raises(UserError, match=r"^store=.*: knows the order of events alone, not their times"):
+        with pytest.raises(UserError, match=r"^store=.*: knows only the order of events, not their times"):
             read_store(small.store, space)
 
     def test_other_contents(self, small, space):

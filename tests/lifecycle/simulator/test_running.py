@@ -11,7 +11,7 @@ RUN = {"days": 1.0, "listeners": None, "begin_us": None, "member": None, "seed":
     [
         ({"days": 0.0}, "run.days=0: must be above 0"),
         ({"days": float("nan")}, "run.days=nan: must be above 0"),
-        ({"listeners": 0}, "run.listeners=0: must be at least 1, or null for everybody"),
+        ({"listeners": 0}, "run.listeners=0: must be at least 1, or null for all"),
         ({"member": -1}, "run.member=-1: must be 0 or more"),
         ({"seed": -1}, "run.seed=-1: must be 0 or more"),
     ],

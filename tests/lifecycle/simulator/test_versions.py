@@ -29,7 +29,7 @@ def test_the_current_version_is_opened(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, "fit.json: of another format than 1; fit the simulator again"),
+        ({"format": 2}, "fit.json: has another format than 1; fit the simulator again"),
         ({"until": 3}, "fit.json: changed since it was written; fit the simulator again"),
     ],
 )

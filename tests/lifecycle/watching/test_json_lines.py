@@ -150,7 +150,7 @@ def test_a_pipe_that_nobody_reads_holds_no_night_up(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     watcher = JsonLines(str(pipe))
-    with pytest.raises(UserError, match=r"^watchers\.json_lines\.path=.*/pipe: a pipe that nobody reads; start"):
+    with pytest.raises(UserError, match=r"^watchers\.json_lines\.path=.*/pipe: a pipe without a reader; start"):
         watcher.check()
     with pytest.raises(OSError, match="No such device"):
         watcher.ready(state_in(tmp_path))

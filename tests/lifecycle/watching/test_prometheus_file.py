@@ -159,7 +159,7 @@ def test_the_exporter_reads_a_whole_file_whatever_the_umask(tmp_path, path, monk
 def test_what_lacks_is_told_before_the_night(tmp_path, path):
     PrometheusFile(str(path)).check()
     assert not PrometheusFile(None).is_on
-    with pytest.raises(UserError, match=r"^watchers\.prometheus\.path=.*/towers\.txt: the collector reads files alone"):
+    with pytest.raises(UserError, match=r"^watchers\.prometheus\.path=.*/towers\.txt: the collector reads only files"):
         PrometheusFile(str(path.with_suffix(".txt"))).check()
     with pytest.raises(UserError, match=r"^watchers\.prometheus\.path=.*: no folder"):
         PrometheusFile(str(tmp_path / "none" / "towers.prom")).check()

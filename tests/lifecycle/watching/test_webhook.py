@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_told_at_the_start(monkeypatch):
     assert not hook(monkeypatch, "http://host/x", url_from=None).is_on
     hook(monkeypatch, "https://hooks.example/services/T0").check()
     for wrong in ("hooks.example/services/T0", "ftp://hooks.example/x", "http://name:word@host/", "http://host:port/"):
-        with pytest.raises(UserError, match=rf"^watchers\.webhook\.url_from={URL}: what it holds is no") as told_wrong:
+        with pytest.raises(UserError, match=rf"^watchers\.webhook\.url_from={URL}: its value is no") as told_wrong:
             hook(monkeypatch, wrong).check()
         assert "hooks.example" not in str(told_wrong.value)
     watcher = hook(monkeypatch, "http://host/x")

@@ -66,11 +66,11 @@ def test_the_published_files_are_read_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("which", "column", "values", "message"),
     [
-        ("cards", "dim_0", [0.1, None, 0.3], "column 'dim_0', row 2: no number stands there"),
+        ("cards", "dim_0", [0.1, None, 0.3], "column 'dim_0', row 2: the number is missing"),
         ("cards", "dim_0", ["0.1", "0.2", "many"], "column 'dim_0', row 3: 'many' is not a number"),
         ("cards", "bias", [0.1, float("inf"), 0.3], "column 'bias', row 2: inf is not a finite number"),
         ("listeners", "dim_1", [1e300, 1.0], "column 'dim_1', row 1: 1e+300 is not a finite number"),
-        ("cards", "card_id", ["a", "b", "a"], "column 'card_id', row 3: the id 'a' stands in row 1 already"),
+        ("cards", "card_id", ["a", "b", "a"], "column 'card_id', row 3: the id 'a' is already in row 1"),
         ("cards", "card_id", ["a", None, "c"], "column 'card_id', row 2: the id is missing"),
         ("listeners", "dim_2", [1.0, 2.0], "cards.csv: has no column for 'dim_2' of world.listeners"),
         ("cards", "dim_2", [1.0] * 3, "listeners.csv: has no column for 'dim_2' of world.cards"),
@@ -107,7 +107,7 @@ def test_cards_without_a_bias_are_refused(tmp_path):
         ("cards.csv", "id,dim_0,bias\n1,2\n", "cannot be read as a table"),
         ("cards.csv", "id,dim_0,bias\n", "has no rows"),
         ("cards.csv", "id,dim_0,dim_0,bias\n1,2,3,4\n", "two columns are called 'dim_0'"),
-        ("cards.csv", "id\n1\n", "has ids alone"),
+        ("cards.csv", "id\n1\n", "has only ids"),
     ],
 )
 def test_what_is_no_such_table_is_refused(tmp_path, name, content, message):

@@ -100,7 +100,7 @@ def test_bad_input():
     facts = {"skips": None, "seen_listeners": 0, "seen_period": False, "settings": SETTINGS}
     with pytest.raises(UserError, match="no simulated plays"):
         check(real, [], before, SPACE, BEGIN_US, END_US, **facts)
-    with pytest.raises(UserError, match="nobody of the listeners"):
+    with pytest.raises(UserError, match="no listener of the check"):
         check(logs.without_plays(real), [real], before, SPACE, BEGIN_US, END_US, **facts)
     with pytest.raises(UserError, match="same listeners"):
         check(real, [logs.listened(5)], before, SPACE, BEGIN_US, END_US, **facts)

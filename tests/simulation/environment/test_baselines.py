@@ -121,6 +121,7 @@ def test_the_best_slate_is_the_best_of_all() -> None:
         assert worth(set(slates[row])) == pytest.approx(best)
 
 
+@pytest.mark.slow
 def test_a_planner_earns_more_than_greedy(chance: ClickChance) -> None:
     planned = judged_once(Planner(SLATE), "small", world(days=8.0), 0)
     greedy = judged_once(Greedy(SPACE, chance, SLATE), "small", world(days=8.0), 0)

@@ -122,5 +122,5 @@ def test_pages_of_other_listening():
     shelf = HomeShelf(listeners, Uniform(slots=SLOTS), CANDIDATES, (HOME,), 1.0, np.random.default_rng(7))
     log = lived(listeners, UNTIL_US, UNTIL_US + DAY_US // 4, *names, shelf.choose)
     assert len(shelf.pages(log))
-    with pytest.raises(ValueError, match="pages were shown, and they are not the begins of"):
+    with pytest.raises(ValueError, match="pages were shown, and they are not the starts of"):
         shelf.pages(shown()[0])

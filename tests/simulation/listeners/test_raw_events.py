@@ -140,8 +140,8 @@ def test_what_is_left_out_is_counted():
     assert len(log) == 1
     assert [*left_out.lines()] == [
         "left out: 2 events that name no content",
-        "left out: 2 events that name a content that the export lacks or nobody plays",
+        "left out: 2 events that name a content that the export lacks or that cannot be played",
         "left out: 1 events that are plays without a session_id",
-        "left out: 1 events that like, save or dislike what their session did not play before",
+        "left out: 1 events that like, save or dislike a content not played before in their session",
         "left out: 1 events that are neither plays nor likes, saves or dislikes",
     ]

@@ -126,7 +126,7 @@ class TestStreamingLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveCon
         np.testing.assert_allclose(times[often] / sums[often], stated[stated > 0.1], rtol=0.15)
 
     def test_needs_the_targets_among_the_candidates(self):
-        with pytest.raises(ValueError, match="no use"):
+        with pytest.raises(ValueError, match=r"candidates\.in_batch must be true"):
             StreamingLogQSoftmax(InBatchAndUniform(POSITIVES, 4, False), make(), 0.1, True)
         with pytest.raises(ValueError, match="max_in_batch"):
             StreamingLogQSoftmax(InBatchAndUniform(POSITIVES, 4, True, max_in_batch=2), make(), 0.1, True)

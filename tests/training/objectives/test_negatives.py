@@ -157,7 +157,7 @@ class TestInBatchAndUniform:
             InBatchAndUniform(POSITIVES, 4, in_batch, max_in_batch=most)
 
     def test_needs_something_that_competes(self):
-        with pytest.raises(ValueError, match="nothing competes"):
+        with pytest.raises(ValueError, match="no candidates"):
             InBatchAndUniform(POSITIVES, 0, False)
 
 

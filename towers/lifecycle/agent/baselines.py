@@ -1,7 +1,8 @@
-"""Baselines of an agent that are made of the project's own policies: lists calibrated to a mix of regions, and the home
+"""Baselines of an agent made from the project's own policies: lists calibrated to a mix of regions, and the home page's
+bandit.
 page's bandit.
 
-They stand here because a policy and a simulator do not know each other.
+They stand here because a policy and a simulator may not import each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,27 +25,27 @@ from towers.simulation.environment.world import ListeningWorld, Step
 from towers.simulation.listeners.space import Space
 
 PAIRS: Final = ("familiarity", "artist_familiarity", "popularity", "is_recent")
-"""What the bandit reads of a listener and a card beside their vectors, each around 0 to 1: logarithms of one more than
-the plays of the content, of its artist, and of its plays by all; whether it is among the recent plays."""
+"""Features of a listener and a card that the bandit reads beside their vectors, each around 0 to 1: logarithms of one
+plus the plays of the content, of its artist, and by all listeners; and whether it is among the recent plays."""
 _BLOCK: Final = 32
 _TRACK: Final = KINDS.index("track")
 
 
 class CalibratedGreedy(Greedy):
-    """The likeliest candidates in the regions, and their shares, of what the listener lately streamed (Steck 2018,
-    "Calibrated recommendations"), by `policies.calibration.by_greedy`.
+    """Picks the likeliest candidates, calibrated to the regions of the listener's recent streams and their shares
+    (Steck 2018, "Calibrated recommendations"), by `policies.calibration.by_greedy`.
 
     Args:
-        space: contents.
-        chance: calibrated.
-        slate_size: contents of a slate.
-        weight: lambda, 0 for the likeliest, to 1 for the regions alone.
+        space: contents of the simulator.
+        chance: calibrated chance of a pick.
+        slate_size: number of contents of a slate.
+        weight: lambda, from 0 (likeliest only) to 1 (regions only).
     """
 
     def __init__(self, space: Space, chance: ClickChance, slate_size: int = 10, weight: float = 0.5):
         super().__init__(space, chance, slate_size)
         self.name, self._weight = "greedy, calibrated", weight
-        # A content of no region has no style, which counts as one of its own.
+        # A content in no region has an empty style, which counts as a style of its own.
         self._styles = np.eye(len(space.region_names) + 1)[space.region][:, :-1]
 
     def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
@@ -61,16 +62,16 @@ class CalibratedGreedy(Greedy):
 
 
 class HomeBandit:
-    """The home page's linear Thompson sampling, whose cards are the candidates, learning while it serves.
+    """The home page's linear Thompson sampling with the candidates as cards, which learns while it serves.
 
     Its reward is 1 for a card that was picked and not skipped; every slot counts as seen. It learns at the end of each
     day, as the home page does at night.
 
     Args:
-        space: contents.
-        slate_size: cards of a slate.
+        space: contents of the simulator.
+        slate_size: number of cards of a slate.
         settings: keywords of `LinearThompson` beside `features`, `slots` and `seed`.
-        start: what it has learned before an episode, of `learned`; null: nothing.
+        start: state of `learned` that an episode begins with; null: untrained.
     """
 
     name = "home bandit"
@@ -97,13 +98,13 @@ class HomeBandit:
         self._waiting: list[Outcomes] = []
 
     def begin_day(self, streamed: Int[np.ndarray, " contents"] | None) -> None:
-        """See `ServingPolicy.begin_day`; it learns what came of the day before."""
+        """See `ServingPolicy.begin_day`; it learns from the outcomes of the day before."""
         for outcomes in self._waiting:
             self._policy.update(outcomes)
         self._waiting = []
 
     def learned(self) -> dict[str, np.ndarray]:
-        """All that it has learned, to begin with another time."""
+        """Returns all that it has learned, for the start of another episode."""
         self.begin_day(None)
         return self._policy.state()
 
@@ -135,12 +136,12 @@ class HomeBandit:
 
     @classmethod
     def taught(cls, world: ListeningWorld, seeds: Sequence[int] = (0,), slate_size: int = 10) -> "HomeBandit":
-        """One that begins with what it has learned in a world of other listeners.
+        """Returns a bandit that starts with what it learned in a world of other listeners.
 
         Args:
-            world: of listeners who are not those of a judgement.
-            seeds: of episodes, one after the other.
-            slate_size: cards of a slate.
+            world: world whose listeners take no part in the evaluation.
+            seeds: seeds of the episodes, one after the other.
+            slate_size: number of cards of a slate.
         """
         policy = cls(world.space, slate_size)
         for seed in seeds:
@@ -151,7 +152,7 @@ class HomeBandit:
         return policy
 
     def _cards(self, seen: Observation) -> Candidates:
-        """The candidates of all listeners together, each of which some may be shown."""
+        """Returns the candidates of all listeners together, each allowed for those whose candidate it is."""
         candidates = seen["candidates"]
         cards, where = np.unique(np.maximum(candidates, 0), return_inverse=True)
         where = where.reshape(candidates.shape)

@@ -1,4 +1,4 @@
-"""An agent judged by a log: what `towers agent action=evaluate log=FOLDER` says."""
+"""Evaluation of an agent by a log: `towers agent action=evaluate log=FOLDER`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from towers.simulation.listeners.space import Space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedByLog:
-    """What a log says of an agent.
+    """Result of judging an agent by a log.
 
     Args:
-        steps: the log as it was judged.
-        verdict: of it.
+        steps: steps of the log that were judged.
+        verdict: verdict on the agent.
     """
 
     steps: LoggedSteps
@@ -32,7 +32,7 @@ class JudgedByLog:
         return [*self.steps.lines(), *self.verdict.lines()]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns JSON values."""
         about = {"begin_us": self.steps.begin_us, "end_us": self.steps.end_us, "policies": [*self.steps.policy_ids]}
         return {**about, "unknown": self.steps.unknown, **self.verdict.to_json()}
 
@@ -51,15 +51,15 @@ def judge_by_log(
     """Judges an agent by slates that were logged.
 
     Args:
-        folder: of `home.log`, or raw data with `impressions/`; see `read_log`.
-        listening: what the same listeners played, before the slates and after them.
-        space: contents, as the agent knows them.
-        policy: the agent; nothing of the log may have taught it.
-        log: how the log is read; null: as it is by default.
-        settings: how it is judged; null: as it is by default.
-        most_steps: the agent chooses only so many of each listener's first slates, and whoever logged goes on; what
-            comes later counts all the same. null: the agent chooses all slates.
-        on_progress: is told of slates.
+        folder: folder of `home.log`, or of raw data with `impressions/`; see `read_log`.
+        listening: plays of the same listeners, before and after the slates.
+        space: contents as the agent knows them.
+        policy: policy of the agent, which must not have learned from the log.
+        log: settings for reading the log; null: defaults.
+        settings: settings of the judgement; null: defaults.
+        most_steps: number of each listener's first slates that the agent chooses, before the logged policy goes on;
+            later outcomes count, too. null: the agent chooses all slates.
+        on_progress: called with the progress in slates.
 
     Raises:
         UserError: the log cannot be read, is too short, or does not say what could have been shown.

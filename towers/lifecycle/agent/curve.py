@@ -1,4 +1,4 @@
-"""The curve of a training: a row a step, in a CSV that goes on after a kill and wherever the loggers write."""
+"""The curve of a training: a row for each step in a CSV, which continues after a kill, and in the other loggers."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from towers.training.loggers import CsvLogger, close_loggers
 
 @contextmanager
 def curve(folder: Path, loggers: Callable[[Path], Sequence[Logger]]) -> Iterator[Watch]:
-    """Yields what writes the curve of a training; loggers are closed when the block ends.
+    """Yields a function that writes the curve of a training; loggers are closed when the block ends.
 
-    A training that goes on from a checkpoint repeats steps that are in the CSV already: they are written anew.
+    A training that continues from a checkpoint repeats steps that the CSV already has: their rows are written anew.
 
     Args:
-        folder: of the version.
-        loggers: made for the folder, the CSV among them.
+        folder: folder of the version.
+        loggers: makes the loggers for the folder, the CSV among them.
     """
     opened, is_success = [*loggers(folder)], False
     csv_loggers = [logger for logger in opened if isinstance(logger, CsvLogger)]
@@ -45,7 +45,7 @@ def curve(folder: Path, loggers: Callable[[Path], Sequence[Logger]]) -> Iterator
 
 
 def _rows_before(path: Path, step: int) -> int:
-    """How many rows of the curve are of earlier steps."""
+    """Returns the number of rows of the curve for earlier steps."""
     if not path.exists():
         return 0
     with path.open(newline="") as file:

@@ -1,5 +1,5 @@
-"""Judges an agent among simulated listeners: beside baselines, in a model that it was not trained in and in worlds that
-are not as the simulator has them."""
+"""Evaluation of an agent among simulated listeners: beside baselines, in a model that it was not trained in, and in
+worlds that deviate from the simulator."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class TrialWorld:
     """A world of a trial.
 
     Args:
-        world: of listeners.
-        words: what it is, for people.
-        baselines: who serve its listeners beside the agent.
+        world: world of listeners.
+        words: description for people.
+        baselines: policies that serve its listeners beside the agent.
     """
 
     world: ListeningWorld
@@ -36,15 +36,16 @@ class TrialWorld:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What an agent is judged by.
+    """Settings and worlds by which an agent is judged.
 
     Args:
-        agent: serves.
-        worlds: by name; the agent is judged in the first one, and told in detail beside its first baseline.
-        weights: of the return's parts.
-        days: of an episode.
-        seeds: a round of episodes each.
-        processes: that share the episodes.
+        agent: policy of the agent.
+        worlds: worlds by name; the agent is judged in the first one, and compared in detail with its first baseline
+            there.
+        weights: weights of the return's parts.
+        days: days of an episode.
+        seeds: seeds, each for one episode of every listener.
+        processes: number of processes that share the episodes.
         learning: columns of the training's curve.
     """
 
@@ -58,11 +59,11 @@ class Trial:
 
 
 def evaluated(trial: Trial, progress: Callable[[str, int, int], None]) -> AgentEvaluation:
-    """Lets the agent and all baselines serve.
+    """Lets the agent and all baselines serve, and collects the figures.
 
     Args:
         trial: what the agent is judged by.
-        progress: told of each world's episodes of all listeners.
+        progress: called with each world's progress in episodes of all listeners.
     """
     name = trial.agent.name
     found = {
@@ -89,9 +90,9 @@ def write_evaluation(found: AgentEvaluation, about: Mapping[str, Any], folder: P
     """Writes the figures; the page is written beside them.
 
     Args:
-        found: what an evaluation found.
-        about: what was judged on what.
-        folder: of the agent's version.
+        found: result of an evaluation.
+        about: inputs of the evaluation.
+        folder: folder of the agent's version.
     """
     path = folder / EVALUATION
     write_json(path, {"about": about, **found.to_json()})

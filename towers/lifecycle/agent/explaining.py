@@ -1,4 +1,4 @@
-"""What an agent would show a listener, and why: the slate of their next session, with a reason for each pick."""
+"""Explanation of an agent: the slate of a listener's next session, with a reason for each pick."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 from towers.training.agent.serving import seen_of
 
-NEW: Final = "somebody new"
+NEW: Final = "a new listener"
 MOST_SHARES = 3
-"""Shares of a score that a table has room for."""
+"""Most shares of a score in a row of the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,11 @@ class Explained:
     """A slate with its reasons.
 
     Args:
-        user_id: whose it is; null: somebody new.
-        plays: that the listener had before.
-        recent: ids of what they played last, the last one first.
-        picks: in the order of the slate.
-        space: the contents.
+        user_id: id of the listener; null: a new listener.
+        plays: number of the listener's earlier plays.
+        recent: ids of the listener's last plays, the last one first.
+        picks: picks in the order of the slate.
+        space: contents of the simulator.
     """
 
     user_id: str | None
@@ -49,7 +49,7 @@ class Explained:
     space: Space
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Returns all values as JSON values."""
         return {
             "user_id": self.user_id, "plays": self.plays, "recent": list(self.recent),
             "slate": [
@@ -61,10 +61,10 @@ class Explained:
         }  # fmt: skip
 
     def table(self, named: Callable[[str], str]) -> Table:
-        """A row a pick; its score is above that of a mean candidate.
+        """Makes a table with a row for each pick; scores are relative to a mean candidate's.
 
         Args:
-            named: says what a content is called, by its id.
+            named: returns a content's name for people, by its id.
         """
         rows = []
         for slot, pick in enumerate(self.picks, start=1):
@@ -89,18 +89,18 @@ def explained(
     user_id: str | None,
     seed: int,
 ) -> Explained:
-    """The slate of a listener's next session.
+    """Explains the slate of a listener's next session, by the plays of a store.
 
     Args:
-        policy: chooses.
-        simulator: whose space it chooses from; its central model says when the listener comes, and nothing else.
-        audience: of the store.
-        episodes: what an episode is.
-        user_id: whose slate; null: somebody new.
-        seed: of when they come.
+        policy: policy that chooses.
+        simulator: simulator with the space to choose from; its central model decides only when the listener comes.
+        audience: audience of the store.
+        episodes: settings of an episode.
+        user_id: id of the listener; null: a new listener.
+        seed: seed of the time when they come.
 
     Raises:
-        UserError: the listener is not in the store, or there is none to look in.
+        UserError: the listener is not in the store, or there is no store.
     """
     log = None if user_id is None else _plays_of(audience, user_id)
     world = make_world(
@@ -113,14 +113,14 @@ def explained(
 
 
 def explained_by_export(policy: AgentPolicy, space: Space, export: Export, user_id: str, candidates: int) -> Explained:
-    """The slate of a listener by what an export knows of them.
+    """Explains the slate of a listener by what an export knows of them.
 
     Args:
-        policy: chooses.
-        space: its contents.
-        export: of the same space.
-        user_id: whose slate.
-        candidates: that it is chosen from.
+        policy: policy that chooses.
+        space: contents of the policy.
+        export: export of the same space.
+        user_id: id of the listener.
+        candidates: number of candidates to choose from.
 
     Raises:
         UserError: the export does not know the listener.
@@ -144,14 +144,14 @@ def _over(policy: AgentPolicy, space: Space, export: Export) -> ServedAgent:
 
 
 def plan_of(policy: AgentPolicy, space: Space, export: Export, user_id: str, settings: PlanSettings) -> Plan:
-    """Where the agent would lead a listener over weeks: what is offered is chosen by its scores.
+    """Plans where the agent would lead a listener over weeks: its scores choose what is offered.
 
     Args:
-        policy: of the agent.
-        space: its contents.
-        export: of the same space, which knows the listener.
-        user_id: whose plan.
-        settings: of the plan.
+        policy: policy of the agent.
+        space: contents of the policy.
+        export: export of the same space, which knows the listener.
+        user_id: id of the listener.
+        settings: settings of the plan.
 
     Raises:
         UserError: the export does not know the listener, or has no regions.
@@ -160,13 +160,13 @@ def plan_of(policy: AgentPolicy, space: Space, export: Export, user_id: str, set
 
 
 def region_of(space: Space, row: int) -> str:
-    """Name of the region that a content lies in; empty where it lies in none."""
+    """Returns the name of the region that a content lies in; empty where it lies in none."""
     region = int(space.region[row])
     return space.region_names[region] if region >= 0 else ""
 
 
 def _plays_of(audience: Audience, user_id: str) -> SessionLog:
-    """The plays of one listener of a store."""
+    """Returns the plays of one listener of a store."""
     parts = [part for part in (audience.fitted, audience.left_out) if part is not None]
     if not parts:
         raise UserError(

@@ -1,8 +1,8 @@
-"""Writes an agent's policy for serving: a folder of versions, each with all that a server needs.
+"""Export of an agent's policy for serving: a folder of versions, each with all that a server needs.
 
 ```
 policies/NAME/<digest>/policy.json, policy.npz, contents.npz   see `policies.agent.policy_file`
-policies/NAME/<digest>/agent.json   where it comes from, and what was found of it
+policies/NAME/<digest>/agent.json   its origin, and its evaluation
 policies/NAME/current -> <digest>   swapped last
 ```
 """
@@ -24,12 +24,12 @@ ABOUT: Final = "agent.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What came of an export.
+    """Result of an export.
 
     Args:
-        folder: of the version.
-        is_new: whether it was written now; else it was there.
-        missing: contents that the agent knows and the export does not.
+        folder: folder of the version.
+        is_new: whether it was written now; else it existed before.
+        missing: number of contents that the agent knows and the export does not.
     """
 
     folder: Path
@@ -38,12 +38,12 @@ class Written:
 
 
 def write_served(version: AgentVersion, space: Space, export: Export, out: Path) -> Written:
-    """Writes a version of a policy, unless it is there, and lets `current` point to it.
+    """Writes a version of a policy, unless it exists, and lets `current` point to it.
 
     Args:
-        version: of the agent.
+        version: version of the agent.
         space: contents that it was trained on.
-        export: that is served.
+        export: export that is served.
         out: folder of the policy, with its versions.
 
     Raises:
@@ -68,7 +68,7 @@ def write_served(version: AgentVersion, space: Space, export: Export, out: Path)
             )  # fmt: skip
             write_json(temporary / ABOUT, about)
     elif read_json(target / ABOUT) != about:
-        # Judged, or exported for another version of the space, since then.
+        # Evaluated since then, or exported for another version of the space.
         write_json(target / ABOUT, about)
     point_to(out / CURRENT, target)
     return Written(folder=target, is_new=is_new, missing=missing)

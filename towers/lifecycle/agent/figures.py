@@ -1,4 +1,4 @@
-"""What an evaluation of an agent found, as plain figures: what a page draws and a file keeps."""
+"""Figures of an agent's evaluation, which a page draws and a file keeps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,21 +24,21 @@ MEASURES: Final[Mapping[str, str]] = {
     "tried_artists": "new artists tried",
     "adopted_artists": "new artists adopted",
 }
-"""By its name in the file, what each measure is called for people. All are of a listener's episode."""
+"""Names of the measures for people, by their name in the file. All are of one listener's episode."""
 EVERYBODY: Final = "all listeners"
 NOWHERE: Final = "in no region"
 FEWEST: Final = 20
-"""A segment of fewer listeners has no figures of its own."""
+"""Fewest listeners of a segment that gets figures of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentFigures:
-    """The long-term return of some of the listeners.
+    """The long-term return of a segment of the listeners.
 
     Args:
-        name: of the segment.
-        listeners: episodes in it.
-        against: by baseline, the agent's return beside the baseline's.
+        name: name of the segment.
+        listeners: number of its episodes.
+        against: comparison of the agent's return with each baseline's.
     """
 
     name: str
@@ -48,15 +48,15 @@ class SegmentFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldFigures:
-    """What policies were worth in one world.
+    """Figures of the policies in one world.
 
     Args:
-        name: of the world.
-        words: what it is, for people.
-        listeners: episodes of each policy.
-        policies: by policy and measure, the mean over listeners.
-        against: by baseline and measure, the agent beside it.
-        segments: of the listeners.
+        name: name of the world.
+        words: description for people.
+        listeners: number of episodes of each policy.
+        policies: mean over listeners, by policy and measure.
+        against: comparison with the agent, by baseline and measure.
+        segments: figures of the segments of listeners.
     """
 
     name: str
@@ -69,13 +69,13 @@ class WorldFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a policy showed some of the listeners.
+    """What a policy showed a segment of the listeners.
 
     Args:
-        segment: name of who they are.
-        listeners: episodes of theirs.
-        regions: by name, share of the slots.
-        streamed: by name, share of the streams.
+        segment: name of the segment.
+        listeners: number of its episodes.
+        regions: share of the slots by region.
+        streamed: share of the streams by region.
         new_artists: share of the slots with an artist who was unknown before the episode.
         popularity: mean logarithm of the popularity of what was shown; 0 is an average content.
         visited: mean number of regions of which something was streamed.
@@ -95,9 +95,9 @@ class PolicyTold:
     """What a policy did in the judged world.
 
     Args:
-        policy: name of it.
-        shown: by segment, all listeners first.
-        days: by the names of `judging.BY_DAY`, the mean over listeners on each day of the episode.
+        policy: name of the policy.
+        shown: what it showed each segment, all listeners first.
+        days: mean over listeners on each day of the episode, by the names of `judging.BY_DAY`.
     """
 
     policy: str
@@ -107,14 +107,14 @@ class PolicyTold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentEvaluation:
-    """All of an evaluation among simulated listeners.
+    """All results of an evaluation among simulated listeners.
 
     Args:
         agent: name of the agent among the policies.
-        weights: of the return's parts.
-        days: of an episode.
-        worlds: the one that it is judged in first.
-        told: the agent first, then the policy that it is held beside; empty where none is.
+        weights: weights of the return's parts.
+        days: days of an episode.
+        worlds: figures of the worlds, the one that it is judged in first.
+        told: details on the agent, then on the policy that it is compared with; empty where there is none.
         learning: columns of the training's curve, `step` among them; empty where there is none.
     """
 
@@ -127,7 +127,7 @@ class AgentEvaluation:
 
     @property
     def judged(self) -> WorldFigures:
-        """The world that the agent is judged in."""
+        """Figures of the world that the agent is judged in."""
         return self.worlds[0]
 
     @property
@@ -136,18 +136,18 @@ class AgentEvaluation:
         return tuple(self.judged.against)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON values; a number that is not finite is null."""
+        """Returns all values as JSON values; a number that is not finite becomes null."""
         return json_numbers(asdict(self))
 
 
 def world_figures(found: Sequence[Judged], agent: str, words: str, weights: Mapping[str, float]) -> WorldFigures:
-    """The figures of one world.
+    """Computes the figures of one world.
 
     Args:
-        found: all policies in it, the agent among them.
+        found: results of all policies in it, the agent's among them.
         agent: name of the agent.
-        words: what the world is.
-        weights: of the return's parts.
+        words: description of the world.
+        weights: weights of the return's parts.
     """
     by_name = {one.policy: one for one in found}
     own, others = by_name[agent], {name: one for name, one in by_name.items() if name != agent}
@@ -168,11 +168,11 @@ def world_figures(found: Sequence[Judged], agent: str, words: str, weights: Mapp
 
 
 def told_of(judged: Judged, space: Space) -> PolicyTold:
-    """What one policy showed and what became of it.
+    """Collects what one policy showed, and the outcomes.
 
     Args:
-        judged: what its listeners did.
-        space: whose regions have the names.
+        judged: results of its listeners.
+        space: space with the names of the regions.
     """
     names = (*space.region_names, NOWHERE)
     groups = {EVERYBODY: np.ones(len(judged), bool), **segments(judged)}
@@ -203,7 +203,7 @@ def _shown(judged: Judged, names: Sequence[str], segment: str, among: Bool[np.nd
 
 
 def _beside(own: Judged, other: Judged, weights: Mapping[str, float]) -> dict[str, Comparison]:
-    """One policy beside another by measure, of the same listeners."""
+    """Compares one policy with another by measure, on the same listeners."""
     if not np.array_equal(own.who, other.who):
         raise ValueError(f"{own.policy} and {other.policy} have other listeners")
     mine, theirs = ({RETURN: one.returns(weights), **one.figures} for one in (own, other))
@@ -211,7 +211,7 @@ def _beside(own: Judged, other: Judged, weights: Mapping[str, float]) -> dict[st
 
 
 def _means(judged: Judged, weights: Mapping[str, float]) -> dict[str, Interval]:
-    """The mean of each measure, with an interval over people."""
+    """Returns the mean of each measure, with an interval over listeners."""
     columns = {RETURN: judged.returns(weights), **judged.figures}
     nothing, found = np.zeros(len(judged)), {}
     for name in MEASURES:

@@ -1,7 +1,7 @@
-"""An agent's log as steps of listeners: what another policy would have done in each, and what came of it.
+"""An agent's log as steps of listeners: what another policy would have done in each, and the outcomes.
 
-Listening is walked through play by play. Before each slate a policy is asked with what it would have seen then, as in
-the simulated world; what listeners play until the next slate is counted by the same parts as there.
+Listening is replayed play by play. Before each slate a policy is given what it would have seen then, as in the
+simulated world; plays until the next slate are counted by the same parts as there.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,12 +25,12 @@ from towers.simulation.listeners.space import Space
 
 CLICKS, NEW_CARDS = "clicks", "new_cards"
 """Parts beside those of the simulated world, which are never rewarded: slots that were opened, and contents shown that
-came out in the last `NEW_DAYS` days."""
+were released in the last `NEW_DAYS` days."""
 
 
 @runtime_checkable
 class Drawn(Protocol):
-    """Slates of a policy."""
+    """Slates drawn by a policy."""
 
     @property
     def slates(self) -> Int[np.ndarray, "listeners slots"]:
@@ -45,29 +45,30 @@ class LoggedChoice(Protocol):
     def chances(
         self, seen: Observation, slates: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots"]:
-        """Chance of each content of given slates for its slot, given the slots before; 0 where it never shows it."""
+        """Returns the chance of each content of given slates for its slot, given the slots before; 0 where it is
+        impossible."""
         ...
 
     def draw(self, seen: Observation, rng: np.random.Generator) -> Drawn:
-        """Slates of the policy."""
+        """Draws slates of the policy."""
         ...
 
 
 Described = tuple[Float[np.ndarray, "listeners states"], Float[np.ndarray, "listeners candidates features"]]
 Describe = Callable[[Observation], Described]
-"""What a model is told of listeners, and of each of their candidates."""
+"""Features of listeners' states, and of each of their candidates, for a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """How a log is read.
+    """Settings for reading a log.
 
     Args:
-        days: that returns are counted for, from midnight (UTC) before the first slate on.
-        reward_weights: by part (`rewards.PARTS`, `CLICKS`, `NEW_CARDS`), what it is worth.
-        shelf: the row of the page; null: pages have one.
-        draws: slates of the new policy that its mean features are taken over, in each step.
-        seed: of these draws.
+        days: days for which returns are counted, from midnight (UTC) before the first slate on.
+        reward_weights: weight of each part (`rewards.PARTS`, `CLICKS`, `NEW_CARDS`).
+        shelf: row of the page; null: pages have one.
+        draws: number of slates of the new policy over which its mean features are taken, in each step.
+        seed: seed of these draws.
     """
 
     days: float = 28.0
@@ -86,12 +87,12 @@ class LoggedSteps:
     """A log, ready to be judged.
 
     Args:
-        log: of the listeners who were shown anything in the period.
-        user_ids: of the listeners that `log.listeners` numbers.
-        begin_us: of the period, microseconds since 1970, UTC.
-        end_us: its end.
-        policy_ids: who chose.
-        unknown: slates that hold a content which the export lacks; the new policy never shows them.
+        log: log of the listeners who were shown a slate in the period.
+        user_ids: ids of the listeners that `log.listeners` numbers.
+        begin_us: begin of the period, in microseconds since 1970, UTC.
+        end_us: end of the period.
+        policy_ids: policies that chose.
+        unknown: number of slates with a content that the export lacks; the new policy never shows them.
     """
 
     log: SequentialLog
@@ -122,16 +123,16 @@ def logged_steps(
     """Reads a log.
 
     Args:
-        impressions: slates with candidates and propensities, as `read_log` gives them.
-        listening: plays of the same listeners, before the slates and after them.
-        space: contents, as the policy knows them.
-        policy: that is judged; is not changed.
+        impressions: slates with candidates and propensities, as `read_log` returns them.
+        listening: plays of the same listeners, before and after the slates.
+        space: contents as the policy knows them.
+        policy: policy to judge; not changed.
         describe: see `Describe`.
-        settings: null: all as they are by default.
-        on_progress: is told of slates.
+        settings: settings; null: defaults.
+        on_progress: called with the progress in slates.
 
     Raises:
-        UserError: the log is too short for the days, shows nothing, or does not say what could have been shown.
+        UserError: the log is too short for the days, has no slate, or does not say what could have been shown.
     """
     settings = settings or LogSettings()
     requests = Requests.of(impressions, space, listening.user_ids, settings.shelf)
@@ -161,7 +162,7 @@ def logged_steps(
 
 
 def _period(requests: Requests, listening: SessionLog, days: float) -> tuple[int, int]:
-    """Begin and end of what is counted.
+    """Returns begin and end of the counted period.
 
     Raises:
         UserError: the days are not over at the log's end.
@@ -169,7 +170,7 @@ def _period(requests: Requests, listening: SessionLog, days: float) -> tuple[int
     first_us = int(requests.time_us.min())
     last_us = max(int(requests.time_us.max()), int(listening.start_us.max(initial=0)))
     begin_us = first_us // DAY_US * DAY_US
-    # The log's last day counts as a whole one: nothing tells how much of it there is.
+    # The log's last day counts as a whole one: it is unknown how much of it is logged.
     until_us = (last_us // DAY_US + 1) * DAY_US
     end_us = begin_us + int(days * DAY_US)
     if end_us > until_us:
@@ -187,7 +188,7 @@ def _new(requests: Requests, space: Space) -> Int[np.ndarray, " requests"]:
 
 
 def _exposures(requests: Requests, space: Space) -> Float[np.ndarray, "requests regions"]:
-    """How many contents of each region a slate shows; the last column is of those in none."""
+    """Counts the contents of each region in a slate; the last column is for those in none."""
     request, slot = np.nonzero(requests.slates >= 0)
     found = np.zeros((len(requests), len(space.region_names) + 1))
     np.add.at(found, (request, space.region[requests.slates[request, slot]]), 1.0)
@@ -195,13 +196,13 @@ def _exposures(requests: Requests, space: Space) -> Float[np.ndarray, "requests 
 
 
 class _Asked:
-    """What a policy and a model say of slates, collected.
+    """Collects propensities and features of slates from a policy and a model.
 
     Args:
-        policy: that is judged.
+        policy: policy to judge.
         describe: see `Describe`.
-        space: contents.
-        settings: how many slates are drawn.
+        space: contents of the policy.
+        settings: settings with the number of drawn slates.
     """
 
     def __init__(self, policy: LoggedChoice, describe: Describe, space: Space, settings: LogSettings):
@@ -210,12 +211,12 @@ class _Asked:
         self._pieces: list[tuple[np.ndarray, ...]] = []
 
     def ask(self, requests: Requests, rows: Int[np.ndarray, " some"], seen: Observation) -> None:
-        """Asks of some requests.
+        """Computes propensities and features of some requests.
 
         Args:
-            requests: of the log.
-            rows: of them.
-            seen: by a policy, before each.
+            requests: requests of the log.
+            rows: rows of some of them.
+            seen: what a policy would have seen before each.
         """
         slates = requests.slates[rows]
         chances = np.zeros(len(rows))
@@ -231,7 +232,7 @@ class _Asked:
         self._pieces.append((rows, np.minimum(chances, 1.0), states, shown, new))
 
     def columns(self, number: int) -> dict[str, np.ndarray]:
-        """Columns of a `SequentialLog`, in the order of the requests."""
+        """Returns columns of a `SequentialLog`, in the order of the requests."""
         order = np.concatenate([piece[0] for piece in self._pieces])
         names = ("new_propensities", "states", "actions", "new_actions")
         found = {}
@@ -247,7 +248,7 @@ def _mean_of(
     candidates: Integer[np.ndarray, "some candidates"],
     slates: Integer[np.ndarray, "some slots"],
 ) -> Float[np.ndarray, "some features"]:
-    """The mean of the features of a slate's contents; 0 where there are none."""
+    """Returns the mean features of a slate's contents; 0 where it has none."""
     is_shown = ((candidates[:, :, None] == slates[:, None]) & (slates >= 0)[:, None]).any(axis=2)
     weights = is_shown / np.maximum(is_shown.sum(axis=1, keepdims=True), 1)
     return np.einsum("sc,scf->sf", weights, features)

@@ -1,4 +1,4 @@
-"""An agent's policy as a log is judged for it: asked of slates that were shown, and what models are told of each."""
+"""Adapter of an agent's policy for a judgement by a log: propensities of given slates, and features for models."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,16 +12,16 @@ from towers.simulation.environment.observation import MOMENT, Observation
 from towers.training.agent.serving import seen_of
 
 _COUNTS: Final = ("plays", "sessions", "position", "days_away")
-"""What of a moment is told by its logarithm."""
+"""Values of a moment whose logarithm is a feature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedAgent:
-    """Fulfils `logged.LoggedChoice`, and describes steps to models.
+    """Implements `logged.LoggedChoice`, and describes steps for models.
 
     Args:
-        policy: that is judged. It is asked for as many slots as a log's slates have.
-        slots: of the slates that it would show.
+        policy: policy to judge. It is asked for as many slots as a log's slates have.
+        slots: number of slots of the slates that it would show.
     """
 
     policy: AgentPolicy
@@ -40,7 +40,7 @@ class LoggedAgent:
     def describe(
         self, seen: Observation
     ) -> tuple[Float[np.ndarray, "listeners states"], Float[np.ndarray, "listeners candidates features"]]:
-        """See `Describe`: the policy's context and how much and when they listen, and the policy's features."""
+        """See `Describe`: the policy's context and the listener's activity, and the policy's features."""
         told = seen_of(seen)
         moment = {name: seen["moment"][:, place].astype(np.float64) for place, name in enumerate(MOMENT)}
         states = [column for name, column in zip(CONTEXT, context_of(told).T, strict=True) if name != "always"]

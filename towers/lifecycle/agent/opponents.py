@@ -1,5 +1,5 @@
-"""What an agent is held beside: policies of the short term, the usual ways to vary them, and a planner that knows the
-true state of the listeners, by name."""
+"""Policies that an agent is compared with, by name: short-term policies, the usual ways to diversify them, and a
+planner that knows the listeners' true state."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from towers.simulation.listeners.space import Space
 
 @dataclass(frozen=True, kw_only=True)
 class Practice:
-    """What baselines are made of.
+    """Ingredients of the baselines.
 
     Args:
-        world: of listeners of the training, where they practise.
-        chance: of a pick, calibrated there.
-        slate: contents of a slate.
-        seed: of what is drawn.
+        world: world of listeners of the training, in which baselines are prepared.
+        chance: chance of a pick, calibrated there.
+        slate: number of contents of a slate.
+        seed: seed of random draws.
     """
 
     world: ListeningWorld
@@ -34,7 +34,7 @@ class Practice:
 
     @property
     def space(self) -> Space:
-        """The contents."""
+        """Contents of the world."""
         return self.world.space
 
 
@@ -47,7 +47,7 @@ def _diversified(strategy: Literal["mmr", "dpp"]) -> Make:
             from towers.simulation.environment.diversified import Diversified  # here, as pyversity is an extra
         except ModuleNotFoundError:
             raise UserError(
-                f"evaluate.baselines: {strategy} takes pyversity: {how_to_install('simulation')}, or leave it out"
+                f"evaluate.baselines: {strategy} needs pyversity: {how_to_install('simulation')}, or leave it out"
             ) from None
         return Diversified(practice.space, practice.chance, practice.slate, strategy)
 
@@ -66,18 +66,18 @@ OPPONENTS: Final[Mapping[str, Make]] = {
     "popular": lambda one: MostPlayed(one.space, one.slate),
     "random": lambda one: RandomCandidates(one.space, one.slate),
 }
-"""By the name in the configuration, what makes each; the first one is what the agent is held beside in detail."""
+"""Functions that make the policies, by name in the configuration; the agent is compared with the first in detail."""
 
 
 def required(key: str, names: Sequence[str] | None) -> tuple[str, ...]:
-    """The names that are meant, in the order of `OPPONENTS`.
+    """Returns the named policies, in the order of `OPPONENTS`.
 
     Args:
-        key: of the configuration, for messages.
-        names: that are given; null: all.
+        key: key of the configuration, for messages.
+        names: given names; null: all.
 
     Raises:
-        UserError: a name that is none.
+        UserError: a name is unknown.
     """
     unknown = [name for name in names or () if name not in OPPONENTS]
     if unknown:

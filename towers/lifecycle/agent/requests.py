@@ -1,4 +1,4 @@
-"""Slates of an agent's log, each as one decision: for whom, when, from which contents, and with what chance."""
+"""Slates of an agent's log, each as one decision: listener, time, candidates, and propensity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -18,20 +18,20 @@ from towers.simulation.listeners.space import Space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
-    """Slates that were shown, a row each, by listener and then by time.
+    """Slates that were shown, a row for each, by listener and then by time.
 
     Args:
         user_ids: raw ids; a listener's row is the place in it.
         listener: `[requests]`, row of the listener.
-        time_us: `[requests]`, when it was shown, microseconds since 1970, UTC.
-        candidates: `[requests, candidates]`, rows of contents that could have been shown, int32; -1 in places that are
-            empty. A content that the space lacks is none.
+        time_us: `[requests]`, time when it was shown, in microseconds since 1970, UTC.
+        candidates: `[requests, candidates]`, rows of contents that could have been shown, int32; -1 in empty places,
+            and for contents that the space lacks.
         slates: `[requests, slots]`, rows of contents that were shown; `NOTHING` in empty slots.
         is_known: `[requests]`, whether the space has every content of the slate, among its candidates.
-        propensities: `[requests]`, chance of the whole slate: the product over its slots.
-        clicks: `[requests]`, slots that the listener opened, where the log says so.
-        policy_ids: who chose, without repeats.
-        ids: `[requests]`, of the requests.
+        propensities: `[requests]`, propensity of the whole slate: the product over its slots.
+        clicks: `[requests]`, number of slots that the listener opened, where the log records it.
+        policy_ids: policies that chose, without repeats.
+        ids: `[requests]`, ids of the requests.
     """
 
     user_ids: tuple[str, ...]
@@ -49,7 +49,7 @@ class Requests:
         return len(self.listener)
 
     def taken(self, kept: Int[np.ndarray, " kept"]) -> "Requests":
-        """Some of the requests, in the order that is given."""
+        """Returns some of the requests, in the given order."""
         columns: dict[str, Any] = {
             each.name: getattr(self, each.name)[kept]
             for each in fields(self)
@@ -62,19 +62,19 @@ class Requests:
         """Reads impressions.
 
         Args:
-            impressions: of `LOGGED_SCHEMA` or `IMPRESSION_SCHEMA`, as `read_log` gives them.
+            impressions: table of `LOGGED_SCHEMA` or `IMPRESSION_SCHEMA`, as `read_log` returns it.
             space: contents that the new policy may show.
-            user_ids: listeners who are known already; others are numbered behind them.
-            shelf: the row of the page that is looked at; null: pages have one.
+            user_ids: listeners who are known already; others are numbered after them.
+            shelf: row of the page to read; null: pages have one.
 
         Raises:
-            UserError: nothing was shown, a request has several shelves, or does not say what could have been shown.
+            UserError: no slate was shown, a request has several shelves, or does not say what could have been shown.
         """
         if shelf is not None:
             impressions = impressions.filter(pa.array([one == shelf for one in impressions["shelf"].to_pylist()]))
         if not len(impressions):
             raise UserError(
-                "the log shows nothing" + (f" on the shelf {shelf}" if shelf else "") + ": nothing to judge by"
+                "the log has no slate" + (f" on the shelf {shelf}" if shelf else "") + ": nothing to judge by"
             )
         of, slot = slates_of(impressions)
         request_ids, users = impressions["request_id"].to_pylist(), impressions["user_id"].to_pylist()
@@ -106,15 +106,13 @@ def _check_shelves(ids: tuple[str, ...]) -> None:
     if len({*ids}) < len(ids):
         seen: set[str] = set()
         twice = next(one for one in ids if one in seen or seen.add(one))
-        raise UserError(
-            f"request {twice} has several shelves, and an agent chooses one: say which, as by_log.shelf=NAME"
-        )
+        raise UserError(f"request {twice} has several shelves, and an agent chooses one: name it by by_log.shelf=NAME")
 
 
 def _candidates(
     impressions: pa.Table, first: Int[np.ndarray, " requests"], row_of: Mapping[str, int], ids: tuple[str, ...]
 ) -> Int[np.ndarray, "requests candidates"]:
-    """What each request could have shown, as its first slot says."""
+    """Returns the candidates of each request, as its first slot has them."""
     is_null = impressions[CANDIDATES].is_null().to_numpy()[first]
     if is_null.any():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Trains an agent among simulated listeners, and writes a version of it. The same request goes on after a kill."""
+"""Trains an agent among simulated listeners, and writes a version of it. The same request continues after a kill."""
 
 import shutil
 import time
@@ -29,28 +29,28 @@ from towers.training.agent.starting import Learner, Watch
 from towers.training.run_folder import alone_in
 
 Progress = Callable[[str, int, int, str], None]
-"""Told the stage, how far it is, of how much (0: not known), and a remark."""
+"""Function called with the stage, how far it is, of how much (0: unknown), and a remark."""
 STAGE = "train"
 _CLOCK = "clock.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """What is to be trained.
+    """Settings of a training.
 
     Args:
-        folder: of the agent, with its versions.
-        simulator: opened, and its check looked at.
-        passed: whether it had passed that.
-        store: folder of the prepared store of the listeners; null: new ones.
+        folder: folder of the agent, with its versions.
+        simulator: opened simulator, whose check was read.
+        passed: whether it has passed its check.
+        store: folder of the prepared store of the listeners; null: new listeners.
         members: numbers of the models.
-        listeners: of each world.
-        episodes: what an episode is.
-        seed: of all that is drawn.
-        learner: builds what finds the weights.
+        listeners: number of listeners of each world.
+        episodes: settings of an episode.
+        seed: seed of all random draws.
+        learner: builds the learner, which finds the weights.
         decides: settings as plain values, for the version's name.
-        save_config: writes the configuration into the folder that it is given.
-        curve: opens what writes the training's curve into the folder that it is given.
+        save_config: writes the configuration into a given folder.
+        curve: opens the writer of the training's curve in a given folder.
     """
 
     folder: Path
@@ -69,11 +69,11 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What came of a request.
+    """Result of a request.
 
     Args:
-        version: of the agent.
-        is_new: whether it was trained now; else the same one was there.
+        version: version of the agent.
+        is_new: whether it was trained now; else the same one existed before.
     """
 
     version: AgentVersion
@@ -81,15 +81,15 @@ class Made:
 
 
 def train_version(request: TrainRequest, progress: Progress) -> Made:
-    """Trains an agent, unless the same one is there, and lets `current` point to it.
+    """Trains an agent, unless the same one exists, and lets `current` point to it.
 
     Args:
-        request: what is to be trained.
-        progress: told of stages.
+        request: settings of the training.
+        progress: called with the progress of the stages.
 
     Raises:
-        UserError: a model that the simulator does not have, a store that cannot be read or has no listener whom the
-            simulator was fitted to, or another process that trains the same.
+        UserError: the simulator lacks a model, the store cannot be read or has no listener that the simulator was
+            fitted to, or another process trains the same agent.
     """
     require_members(request.simulator, "members", request.members)
     store = None if request.store is None else Store.open(request.store).fingerprint
@@ -118,12 +118,12 @@ def _train(
     learner: Learner,
     progress: Progress,
 ) -> None:
-    """Trains and writes all of a version; `ABOUT` last."""
+    """Trains, and writes all files of a version; `ABOUT` last."""
     request.save_config(target)
     episodes, origin, fitted = request.episodes, request.simulator.origin, request.simulator.simulator
     long_term = None
     if audience.fitted is not None:
-        progress("long_term", 0, 0, "what a stream is worth later")
+        progress("long_term", 0, 0, "the long-term worth of a stream")
         long_term = long_term_of(audience.fitted, fitted.space, fitted.until_us, request.seed)
     clock = _Clock(target / CHECKPOINT, progress)
     with request.curve(target) as curve:
@@ -151,11 +151,11 @@ def _train(
 
 
 class _Clock:
-    """Tells how far a training is and when it will end, and counts its seconds over all starts.
+    """Reports the progress of a training and its remaining time, and counts its seconds over all starts.
 
     Args:
-        folder: of the checkpoint; what earlier starts took stands there.
-        progress: told of steps.
+        folder: folder of the checkpoint, which also keeps the seconds of earlier starts.
+        progress: called with the progress in steps.
     """
 
     def __init__(self, folder: Path, progress: Progress):
@@ -169,7 +169,7 @@ class _Clock:
         return round(self._before + time.monotonic() - self._began, 1)
 
     def tell(self, step: int, steps: int) -> None:
-        """One more step is done."""
+        """Reports that one more step is done."""
         if self._first is None:
             self._first = step - 1
         done = step - self._first

@@ -1,4 +1,4 @@
-"""By whom and where an agent is judged: listeners whom its training has not seen, baselines, mis-specified worlds."""
+"""Set-up of an agent's evaluation: listeners that its training has not seen, baselines, mis-specified worlds."""
 
 import os
 from collections.abc import Mapping
@@ -19,30 +19,30 @@ WORDS: Final[Mapping[str, str]] = {
     AS_FITTED: "a model of the ensemble, as it was fitted",
     "satiation_half": "satiation half as strong",
     "satiation_double": "satiation twice as strong",
-    "weibull": "gaps between sessions of Weibull distributions, whatever the hour and the skips",
-    "satisfaction": "who skips much comes back later",
+    "weibull": "gaps between sessions of Weibull distributions, independent of the hour and the skips",
+    "satisfaction": "listeners who skip much come back later",
     "drift": "tastes follow plays faster",
 }
-"""By name, what each world is."""
+"""Description of each world by name."""
 CHANCE_LISTENERS: Final = 300
-"""Listeners, at most, whose slates the baselines' chance of a pick is calibrated by."""
+"""Most listeners whose slates calibrate the baselines' chance of a pick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluating:
-    """How an agent is judged among simulated listeners.
+    """Settings of an agent's evaluation among simulated listeners.
 
     Args:
         member: number of the model that it is judged in.
-        listeners: number of them.
-        seeds: a round of episodes each.
-        worlds: names of mis-specified worlds beside it; null: all.
-        baselines: names of policies that it is held beside; null: all.
-        in_worlds: names of those who serve in the mis-specified worlds, too; null: all.
-        workers: processes; null: one a core.
+        listeners: number of listeners.
+        seeds: seeds, each for one episode of every listener.
+        worlds: names of further, mis-specified worlds; null: all.
+        baselines: names of policies that it is compared with; null: all.
+        in_worlds: names of baselines that serve in the mis-specified worlds, too; null: all.
+        workers: number of processes; null: one for each core.
 
     Raises:
-        UserError: a value that cannot be; names the key.
+        UserError: an invalid value; the message names the key.
     """
 
     member: int
@@ -73,17 +73,17 @@ def trial_of(
     settings: Evaluating,
     weights: Mapping[str, float],
 ) -> Trial:
-    """Makes what an agent is judged by. Its episodes are those of its training.
+    """Sets up an agent's evaluation. Its episodes have the settings of the training.
 
     Args:
-        version: of the agent.
-        simulator: whose listeners it serves.
-        audience: of a store, whose listeners the fit has left out; or new listeners.
-        settings: how.
-        weights: of the parts of the return that all are judged by, whatever the agent was trained for.
+        version: version of the agent.
+        simulator: simulator whose listeners it serves.
+        audience: audience of a store, with the listeners that the fit has left out; or new listeners.
+        settings: settings of the evaluation.
+        weights: weights of the return's parts by which all are judged, even if the agent was trained for others.
 
     Raises:
-        UserError: a model that the simulator does not have.
+        UserError: the simulator lacks a model.
     """
     require_members(simulator, "evaluate.member", [settings.member])
     trained, fitted = version.trained, simulator.simulator
@@ -103,7 +103,7 @@ def trial_of(
     worlds = {}
     for name in (AS_FITTED, *(NAMES if settings.worlds is None else settings.worlds)):
         changed = fitted if name == AS_FITTED else mis_specified_simulator(fitted, name)
-        # The same seed: the same new listeners in all worlds.
+        # The same seed gives the same new listeners in all worlds.
         world = world_of(
             changed, audience.left_out, episodes, settings.member, settings.listeners,
             drawn_seed(settings.seeds[0], settings.member),

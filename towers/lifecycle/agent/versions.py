@@ -3,13 +3,13 @@
 ```
 agents/NAME/<digest>/config.yaml     the settings of the training
 agents/NAME/<digest>/metrics.csv     the training's curve
-agents/NAME/<digest>/checkpoint/     while it is trained: where the training stands
-agents/NAME/<digest>/policy/         the policy: what it weighs, and the space that it is of
+agents/NAME/<digest>/checkpoint/     during training: its state
+agents/NAME/<digest>/policy/         the policy: its weights, and its space
 agents/NAME/<digest>/train.json      what it was trained on; written last, its presence marks completion
 agents/NAME/<digest>/evaluation.json, report.html   once it was evaluated
-agents/NAME/current -> <digest>      swapped behind it
+agents/NAME/current -> <digest>      moved after that
 ```
-The name of a version is a digest of all that decides it, so the same training is found and not done again.
+The name of a version is a digest of all that decides it, so the same training is found and not repeated.
 """
 
 import csv
@@ -31,7 +31,7 @@ FORMAT: Final = 1
 CURRENT, ABOUT, POLICY, CURVE, CHECKPOINT = "current", "train.json", "policy", "metrics.csv", "checkpoint"
 NAME_LENGTH: Final = 12
 DECIDING_ROOMS: Final = ("policies/agent", "policies/long_term", "training/agent", "simulation/environment")
-"""Rooms whose code decides what a training comes to; that of the listeners decides the simulator's own version."""
+"""Rooms whose code decides the result of a training; that of the listeners decides the simulator's own version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +40,20 @@ class Trained:
 
     Args:
         simulator: name of the simulator's version.
-        simulator_passed: whether that had passed its check.
-        space_id: of its vectors.
+        simulator_passed: whether that version had passed its check.
+        space_id: space of its vectors.
         export: version of the export that the simulator was fitted in.
         store: fingerprint of the prepared store of the listeners; null: they were new ones.
         members: numbers of the models.
-        listeners: of each world.
-        days: of an episode.
-        slate: contents of a slate.
-        candidates: of a listener.
+        listeners: number of listeners of each world.
+        days: days of an episode.
+        slate: number of contents of a slate.
+        candidates: number of candidates of a listener.
         own_pull: see `picking.picked`.
-        weights: of the return's parts.
-        seed: of all that was drawn.
+        weights: weights of the return's parts.
+        seed: seed of all random draws.
         learner: class that found the weights.
-        seconds: of the training, by the clock, over all starts.
+        seconds: duration of the training by the clock, over all starts.
         environment: libraries and machine.
     """
 
@@ -75,7 +75,7 @@ class Trained:
     environment: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Returns all values as JSON values."""
         return {"format": FORMAT, **asdict(self)}
 
 
@@ -84,7 +84,7 @@ class AgentVersion:
     """A version, opened.
 
     Args:
-        folder: of the version.
+        folder: folder of the version.
         trained: what it was trained on.
     """
 
@@ -92,19 +92,19 @@ class AgentVersion:
     trained: Trained
 
     def policy(self, space: Space) -> AgentPolicy:
-        """Reads what it weighs.
+        """Reads the policy with its weights.
 
         Args:
             space: contents of the simulator that it was trained in, or of another one in the same space.
 
         Raises:
-            UserError: the file is damaged, or of other contents.
+            UserError: the file is damaged, or has other contents.
         """
         return read_agent(self.folder / POLICY, space, space.content_ids).policy
 
     @cached_property
     def curve(self) -> dict[str, list[float]]:
-        """The training's curve by column; a figure that was not taken at a step is NaN."""
+        """Curve of the training by column; a value that was not measured at a step is NaN."""
         path = self.folder / CURVE
         if not path.exists():
             return {}
@@ -115,10 +115,10 @@ class AgentVersion:
 
 
 def name_of(decides: Mapping[str, Any]) -> str:
-    """The name of a version.
+    """Returns the name of a version.
 
     Args:
-        decides: all that decides the training, as JSON values; the code that it rests on is added.
+        decides: all that decides the training, as JSON values; a digest of the relevant code is added.
     """
     root = Path(towers.__path__[0])
     files = [path for room in DECIDING_ROOMS for path in sorted((root / room).glob("*.py"))]
@@ -130,11 +130,11 @@ def open_agent(folder: Path, version: str | None = None) -> AgentVersion:
     """Opens a version.
 
     Args:
-        folder: of all versions, or of one.
-        version: its name; null: the current one.
+        folder: folder of all versions, or of one.
+        version: name of the version; null: the current one.
 
     Raises:
-        UserError: there is none, or it is of another format.
+        UserError: there is none, or it has another format.
     """
     places = (folder, folder / CURRENT) if version is None else (folder / version,)
     found = next((path for path in places if (path / ABOUT).exists()), None)
@@ -143,7 +143,7 @@ def open_agent(folder: Path, version: str | None = None) -> AgentVersion:
         raise UserError(f"folder={folder}: {named} here; train one with `towers agent action=train`")
     about = read_json(found / ABOUT)
     if about.pop("format", None) != FORMAT:
-        raise UserError(f"{found / ABOUT}: of another format than {FORMAT}; train the agent again")
+        raise UserError(f"{found / ABOUT}: has another format than {FORMAT}; train the agent again")
     try:
         trained = Trained(**{**about, "members": tuple(about["members"])})
     except (TypeError, KeyError):

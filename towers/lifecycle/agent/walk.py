@@ -1,4 +1,4 @@
-"""Listening and slates, walked through together: what a policy would have seen before each, and what came of it."""
+"""Replay of listening and slates together: what a policy would have seen before each slate, and the outcomes."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -18,22 +18,22 @@ from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import Drift
 
 _GAP_US: Final = 30 * MINUTE_US
-"""A session that begins at most so long after a slate is the one that the slate was shown in, and a slate that is shown
-at most so long after a play belongs to the play's session."""
+"""Longest time between a slate and the beginning of the session that it belongs to, or between a play and a slate that
+belongs to the play's session."""
 
 Ask = Callable[[Requests, Int[np.ndarray, " some"], Observation], None]
-"""Is given requests, rows of some of them, and what a policy would have seen before each."""
+"""Function called with requests, rows of some of them, and what a policy would have seen before each."""
 
 
 class Walk:
-    """Walks through listening and slates together, in the order of time for each listener.
+    """Replays listening and slates together, in time order for each listener.
 
     Args:
         requests: slates of a period.
-        listening: all plays, before the period too.
-        space: contents.
-        begin_us: of the period.
-        end_us: its end.
+        listening: all plays, including those before the period.
+        space: contents of the policy.
+        begin_us: begin of the period.
+        end_us: end of the period.
     """
 
     def __init__(self, requests: Requests, listening: SessionLog, space: Space, begin_us: int, end_us: int):
@@ -45,17 +45,17 @@ class Walk:
         self._familiarity = Familiarity(number, requests.candidates.shape[1])
         self._away_us = np.zeros(number, np.int64)
         self._current = np.full(number, -1)
-        """The last slate of each listener so far."""
+        """Last slate of each listener so far."""
         self._has_begun = np.zeros(int(self._plays.session.max(initial=-1)) + 1, bool)
         self.parts = {name: np.zeros(len(requests), np.int64) for name in PARTS}
 
     def run(self, ask: Ask) -> Iterator[int]:
-        """Yields how many slates were asked of, again and again, and fills `parts`."""
+        """Yields the number of slates processed so far, repeatedly, and fills `parts`."""
         requests, plays = self._requests, self._plays
         listener = np.concatenate([requests.listener, plays.listener])
         time_us = np.concatenate([requests.time_us, plays.start_us])
         is_play = np.repeat([False, True], [len(requests), len(plays)])
-        # Of one instant the slate comes first: what is played then was picked from it.
+        # At the same instant the slate comes first: what is played then was picked from it.
         order = np.lexsort((is_play, time_us, listener))
         begins = np.flatnonzero(np.diff(listener[order], prepend=-1))
         lengths = np.diff(begins, append=len(order))
@@ -91,7 +91,7 @@ class Walk:
             self._has_begun[session[begins]] = True
         is_after = (state.plays[rows] > 0) & (now_us - state.ended_us[rows] <= _GAP_US)
         alone = ~is_soon & ~is_inside & ~is_after
-        if alone.any():  # a visit in which nothing is played
+        if alone.any():  # a visit without a play
             nothing = np.zeros(int(alone.sum()), np.int64)
             self._begin(rows[alone], now_us[alone], nothing, nothing)
         state.at(rows, now_us)
@@ -102,7 +102,7 @@ class Walk:
         ask(of, requests, seen | self._familiarity.told(state, rows, candidates))
 
     def _following(self, rows: Int[np.ndarray, " some"], now_us: Int[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
-        """The next play of each listener from an instant on; -1 where there is none."""
+        """Returns the next play of each listener from an instant on; -1 where there is none."""
         plays = self._plays
         since = self._begin_us
         width = self._end_us - since + 1

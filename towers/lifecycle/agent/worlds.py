@@ -1,4 +1,4 @@
-"""Worlds that an agent is trained and judged in: whose listeners they are, and by which models they behave."""
+"""Worlds that an agent is trained and judged in: their listeners, and the models by which these behave."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from towers.simulation.listeners.session_log import SessionLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episodes:
-    """What an episode is.
+    """Settings of an episode.
 
     Args:
-        days: its length.
-        slate: contents of a slate.
-        candidates: that a slate is chosen from.
+        days: length in days.
+        slate: number of contents of a slate.
+        candidates: number of candidates that a slate is chosen from.
         own_pull: see `picking.picked`.
-        weights: of the parts of the reward in the return, by the names of `rewards.PARTS`.
+        weights: weights of the reward's parts in the return, by the names of `rewards.PARTS`.
 
     Raises:
-        UserError: a value that cannot be; names the key.
+        UserError: an invalid value; the message names the key.
     """
 
     days: float
@@ -56,9 +56,9 @@ class Audience:
     """Listeners of a store, as they were when the simulator's fit ended.
 
     Args:
-        fitted: plays of those whom the simulator was fitted to; null: worlds are of new listeners.
-        left_out: plays of those whom the fit left out; null likewise.
-        fingerprint: of the store; null likewise.
+        fitted: plays of the listeners that the simulator was fitted to; null: worlds have new listeners.
+        left_out: plays of the listeners that the fit left out; null: worlds have new listeners.
+        fingerprint: fingerprint of the store; null: worlds have new listeners.
     """
 
     fitted: SessionLog | None
@@ -67,19 +67,19 @@ class Audience:
 
 
 NEW_LISTENERS = Audience(fitted=None, left_out=None, fingerprint=None)
-"""Stands for listeners of whom nothing is known: there is no log of them."""
+"""Audience of new listeners, for whom there is no log."""
 
 
 def audience_of(version: SimulatorVersion, store: Path | None, needs: Sequence[str] = ()) -> Audience:
     """Reads the listeners of a store.
 
     Args:
-        version: of the simulator, which says whom its fit left out.
+        version: version of the simulator, which says whom its fit left out.
         store: folder of the prepared store; null: new listeners.
-        needs: `fitted`, `left_out` or both: which groups must have a listener.
+        needs: `fitted`, `left_out` or both: the groups that must have a listener.
 
     Raises:
-        UserError: the store cannot be read, or a group that is needed has no listener.
+        UserError: the store cannot be read, or a required group has no listener.
     """
     if store is None:
         return NEW_LISTENERS
@@ -91,17 +91,17 @@ def audience_of(version: SimulatorVersion, store: Path | None, needs: Sequence[s
     for name, words, part in (("fitted", "was fitted to", fitted), ("left_out", "has left out", left_out)):
         if name in needs and not len(part):
             raise UserError(
-                f"store={store}: nobody whom {version.folder} {words} plays before the end of its fit; give the store "
+                f"store={store}: no listener that {version.folder} {words} plays before its fit's end; give the store "
                 "of all listeners"
             )
     return Audience(fitted=fitted, left_out=left_out, fingerprint=listened.fingerprint)
 
 
 def require_members(version: SimulatorVersion, key: str, members: Sequence[int]) -> None:
-    """Holds numbers of models to those that a simulator has.
+    """Checks that a simulator has the given models.
 
     Raises:
-        UserError: none is given, or one that the simulator does not have.
+        UserError: no model is given, or one that the simulator does not have.
     """
     number = len(version.simulator.members)
     if not members:
@@ -112,11 +112,11 @@ def require_members(version: SimulatorVersion, key: str, members: Sequence[int])
 
 
 def require_space(version: SimulatorVersion, export: Path | None) -> Export | None:
-    """Opens an export of the simulator's space.
+    """Opens an export, which must be of the simulator's space.
 
     Args:
-        version: of the simulator.
-        export: folder; null: none is asked for.
+        version: version of the simulator.
+        export: folder; null: none is given.
 
     Raises:
         UserError: it is of another space.
@@ -141,16 +141,16 @@ def training_worlds(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> list[ListeningWorld]:
-    """A world for each model, of listeners whom the simulator was fitted to, or of new ones.
+    """Makes a world for each model, of listeners that the simulator was fitted to, or of new ones.
 
     Args:
-        version: of the simulator, whose check has been looked at.
-        audience: whose listeners.
-        episodes: what an episode is.
+        version: version of the simulator, whose check was read.
+        audience: audience with the listeners.
+        episodes: settings of an episode.
         members: numbers of the models.
-        listeners: of each world.
-        seed: of all that is drawn.
-        progress: told of worlds.
+        listeners: number of listeners of each world.
+        seed: seed of all random draws.
+        progress: called with the progress in worlds.
     """
     found = []
     for place, member in enumerate(members):
@@ -169,15 +169,15 @@ def world_of(
     listeners: int,
     seed: int,
 ) -> ListeningWorld:
-    """A world of one model.
+    """Makes a world of one model.
 
     Args:
-        simulator: fitted.
-        log: of the listeners, encoded as the simulator's; null: new ones.
-        episodes: what an episode is.
+        simulator: fitted simulator.
+        log: log of the listeners, encoded as the simulator's; null: new listeners.
+        episodes: settings of an episode.
         member: number of the model.
-        listeners: number of them.
-        seed: of all that is drawn.
+        listeners: number of listeners.
+        seed: seed of all random draws.
     """
     return make_world(
         simulator, listeners, log=log, member=member, days=episodes.days, slate_size=episodes.slate,
@@ -186,5 +186,5 @@ def world_of(
 
 
 def drawn_seed(seed: int, member: int) -> int:
-    """A seed for each model, so that worlds of different ones do not have the same listeners in the same order."""
+    """Returns a seed for each model, so that the worlds of different models have different listeners."""
     return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])

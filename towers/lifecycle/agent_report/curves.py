@@ -33,18 +33,18 @@ DAYS = {
     "streams": ("Streams", "streams of a listener", "Plays that were not skipped, on each day."),
     "skips": ("Skips", "skips of a listener", "Skips on each day."),
 }  # fmt: skip
-"""By the name of a count: title, unit and caption."""
+"""Title, unit and caption by the name of a count."""
 SUMMED = ("adopted_artists",)
 """Counts that are drawn as sums up to each day."""
 MOST_MARKED = 30
-"""A curve of more points has no markers."""
+"""Most points of a curve that has markers."""
 MOST_REGIONS = 10
 MOST_BASELINES = 4
 """Number of the best baselines that are drawn by segment."""
 
 
 def return_pictures(found: AgentEvaluation) -> list[Picture]:
-    """Returns of all policies, and the agent's relative to each baseline's in every world."""
+    """Draws the returns of all policies, and the agent's relative to each baseline's in every world."""
     world = found.judged
     ranked = sorted(world.policies, key=lambda name: -world.policies[name][RETURN].mean)
     intervals = [world.policies[name][RETURN] for name in ranked]
@@ -69,7 +69,7 @@ def return_pictures(found: AgentEvaluation) -> list[Picture]:
 
 
 def segment_pictures(found: AgentEvaluation) -> list[Picture]:
-    """The gain over each baseline by segment."""
+    """Draws the gain over each baseline by segment."""
     segments, returns = found.judged.segments, found.judged.policies
     best = sorted(found.baselines, key=lambda name: -returns[name][RETURN].mean)[:MOST_BASELINES]
     series = [
@@ -88,17 +88,17 @@ def segment_pictures(found: AgentEvaluation) -> list[Picture]:
 
 
 def shown_pictures(told: Sequence[PolicyTold]) -> list[Picture]:
-    """Shares of regions among the slots, for all listeners and each segment."""
+    """Draws shares of regions among the slots, for all listeners and each segment."""
     return [_regions(told, place) for place in range(len(told[0].shown))] if told else []
 
 
 def day_pictures(told: Sequence[PolicyTold]) -> list[Picture]:
-    """Curves over the days of an episode, a line a policy."""
+    """Draws curves over the days of an episode, a line for each policy."""
     return [_days(told, name) for name in DAYS if all(name in one.days for one in told)] if told else []
 
 
 def learning_pictures(learning: Mapping[str, Sequence[float]]) -> list[Picture]:
-    """A chart for the return, for each of its parts, and for picks, as far as the training's curve has figures."""
+    """Draws a chart for the return, each of its parts, and picks, as far as the training's curve has figures."""
     steps, names = learning.get("step", ()), (RETURN, *RETURN_WEIGHTS, "adopted_artists", "clicks")
     return [
         _learning(name, steps, learning[name])

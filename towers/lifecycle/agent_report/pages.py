@@ -32,12 +32,12 @@ TEMPLATE = "agent.html.jinja"
 
 
 def write_agent_page(found: AgentEvaluation, about: Mapping[str, Any], path: Path) -> None:
-    """Writes the page, whole or not at all.
+    """Writes the page atomically.
 
     Args:
-        found: what the evaluation found.
-        about: what was judged on what, nested as it likes; `title`: of the page.
-        path: the HTML file to write.
+        found: result of the evaluation.
+        about: inputs of the evaluation, nested at will; `title` is the page's title.
+        path: path of the HTML file.
     """
     page = render_agent(found, about)
     with atomic_file(path) as temporary:
@@ -45,7 +45,7 @@ def write_agent_page(found: AgentEvaluation, about: Mapping[str, Any], path: Pat
 
 
 def render_agent(found: AgentEvaluation, about: Mapping[str, Any]) -> str:
-    """The whole page; the same evaluation gives the same text."""
+    """Renders the whole page; the same evaluation gives the same text."""
     opened = template(TEMPLATE, Path(__file__).parent, {"svg": picture_svg})
     told = found.told
     return opened.render(

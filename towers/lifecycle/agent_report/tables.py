@@ -7,14 +7,14 @@ from towers.lifecycle.home_report.tables import Cells, text
 from towers.simulation.environment.comparing import RETURN, Comparison
 
 BESIDE = ("clicks", "region_entropy", "adopted_artists")
-"""Measures that stand beside the return, relative to the baseline's."""
+"""Measures that are shown beside the return, relative to the baseline's."""
 MOST_REGIONS = 12
-"""Regions with a row of their own; what is left is summed."""
+"""Most regions with a row of their own; the others are summed."""
 OTHERS = "all others"
 
 
 def policies_cells(world: WorldFigures) -> Cells:
-    """A row a policy, the highest return first: the mean of each measure over listeners."""
+    """Makes a row for each policy, the highest return first: the mean of each measure over listeners."""
     measures = [name for name in MEASURES if all(name in figures for figures in world.policies.values())]
     ranked = sorted(world.policies.items(), key=lambda one: -one[1][RETURN].mean)
     rows = tuple((name, *(text(figures[measure].mean, ".2f") for measure in measures)) for name, figures in ranked)
@@ -22,8 +22,8 @@ def policies_cells(world: WorldFigures) -> Cells:
 
 
 def against_cells(world: WorldFigures) -> Cells:
-    """A row a baseline: how much more the agent returns, alone and relative, with intervals over paired listeners; and
-    what else it has more of."""
+    """Makes a row for each baseline: the agent's gain in return, absolute and relative, with intervals over paired
+    listeners, and its gain in other measures."""
     rows = []
     for name, measures in world.against.items():
         one = measures[RETURN]
@@ -43,7 +43,7 @@ def against_cells(world: WorldFigures) -> Cells:
 
 
 def worlds_cells(found: AgentEvaluation) -> Cells:
-    """A row a world, a column a baseline that serves in more than one: the return relative to the baseline's."""
+    """Makes a row for each world, and a column for each baseline that serves in several: the return relative to its."""
     shared = [name for name in found.baselines if sum(name in world.against for world in found.worlds) > 1]
     rows = tuple(
         (world.name, *(_relative(world.against[name][RETURN]) if name in world.against else "–" for name in shared))
@@ -53,7 +53,7 @@ def worlds_cells(found: AgentEvaluation) -> Cells:
 
 
 def segments_cells(world: WorldFigures) -> Cells:
-    """A row a segment: the agent's return relative to each baseline's."""
+    """Makes a row for each segment: the agent's return relative to each baseline's."""
     names = tuple(world.against)
     rows = tuple(
         (one.name, f"{one.listeners:,}", *(_relative(one.against[name]) for name in names)) for one in world.segments
@@ -63,7 +63,7 @@ def segments_cells(world: WorldFigures) -> Cells:
 
 
 def shown_cells(told: tuple[PolicyTold, ...]) -> Cells:
-    """A row a segment: what each policy shows it."""
+    """Makes a row for each segment: what each policy shows it."""
     rows = []
     for place, one in enumerate(told[0].shown):
         row = [one.segment, f"{one.listeners:,}"]
@@ -76,7 +76,7 @@ def shown_cells(told: tuple[PolicyTold, ...]) -> Cells:
 
 
 def regions_cells(told: tuple[PolicyTold, ...]) -> Cells:
-    """A row a region, the most shown by the agent first: its share of slots and streams under each policy."""
+    """Makes a row for each region, the agent's most shown first: its share of slots and streams under each policy."""
     everybody = [policy.shown[0] for policy in told]
     ranked = sorted(everybody[0].regions, key=lambda name: -everybody[0].regions[name])
     rows = []
@@ -91,8 +91,8 @@ def regions_cells(told: tuple[PolicyTold, ...]) -> Cells:
 
 
 def gains(found: AgentEvaluation) -> list[tuple[str, bool]]:
-    """One line for each segment whose return is clearly below that of any baseline, or above that of the policy which
-    the agent is held beside; whether it loses."""
+    """Returns a line for each segment whose return is clearly below that of any baseline, or above that of the policy
+    that the agent is compared with; and whether it loses."""
     beside = found.told[1].policy if len(found.told) > 1 else found.baselines[0] if found.baselines else ""
     lines = []
     for one in found.judged.segments:
@@ -106,27 +106,27 @@ def gains(found: AgentEvaluation) -> list[tuple[str, bool]]:
 
 
 def against_table(world: WorldFigures) -> Table:
-    """`against_cells` for a terminal."""
+    """Returns `against_cells` for a terminal."""
     return against_cells(world).rich()
 
 
 def worlds_table(found: AgentEvaluation) -> Table:
-    """`worlds_cells` for a terminal."""
+    """Returns `worlds_cells` for a terminal."""
     return worlds_cells(found).rich()
 
 
 def said(one: Comparison) -> str:
-    """Whether the interval of the difference lies on one side of 0."""
+    """Returns in words whether the interval of the difference lies on one side of 0."""
     return "better" if one.difference_low > 0 else "worse" if one.difference_high < 0 else "not told apart"
 
 
 def percent(one: Comparison) -> str:
-    """By how much the ratio differs from 1."""
+    """Formats the difference of the ratio from 1."""
     return text(one.ratio - 1, "+.1%")
 
 
 def percent_interval(one: Comparison) -> str:
-    """The bounds of `percent`."""
+    """Formats the bounds of `percent`."""
     return f"{text(one.ratio_low - 1, '+.1%')} to {text(one.ratio_high - 1, '+.1%')}"
 
 

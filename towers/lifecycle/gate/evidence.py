@@ -1,4 +1,4 @@
-"""What a gate knows of a night: two twins measured on one window, what is exported, how it answers, and the data."""
+"""Evidence of a gate on a night: two twins measured on one window, the export, its answers, and the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from towers.evaluation.slicings import Period
 from towers.manifest import digest_of
 
 Stage = Literal["data", "twins", "export", "served"]
-"""How far a night has come: the data is prepared, the twins are evaluated, the export is written, the export has
-answered in a server."""
+"""Stages of a night: the data is prepared, the twins are evaluated, the export is written, the export has answered in a
+server."""
 STAGES: Final[tuple[Stage, ...]] = ("data", "twins", "export", "served")
 
 
@@ -25,14 +25,14 @@ class Lacking(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The events that a ranker was measured on, and what could be ranked.
+    """The events that a ranker was measured on, and the candidates.
 
     Args:
         store: fingerprint of the prepared store.
-        period: of the store.
-        start_us: start of the window, in microseconds since 1970; null where the data has no clock.
+        period: period of the store.
+        start_us: start of the window, in microseconds since 1970; null where events have no times.
         candidates: digest of the contents that could be ranked.
-        num_candidates: how many they are.
+        num_candidates: number of these contents.
     """
 
     store: str
@@ -43,7 +43,7 @@ class Window:
 
     @classmethod
     def of(cls, protocol: EvaluationProtocol) -> "Window":
-        """The window that a protocol measures on."""
+        """Returns the window that a protocol measures on."""
         is_candidate = protocol.task.is_candidate
         return cls(
             store=protocol.store.fingerprint,
@@ -59,12 +59,12 @@ class Judged:
     """A judged twin, measured on the window.
 
     Args:
-        name: of the version or the run, for people.
-        window: that it was measured on.
-        evaluation: by the inner products of the towers' vectors.
-        trained_before: what `checks.future.trained_before` says: whether its training ended before the window.
-        by_chance: by the chance of a listen, where there is one; null: judged by inner products alone.
-        checks: the evaluation's checks of itself (`checks.all_checks`); null: none were made.
+        name: name of the version or the run, for people.
+        window: window that it was measured on.
+        evaluation: evaluation by the inner products of the towers' vectors.
+        trained_before: result of `checks.future.trained_before`: whether its training ended before the window.
+        by_chance: evaluation by the chance of a listen; null: judged by inner products alone.
+        checks: self-checks of the evaluation (`checks.all_checks`); null: none were made.
     """
 
     name: str
@@ -75,22 +75,22 @@ class Judged:
     checks: tuple[Check, ...] | None = None
 
     def ranked_for(self, key: str) -> Evaluation:
-        """By which it is compared with baselines (`acceptance.own_means`): on all targets by the chance of a listen,
-        where there is one, as inner products rank what comes back poorly; else by inner products."""
+        """Returns the evaluation that is compared with baselines (`acceptance.own_means`): for all targets the one by
+        the chance of a listen, if there is one, as inner products rank repeated listens poorly; else the one by inner
+        products."""
         return self.by_chance if split_key(key)[1] == ALL and self.by_chance is not None else self.evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """What a twin reached on the night it was judged; kept beside the verdict, for the nights on which it is the
-    champion.
+    """Metrics of a twin on the night it was judged; kept beside the verdict for nights on which it is the champion.
 
     Args:
-        key: of the figure, such as `recall@20`.
-        mean: over listeners.
+        key: key of the figure, such as `recall@20`.
+        mean: mean over listeners.
         error: standard error of the mean.
-        listeners: that it is of.
-        by_chance: whether it is by the chance of a listen.
+        listeners: number of listeners.
+        by_chance: whether contents were ranked by the chance of a listen.
     """
 
     key: str
@@ -101,15 +101,15 @@ class Reached:
 
     @classmethod
     def of(cls, judged: Judged, key: str, by_chance: bool | None = None) -> "Reached":
-        """What a twin reaches.
+        """Reads a figure of a measured twin.
 
         Args:
-            judged: measured.
-            key: of the figure.
-            by_chance: whether to look at the chance of a listen; null: as it is judged (`Judged.ranked_for`).
+            judged: measured twin.
+            key: key of the figure.
+            by_chance: whether to use the chance of a listen; null: as for `Judged.ranked_for`.
 
         Raises:
-            Lacking: it has no such figure.
+            Lacking: the twin has no such figure.
         """
         if by_chance is None:
             by_chance = judged.ranked_for(key) is judged.by_chance
@@ -123,15 +123,15 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What a version to be published says of itself, and of the one that serves (`facts.facts_of` reads it).
+    """Facts on a version to be published and on the served one (`facts.facts_of` reads them).
 
     Args:
-        manifest: of the version.
-        norms: least and greatest length of any vector of a content or a listener; null: not looked at.
-        drift: what `drift.json` says of the map onto the space of the version that serves; null: there is none.
-        champion: manifest of the version that serves; null on the first night.
-        vanished: share of the ids of the version that serves that are gone, by `contents` and `listeners`; null on
-            the first night.
+        manifest: manifest of the version.
+        norms: least and greatest length of any vector of a content or a listener; null: not measured.
+        drift: contents of `drift.json` on the map onto the space of the served version; null: there is none.
+        champion: manifest of the served version; null on the first night.
+        vanished: share of the ids of the served version that are gone, by `contents` and `listeners`; null on the first
+            night.
     """
 
     manifest: Mapping[str, Any]
@@ -143,13 +143,13 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canaries:
-    """What became of the requests that a version was asked in the real server before it serves.
+    """Results of the requests that a version was sent in the real server before it serves.
 
     Args:
-        asked: requests.
-        failed: of them without an answer, or with an error.
+        asked: number of requests.
+        failed: requests without an answer, or with an error.
         overlap: mean overlap of its lists with the champion's, from 0 to 1; null on the first night.
-        faults: limits of `canaries` that it breaks, a line each.
+        faults: a line for each limit of `canaries` that it breaks.
     """
 
     asked: int
@@ -160,24 +160,25 @@ class Canaries:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """All that the rules of a gate may look at.
+    """All evidence that the rules of a gate may use.
 
     Args:
-        stage: how far the night has come; rules that need more say "not yet", others refuse where something lacks.
-        twin: tonight's; null before it is trained.
-        champion: the twin of the version that serves, on the same window; null on the first night alone.
+        stage: stage that the night has reached; rules of later stages say "not yet", others refuse where something is
+            missing.
+        twin: tonight's twin; null before it is trained.
+        champion: twin of the served version, on the same window; null on the first night alone.
         is_first_night: whether nothing has been published yet: rules that need a champion then do not apply.
-        is_adopted: whether what serves was published by no night, so that nothing is known of what it reached.
-        baselines: by the ranker's name, on the same window.
-        main_metric: key that decides, such as `recall@20`.
+        is_adopted: whether no night published the served version, so that its twin's earlier metrics are unknown.
+        baselines: evaluations by the ranker's name, on the same window.
+        main_metric: key of the metric that decides, such as `recall@20`.
         data: verdict of the data profile of tonight's store.
-        reached: what the champion's twin reached on the night it was judged.
-        days: from the end of the champion's data to that of tonight's; at least 1.
-        refit: what is exported, on the same window, which it was trained on: whether it is sound is all that this can
-            say; from the stage `export` on.
-        exported: likewise.
-        canaries: from the stage `served` on.
-        more: page or command that shows more, for people who read of a refusal.
+        reached: metrics of the champion's twin on the night it was judged.
+        days: days from the end of the champion's data to the end of tonight's; at least 1.
+        refit: exported run on the same window, which it was trained on, so that this shows only whether it is sound;
+            from the stage `export` on.
+        exported: facts on the export; from the stage `export` on.
+        canaries: results of the canaries; from the stage `served` on.
+        more: page or command with more, for readers of a refusal.
     """
 
     stage: Stage
@@ -197,7 +198,7 @@ class Evidence:
 
     def __post_init__(self):
         if self.is_first_night and self.champion is not None:
-            raise ValueError("on the first night nothing serves, so there is no champion to compare with")
+            raise ValueError("on the first night no version serves, so there is no champion to compare with")
 
     @property
     def challenger(self) -> Judged:
@@ -222,5 +223,5 @@ class Evidence:
         return self.champion
 
     def has_come_to(self, stage: Stage) -> bool:
-        """Whether the night has come so far."""
+        """Returns whether the night has reached a stage."""
         return STAGES.index(self.stage) >= STAGES.index(stage)

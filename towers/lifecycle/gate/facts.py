@@ -1,4 +1,4 @@
-"""What a gate asks of an export, read from its folder."""
+"""Facts on an export for a gate, read from its folder."""
 
 from collections.abc import Iterable
 
@@ -15,11 +15,11 @@ ROWS_AT_ONCE = 65_536
 
 
 def facts_of(export: Export, champion: Export | None) -> Exported:
-    """What a version to be published says of itself beside the one that serves.
+    """Reads facts on a version to be published and on the served one.
 
     Args:
-        export: to be published.
-        champion: the version that serves; null on the first night.
+        export: version to be published.
+        champion: served version; null on the first night.
     """
     path = export.folder / DRIFT
     return Exported(
@@ -32,7 +32,7 @@ def facts_of(export: Export, champion: Export | None) -> Exported:
 
 
 def norms_of(matrices: Iterable[Float[np.ndarray, "_ dim"]]) -> tuple[float, float]:
-    """Least and greatest length of a row of any matrix; not a number where one is not, and of no rows at all."""
+    """Returns the least and greatest length of a row of any matrix; NaN where one is NaN, and without rows."""
     least, most = [], []
     for vectors in matrices:
         for first in range(0, len(vectors), ROWS_AT_ONCE):
@@ -43,7 +43,7 @@ def norms_of(matrices: Iterable[Float[np.ndarray, "_ dim"]]) -> tuple[float, flo
 
 
 def vanished(champion: Export, export: Export) -> dict[str, float]:
-    """Share of the ids of the version that serves that a new one lacks: `contents` and `listeners`."""
+    """Returns the share of the ids of the served version that a new one lacks, by `contents` and `listeners`."""
     return {
         "contents": _share_gone(champion.content_ids, export.content_ids),
         "listeners": _share_gone(champion.user_ids, export.user_ids),

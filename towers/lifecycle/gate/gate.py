@@ -1,9 +1,9 @@
-"""The gate of a night: whether tonight's version may be published instead of the one that serves.
+"""The gate of a night: decides whether tonight's version may be published instead of the served one.
 
-A pure function of what was measured. `towers retrain` asks it up to four times a night, each time with all that is
-known so far:
+The verdict is a pure function of measurements. `towers retrain` asks for it up to four times a night, each time with
+all that is known so far:
 
-0. stage `data`: the data is prepared, and nothing was trained yet.
+0. stage `data`: the data is prepared, and nothing is trained yet.
 1. stage `twins`: the judged twins of tonight and of the champion are evaluated on one window. Rules that need an
    export say "not yet".
 2. stage `export`: the refit is exported. Rules of manifests, drift, norms, index and ONNX are judged as well.
@@ -17,7 +17,7 @@ known so far:
         baselines={each.ranker: each for each in baselines},
         main_metric="recall@20",
         data=verdict_at(store.folder),
-        reached=Reached(...),          # what `Reached.of` gave on the night the champion was judged
+        reached=Reached(...),          # result of `Reached.of` on the night the champion was judged
         more="evaluations/.../report.html",
     )
     verdict = judge(evidence, rules, force_of(force, why))
@@ -26,8 +26,8 @@ known so far:
 A later stage is `replace(evidence, stage="export", exported=facts_of(export, champion))`, then
 `replace(evidence, stage="served", canaries=Canaries(...))`.
 
-The gate fails closed: a rule that lacks what it needs at its stage refuses, and so does one whose figures are not all
-finite. A rule that cannot apply (no champion yet, no cold contents, no clock) says so and refuses nothing.
+The gate fails closed: a rule that lacks evidence of its stage refuses, and so does one with a figure that is not
+finite. A rule that cannot apply (no champion yet, no cold contents, no times) says so and does not refuse.
 """
 
 import math
@@ -42,33 +42,33 @@ from towers.lifecycle.gate.verdict import NOT_YET, Force, Outcome, Verdict
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Rule(Protocol):
-    """One thing that a challenger must fulfil."""
+    """A condition that a challenger must fulfil."""
 
     @property
     def stage(self) -> Stage:
-        """From when on it can be judged."""
+        """Stage from which on it can be judged."""
         ...
 
     def judge(self, name: str, evidence: Evidence) -> Outcome:
-        """What it finds.
+        """Returns the outcome of the rule.
 
         Args:
-            name: its own, in the configuration.
-            evidence: has come to the rule's stage.
+            name: name of the rule in the configuration.
+            evidence: evidence that has reached the rule's stage.
 
         Raises:
-            Lacking: what it needs is not there.
+            Lacking: evidence that the rule needs is missing.
         """
         ...
 
 
 def judge(evidence: Evidence, rules: Mapping[str, Rule | None], force: Force | None = None) -> Verdict:
-    """The verdict of all rules.
+    """Returns the verdict of all rules.
 
     Args:
-        evidence: of the night.
-        rules: by name; null: switched off.
-        force: who publishes whatever the gate says.
+        evidence: evidence of the night.
+        rules: rules by name; null: switched off.
+        force: who publishes in spite of the gate, and why; null: the gate decides.
     """
     outcomes = [outcome_of(name, rule, evidence) for name, rule in rules.items() if rule is not None]
     seen = (outcome.figures.get(SMALLEST_LOSS) for outcome in outcomes)
@@ -81,18 +81,18 @@ def judge(evidence: Evidence, rules: Mapping[str, Rule | None], force: Force | N
 
 
 SMALLEST_LOSS = "smallest_loss"
-"""Figure of the rule of the main metric that the verdict repeats."""
+"""Figure of the main metric's rule that the verdict repeats."""
 
 
 def outcome_of(name: str, rule: Rule, evidence: Evidence) -> Outcome:
-    """What one rule says; it refuses where it lacks something or one of its figures is not finite."""
+    """Returns the outcome of one rule; it refuses where evidence is missing or one of its figures is not finite."""
     if not evidence.has_come_to(rule.stage):
         return Outcome(rule=name, status="not yet", words=NOT_YET)
     return closed(name, partial(rule.judge, name, evidence))
 
 
 def closed(name: str, find: Callable[[], Outcome]) -> Outcome:
-    """What a rule finds, of this gate or another; refused where it lacks something or a figure is not finite."""
+    """Returns the outcome of a rule, of this gate or another; refused where evidence is missing or not finite."""
     try:
         outcome = find()
     except Lacking as lacking:

@@ -1,11 +1,11 @@
-"""Two twins compared on the same listeners, and the margin that a difference may fall short by.
+"""Comparison of two twins on the same listeners, and the margin that a difference may fall short by.
 
-The rule is to accept where the mean difference is not below `-margin`. Between two trainings that differ in the seed
-alone, the difference is drawn about zero with the deviation `sigma`: the standard error over listeners, and what the
-seed alone moves. With `margin = z * sigma`, where `z` is the normal quantile of 95 %, such a pair is refused in 5 % of
-all nights, and a challenger that is worse by `2 * margin` is accepted in 5 % of them: no smaller margin refuses as
-rarely, so that `2 * margin` is the smallest loss that these listeners show. Where a rule looks at several figures
-together, `z` is that of Šidák (1967), so that the rate holds for all of them together.
+The rule accepts where the mean difference is not below `-margin`. Between two trainings that differ in the seed alone,
+the difference is distributed about zero with the standard deviation `sigma`, which combines the standard error over
+listeners and the effect of the seed. With `margin = z * sigma`, where `z` is the normal quantile of 95 %, such a pair
+is refused on 5 % of all nights, and a challenger that is worse by `2 * margin` is accepted on 5 % of them. No smaller
+margin refuses as rarely, so `2 * margin` is the smallest loss that these listeners show. Where a rule looks at several
+figures together, `z` is that of Šidák (1967), so that the rate holds for all of them together.
 """
 
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ from towers.lifecycle.gate.evidence import Evidence, Lacking
 
 SEED = 0
 RESAMPLES, FEWEST, DRAWS = 1000, 200, 200_000_000
-"""How many resamples there are; fewer than the first where they would draw more listeners in all, so that a verdict on
-a million listeners takes half a core-minute."""
+"""Usual and least number of resamples, and the most listeners drawn in all of them, so that a verdict on a million
+listeners takes half a core-minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """One figure of both, over the same listeners.
+    """One figure of two rankers on the same listeners.
 
     Args:
-        key: of the figure.
-        before: mean of what is compared with.
+        key: key of the figure.
+        before: mean of the other ranker.
         after: mean of the challenger.
         low: lower 95 % bound of the mean difference `after - before`, paired over listeners.
-        high: the upper one.
-        error: its standard error.
-        listeners: that it is of.
+        high: upper 95 % bound.
+        error: standard error of the mean difference.
+        listeners: number of listeners.
     """
 
     key: str
@@ -48,15 +48,15 @@ class Paired:
 
     @property
     def difference(self) -> float:
-        """`after - before`; below 0 is a loss."""
+        """`after - before`; negative for a loss."""
         return self.after - self.before
 
     def sigma(self, seed_noise: float) -> float:
-        """Deviation of the difference where nothing but the seed differs.
+        """Returns the standard deviation of the difference where only the seed differs.
 
         Args:
-            seed_noise: deviation of the difference of two such trainings on endlessly many listeners, as a share of
-                the figure.
+            seed_noise: standard deviation of the difference of two such trainings on infinitely many listeners, as a
+                share of the figure.
         """
         return float(np.hypot(self.error, seed_noise * abs(self.before)))
 
@@ -69,28 +69,28 @@ class Paired:
 
 
 def quantile(rate: float, figures: int = 1) -> float:
-    """The normal quantile that none of so many independent figures falls below `-z` in `1 - rate` of all cases.
+    """Returns the `z` that none of so many independent figures falls below `-z` of in `1 - rate` of all cases.
 
     >>> round(quantile(0.05), 3)
     1.645
 
     Args:
-        rate: of false refusals, above 0 and below 1.
-        figures: looked at together, at least 1.
+        rate: rate of false refusals, above 0 and below 1.
+        figures: number of figures looked at together, at least 1.
     """
     return float(ndtri((1 - rate) ** (1 / figures)))
 
 
 def paired(challenger: Evaluation, other: Evaluation, keys: Sequence[str]) -> dict[str, Paired]:
-    """Every key that either has a figure of, compared.
+    """Compares two rankers by every key of which either has a figure.
 
     Args:
-        challenger: tonight's.
-        other: what it is compared with.
-        keys: none of figures that are of all lists together.
+        challenger: evaluation of tonight's ranker.
+        other: evaluation that it is compared with.
+        keys: keys of figures per listener, not of all lists together.
 
     Raises:
-        Lacking: one has a figure that the other lacks, or they were not measured on the same listeners.
+        Lacking: one lacks a figure that the other has, or they were not measured on the same listeners.
     """
     first, second = in_order(challenger), in_order(other)
     before, after = second.means(), first.means()
@@ -117,7 +117,7 @@ def paired(challenger: Evaluation, other: Evaluation, keys: Sequence[str]) -> di
 
 
 def resamples_of(listeners: int) -> int:
-    """How many resamples of so many listeners are drawn.
+    """Returns the number of resamples for so many listeners.
 
     >>> resamples_of(3_000), resamples_of(400_000), resamples_of(5_000_000)
     (1000, 500, 200)
@@ -126,7 +126,8 @@ def resamples_of(listeners: int) -> int:
 
 
 def in_order(evaluation: Evaluation) -> Evaluation:
-    """The evaluation with its listeners in the order of their rows, so that no other order gives other draws."""
+    """Returns the evaluation with its listeners in the order of their rows, so that the order does not change the
+    draws."""
     rows = evaluation.user_rows
     if (np.diff(rows) > 0).all():
         return evaluation
@@ -149,11 +150,11 @@ def _sorted(result: SliceResult, place: np.ndarray) -> SliceResult:
 
 
 def against_champion(evidence: Evidence, keys: Sequence[str]) -> dict[str, Paired]:
-    """Every key that one of the twins has a figure of, compared: on all targets by the chance of a listen where both
-    twins have it.
+    """Compares the twins by every key of which either has a figure: for all targets by the chance of a listen, where
+    both twins have it.
 
     Raises:
-        Lacking: there is no champion though it is not the first night, or a figure lacks.
+        Lacking: there is no champion though it is not the first night, or a figure is missing.
     """
     challenger, champion = evidence.challenger, evidence.served
     found: dict[str, Paired] = {}

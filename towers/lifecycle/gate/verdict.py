@@ -1,4 +1,4 @@
-"""What a gate says: an outcome a rule, and whether the challenger may be published."""
+"""The verdict of a gate: an outcome for each rule, and whether the challenger may be published."""
 
 import math
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from towers.lifecycle.who import who
 from towers.secrets import masked
 
 Status = Literal["passed", "refused", "does not apply", "not yet"]
-NOT_YET: Final = "needs what comes later in the night"
+NOT_YET: Final = "needs evidence from later in the night"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one rule found.
+    """Outcome of one rule.
 
     Args:
-        rule: its name in the configuration (`gate.rules.NAME`).
-        status: what it says.
+        rule: name of the rule in the configuration (`gate.rules.NAME`).
+        status: result of the rule.
         words: one line for people, with figures, interval and the way out.
-        figures: numbers behind it.
-        limit: number that decided; null where none did.
+        figures: figures that it is based on.
+        limit: limit that decided; null where none did.
         interval: 95 % interval of the figure that decided; null where there is none.
     """
 
@@ -39,8 +39,8 @@ class Outcome:
 
 
 def first_night(rule: str) -> Outcome:
-    """What a rule that needs a champion says where nothing has been published yet."""
-    return Outcome(rule=rule, status="does not apply", words="nothing serves yet: there is no champion to compare with")
+    """Returns the outcome of a rule that needs a champion where nothing has been published yet."""
+    return Outcome(rule=rule, status="does not apply", words="no version serves yet, so there is no champion")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Force:
     """The record of who overrides the gate and publishes in spite of a refusal, and why.
 
     Args:
-        why: their reason.
+        why: reason for it.
         who: `user@host`.
     """
 
@@ -57,15 +57,15 @@ class Force:
 
 
 def force_of(force: bool, why: str | None, group: str = "gate") -> Force | None:
-    """Reads `gate.force` and `gate.why`; null where nobody forces anything.
+    """Reads `gate.force` and `gate.why`; null where the gate is not overruled.
 
     Args:
-        force: whether somebody does.
-        why: their reason.
-        group: of the configuration that they stand in.
+        force: whether to overrule the gate.
+        why: reason for it.
+        group: group of the configuration that the keys are in.
 
     Raises:
-        UserError: forced without a reason.
+        UserError: the gate is overruled without a reason.
     """
     if not force:
         return None
@@ -76,14 +76,14 @@ def force_of(force: bool, why: str | None, group: str = "gate") -> Force | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the gate says of a challenger.
+    """Verdict of the gate on a challenger.
 
     Args:
-        outcomes: one a rule, in the order of the configuration.
-        smallest_loss: smallest loss of the main metric that this comparison can see, as a share of the champion's
+        outcomes: an outcome for each rule, in the order of the configuration.
+        smallest_loss: smallest loss of the main metric that this comparison can show, as a share of the champion's
             figure; null without a champion.
-        force: who publishes in spite of it, and why; null: nobody.
-        more: page or command that shows more.
+        force: who publishes in spite of it, and why; null: the verdict decides.
+        more: page or command with more.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -93,12 +93,12 @@ class Verdict:
 
     @property
     def refused(self) -> tuple[Outcome, ...]:
-        """The rules that refuse, forced or not."""
+        """Outcomes of the rules that refuse, overruled or not."""
         return tuple(outcome for outcome in self.outcomes if outcome.status == "refused")
 
     @property
     def passed(self) -> bool:
-        """Whether the night goes on: no rule refuses, or somebody forces it."""
+        """Returns whether the night goes on: no rule refuses, or the gate is overruled."""
         return not self.refused or self.force is not None
 
     @property
@@ -107,10 +107,10 @@ class Verdict:
         return ", ".join(outcome.rule for outcome in self.refused)
 
     def lines(self, is_full: bool = False) -> list[str]:
-        """Returns lines for people: the refusals or all outcomes, the smallest loss that shows, where more stands.
+        """Returns lines for people: refusals or all outcomes, the smallest loss that shows, and where to find more.
 
         Args:
-            is_full: whether rules that refuse nothing are told, too.
+            is_full: whether to include rules that do not refuse.
         """
         lines = [outcome.line() for outcome in (self.outcomes if is_full else self.refused)]
         if self.force is not None:
@@ -122,7 +122,7 @@ class Verdict:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; a number that is not finite is text there, as JSON has no other word for it."""
+        """Returns JSON values; a number that is not finite becomes text, as JSON cannot hold it."""
         return {
             "passed": self.passed,
             "refused": [outcome.rule for outcome in self.refused],

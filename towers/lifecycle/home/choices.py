@@ -1,8 +1,8 @@
-"""What a log says of a policy: what it would have chosen instead, in the same slots, from the same cards.
+"""What a policy would have chosen in the slots of a log, from the same cards.
 
-Each shelf of each request is a slate of its own, as a policy draws one shelf without looking at the others. A policy is
-asked with what it would have been told then: the listener's vector in the export, the time, their events before it, how
-tired they were of every card by the log, and exactly the cards that the shelf could have shown.
+Each shelf of each request is a separate slate, as a policy draws one shelf independently of the others. The policy is
+given what it would have known then: the listener's vector in the export, the time, the listener's earlier events, the
+satiation with every card by the log, and exactly the cards that the shelf could have shown.
 """
 
 from collections.abc import Mapping
@@ -24,26 +24,27 @@ from towers.policies.bandit.satiation import Tired
 from towers.publishing.sinks.sink import Progress
 
 EARNED: Final = "earned"
-"""What is known of a card beside `PAIRS`: the mean of what it earned in the rows that are not judged."""
+"""Feature of a card beside `PAIRS`: its mean reward in rows that are not judged."""
 EARNED_ROWS: Final = 20.0
-"""Rows of the average card that each card's mean is begun with."""
+"""Prior weight, in rows, of the average card in each card's mean."""
 WIDE: Final = 64
-"""Vectors of more directions than these enter the direct model by their inner product alone."""
+"""Dimension above which vectors enter the direct model only by their inner product."""
 AT_ONCE: Final = 8_000_000
-"""Numbers of slates, cards and features that are held at once: 64 MB."""
+"""Most numbers of slates, cards and features that are held at once: 64 MB."""
 SKIPS, NEW_CARDS = "skips", "new_cards"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What `OffPolicyJudge.judge` is given.
+    """Arguments of `OffPolicyJudge.judge`.
 
     Args:
         log: a row for each of the first slots of each slate.
-        features: `[rows, features]`, of the listener and the card shown; zeros where the export has no such card.
-        new_features: `[rows, features]`, their mean over what the policy chooses from.
-        production: the rows of the policy in production; null: none of the rows is its own, or it is not known.
-        left_out: by reason, how many rows of these slots are not among them.
+        features: `[rows, features]`, features of the listener and the card shown; zeros where the export has no such
+            card.
+        new_features: `[rows, features]`, mean features over the distribution of the policy's choices.
+        production: rows of the policy in production; null: none of the rows is its own, or it is unknown.
+        left_out: number of left-out rows of these slots, by reason.
     """
 
     log: LoggedBandit
@@ -64,22 +65,22 @@ def choices_of(
     after_us: int | None = None,
     production: str | None = None,
 ) -> Choices:
-    """Asks a policy what it would have chosen.
+    """Computes what a policy would have chosen.
 
-    A card that is none of `cards` by now has no chance; a slate that shows one weighs nothing from there on.
+    A card that is not among `cards` any more has propensity 0; a slate that shows one has weight 0 from there on.
 
     Args:
-        cards: numbered as the policy knows them.
-        impressions: of `LOGGED_SCHEMA` or `IMPRESSION_SCHEMA`, in time order, with outcomes.
-        policy: is not changed.
-        reward: what outcomes are worth.
-        on_progress: told of slates.
-        slots: of a slate that are judged (`OffPolicyJudge.slots`); null: all.
-        after_us: only later rows are judged; earlier ones say how tired listeners are and how new cards are; null: all.
-        production: `Impression.policy_id` of what is in production; null: not known.
+        cards: cards as the policy numbers them.
+        impressions: table of `LOGGED_SCHEMA` or `IMPRESSION_SCHEMA`, in time order, with outcomes.
+        policy: policy to judge; not changed.
+        reward: values of outcomes.
+        on_progress: called with the progress in slates.
+        slots: number of slots of a slate that are judged (`OffPolicyJudge.slots`); null: all.
+        after_us: only later rows are judged; earlier ones give satiation and the age of cards; null: all.
+        production: `Impression.policy_id` of the policy in production; null: unknown.
 
     Raises:
-        UserError: no slate is left, or the policy was made for other vectors.
+        UserError: no slate is left, or the policy was made for vectors of another dimension.
     """
     slates = JudgedSlates.of(cards, impressions, min(slots or policy.slots, policy.slots), after_us)
     reactions = Reactions.of(impressions)
@@ -94,7 +95,7 @@ def choices_of(
         of_all = model.of_all(context, past.with_earned(candidates))
         place = slates.places[some]
         at = np.arange(len(some))[:, None]
-        # A card that is none by now has no chance, and nothing is known of it.
+        # A card that is no longer among the cards has no propensity and no features.
         chances.append(np.where(place >= 0, told[at, np.arange(place.shape[1]), place], 0.0))
         shown.append(np.where((place >= 0)[..., None], of_all[at, place], 0.0))
         mean.append(np.matmul(told, of_all))
@@ -125,10 +126,10 @@ def choices_of(
 def _asked(
     policy: Policy, context: Context, candidates: Candidates, shown: Int[np.ndarray, "slates slots"]
 ) -> Float[np.ndarray, "slates slots cards"]:
-    """A policy's chances.
+    """Returns a policy's propensities.
 
     Raises:
-        UserError: it was made for other vectors, or reads what is not known.
+        UserError: it was made for other vectors, or reads unknown features.
     """
     try:
         return policy.chances(context, candidates, shown)
@@ -137,13 +138,13 @@ def _asked(
 
 
 class _Past:
-    """What a policy would have been told of the listeners of slates, which are asked for in the order of time.
+    """State of listeners before each slate, as a policy would have known it; slates must be asked for in order of time.
 
     Args:
-        cards: that policies choose from.
-        slates: that are judged.
-        rewards: `[rows]`, of the whole log.
-        is_stream: `[rows]`, whether each row was listened to.
+        cards: cards that policies choose from.
+        slates: slates that are judged.
+        rewards: `[rows]`, rewards of the whole log.
+        is_stream: `[rows]`, whether each row's card was streamed.
     """
 
     def __init__(
@@ -165,7 +166,8 @@ class _Past:
         self._earned = sums / (np.bincount(place, minlength=len(cards.rows)) + EARNED_ROWS)
 
     def before(self, some: Int[np.ndarray, " some"]) -> tuple[Context, Candidates]:
-        """The listeners of some slates, and all cards as they stood to them; later slates are asked for later."""
+        """Returns the listeners of some slates, and all cards in their state for them; later slates must be asked for
+        later."""
         slates, cards = self._slates, self._cards
         pairs = np.stack([self._pairs(int(slates.user[one]), int(slates.when_us[one])) for one in some])
         context = Context(
@@ -182,7 +184,7 @@ class _Past:
         )
 
     def with_earned(self, candidates: Candidates) -> Candidates:
-        """Adds to the candidates the mean reward that each card earned earlier, which the direct model alone reads."""
+        """Adds to the candidates the mean reward that each card earned earlier, which only the direct model reads."""
         listeners = len(candidates.pairs[PAIRS[0]])
         earned = np.broadcast_to(self._earned, (listeners, len(candidates)))
         return Candidates(
@@ -193,7 +195,7 @@ class _Past:
         )
 
     def _pairs(self, user: int, now_us: int) -> Float[np.ndarray, "pairs cards"]:
-        """`PAIRS` of a listener and all cards; shelves of one page share them."""
+        """Returns `PAIRS` of a listener and all cards; shelves of one page share them."""
         while self._next < len(self._rows) and self._rows[self._next][2] < now_us:
             one, place, time_us, was_heard = self._rows[self._next]
             if place >= 0:

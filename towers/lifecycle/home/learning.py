@@ -1,4 +1,4 @@
-"""Teaches a policy what a log says, one day after the other, so that forgetting has a meaning."""
+"""Training of a policy by a log, one day after the other, so that forgetting takes effect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from towers.publishing.sinks.sink import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lesson:
-    """What a policy was taught.
+    """What a policy learned from.
 
     Args:
-        rows: of the log, that it learned from.
-        left_out: by reason, how many rows it did not learn from.
-        first_us: time of the first row that it learned from, in microseconds since 1970, UTC; null: there was none.
+        rows: number of rows of the log that it learned from.
+        left_out: number of rows that it did not learn from, by reason.
+        first_us: time of the first row that it learned from, in microseconds since 1970, UTC; null: none.
         last_us: time of the last one.
-        batches: in how many updates.
-        figures: means over these rows (`reward.summed`), beside one another: reward, streams, clicks, skips, saves.
-        predicted: what the policy expected of each row that was seen, just before the batch that it is in was learned;
-            empty where it does not say (`Predicts`).
+        batches: number of updates.
+        figures: means over these rows (`reward.summed`): reward, streams, clicks, skips, saves.
+        predicted: rewards that the policy predicted for the rows that were seen, each before its batch was learned;
+            empty where the policy does not predict (`Predicts`).
         observed: rewards of the same rows.
     """
 
@@ -51,20 +51,19 @@ def learn(
     *,
     after_us: int | None = None,
 ) -> Lesson:
-    """Updates a policy by all rows of a log, one day of it at a time.
+    """Updates a policy by all rows of a log, one day at a time.
 
     Args:
-        policy: is changed.
-        cards: numbered as the policy knows them.
-        impressions: of `IMPRESSION_SCHEMA`, in time order, with outcomes.
-        reward: what outcomes are worth.
-        attention: which slots were looked at.
-        on_progress: told of rows.
-        after_us: earlier rows, and those of this time, were learned before: they say how tired listeners are and
-            nothing else; null: there are none.
+        policy: policy to update; changed in place.
+        cards: cards as the policy numbers them.
+        impressions: table of `IMPRESSION_SCHEMA`, in time order, with outcomes.
+        reward: values of outcomes.
+        attention: rule for which slots were seen.
+        on_progress: called with the progress in rows.
+        after_us: rows up to this time were learned before: they only give satiation; null: there are none.
 
     Raises:
-        ValueError: the policy cannot learn from these vectors, or from what is known of pairs.
+        ValueError: the policy cannot learn from these vectors, or from these features of pairs.
     """
     learned = outcomes_of(cards, impressions, reward, attention, after_us)
     outcomes, rows = learned.outcomes, len(learned.rows)

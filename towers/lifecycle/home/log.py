@@ -1,7 +1,7 @@
-"""Reads the log of a home page back: every row is checked, and nothing of the log is changed.
+"""Reads the log of a home page back: every row is checked, and the log is not changed.
 
-A row of a page that is still being told about would leave a gap in its page. A served log is therefore read up to the
-first row that waits for its outcome; what comes later is read the next time.
+A row whose outcome is still awaited would leave a gap in its page. A served log is therefore read up to the first row
+that waits for its outcome; later rows are read the next time.
 """
 
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ from towers.errors import UserError
 from towers.service.home_log import IMPRESSIONS, OPEN, waiting_since_us
 
 NEEDED: Final = ("request_id", "user_id", "timestamp", "chosen_id", "slot", "propensity")
-"""Columns without which nothing can be learned from a row."""
+"""Columns without which a row cannot be learned from."""
 CANDIDATES: Final = "candidate_ids"
 LOGGED_SCHEMA: Final = IMPRESSION_SCHEMA.set(
     IMPRESSION_SCHEMA.get_field_index(CANDIDATES),
     pa.field(CANDIDATES, pa.list_(pa.dictionary(pa.int32(), pa.string()))),
 )
-"""`IMPRESSION_SCHEMA` with each candidate as a number: a thousand ids as text, a row, do not fit into memory."""
-WAY_OUT: Final = "mend the row or take it out; nothing was changed"
+"""`IMPRESSION_SCHEMA` with candidates as numbers: a thousand ids as text in each row do not fit into memory."""
+WAY_OUT: Final = "correct the row or take it out; nothing was changed"
 _TRIES: Final = 100
 
 
@@ -41,7 +41,7 @@ def read_log(folder: Path, after_us: int | None = None) -> pa.Table:
         A table of `LOGGED_SCHEMA`, in the order of time, request and slot.
 
     Raises:
-        UserError: there is no log, a file is damaged, or a row is not as the contract says; names file and row.
+        UserError: there is no log, a file is damaged, or a row violates the contract; the message names file and row.
     """
     paths, until_us = _stable(folder)
     parts = _Parts()
@@ -64,7 +64,7 @@ def read_log(folder: Path, after_us: int | None = None) -> pa.Table:
 def _stable(folder: Path) -> tuple[list[Path], int | None]:
     """Returns the files of a log, and the time of the first row that is in none of them yet.
 
-    The server may write a part meanwhile: then both are asked again, so that they belong together.
+    The server may write a part meanwhile: then both are read again, so that they are consistent.
 
     Raises:
         UserError: there is no log.
@@ -80,11 +80,11 @@ def _stable(folder: Path) -> tuple[list[Path], int | None]:
             if not paths and not served.exists():
                 raise UserError(f"{inside}: has no Parquet file; give the folder of home.log, or of raw data")
             return paths, until_us
-    raise UserError(f"{inside}: files come and go while it is read; try again")
+    raise UserError(f"{inside}: its files change while it is read; try again")
 
 
 class Numbered:
-    """Lists of ids as numbers of one list of different ids, taken in piece by piece."""
+    """Lists of ids, encoded as numbers of one list of distinct ids, piece by piece."""
 
     def __init__(self) -> None:
         self.number_of: dict[str, int] = {}
@@ -93,10 +93,10 @@ class Numbered:
         self._has_any: list[np.ndarray] = []
 
     def add(self, lists: pa.ListArray) -> tuple[Int[np.ndarray, " ids"], Int[np.ndarray, " rows"]]:
-        """Takes in lists of ids.
+        """Encodes lists of ids.
 
         Returns:
-            Their ids as numbers, -1 for null, int32; and how many each list has, 0 for null.
+            The ids as numbers, -1 for null, int32; and the length of each list, 0 for null.
         """
         encoded = lists.flatten()
         if not pa.types.is_dictionary(encoded.type):
@@ -110,19 +110,19 @@ class Numbered:
         return codes, lengths
 
     def lists(self, where: str) -> pa.ListArray:
-        """All lists, with ids as numbers.
+        """Returns all lists, with ids as numbers.
 
         Args:
-            where: for messages.
+            where: place of the log, for messages.
 
         Raises:
-            UserError: there are more ids than Arrow counts in one array.
+            UserError: there are more ids than Arrow can count in one array.
         """
         lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
         offsets = np.cumsum(lengths)
         if offsets[-1] > np.iinfo(np.int32).max:
             raise UserError(
-                f"{where}: {offsets[-1]:,} candidates are more than are read at once; read the newest alone"
+                f"{where}: {offsets[-1]:,} candidates are more than can be read at once; read only the newest rows"
             )
         codes = np.concatenate([np.zeros(0, np.int32), *self._codes])
         ids = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array([*self.number_of], pa.string()))
@@ -131,7 +131,7 @@ class Numbered:
 
 
 def numbered(impressions: pa.Table) -> pa.Table:
-    """Impressions of `IMPRESSION_SCHEMA` in `LOGGED_SCHEMA`; those that are so already are not changed."""
+    """Converts impressions of `IMPRESSION_SCHEMA` to `LOGGED_SCHEMA`; those that have it already are not changed."""
     if impressions.schema.equals(LOGGED_SCHEMA):
         return impressions
     taken = Numbered()
@@ -155,10 +155,10 @@ class _Parts:
         self._paths: list[Path] = []
 
     def add(self, path: Path, table: pa.Table) -> None:
-        """Takes in a file.
+        """Adds a file.
 
         Raises:
-            UserError: a row of it is not as the contract says.
+            UserError: a row of it violates the contract.
         """
         column = table[CANDIDATES].combine_chunks()
         codes, lengths = self._candidates.add(column)
@@ -171,13 +171,13 @@ class _Parts:
         self._tables.append(table.drop_columns([CANDIDATES]))
 
     def table(self) -> pa.Table:
-        """All rows, of `LOGGED_SCHEMA`, in the order of files and rows."""
+        """Returns all rows, of `LOGGED_SCHEMA`, in the order of files and rows."""
         if not self._tables:
             return LOGGED_SCHEMA.empty_table()
         return _with_candidates(pa.concat_tables(self._tables), self._candidates.lists(str(self._paths[0].parent)))
 
     def where(self, row: int) -> str:
-        """Names the file and the row in it of a row of `table`."""
+        """Returns the file, and the row in it, of a row of `table`."""
         for path, table in zip(self._paths, self._tables, strict=True):
             if row < len(table):
                 return f"{path}, row {row}"
@@ -186,10 +186,10 @@ class _Parts:
 
 
 def _read(path: Path) -> pa.Table:
-    """Reads a file in the contract's types; columns that it does not have are null.
+    """Reads a file with the contract's types; missing columns are null.
 
     Raises:
-        UserError: it is damaged, or a column is of another type.
+        UserError: it is damaged, or a column has another type.
     """
     try:
         table = pq.read_table(path)
@@ -200,7 +200,7 @@ def _read(path: Path) -> pa.Table:
         if field.name not in table.column_names:
             columns[field.name] = pa.nulls(len(table), field.type)
             continue
-        try:  # Arrow tells a value that does not fit from a pair of types that it never casts
+        try:  # Arrow has one error for unfit values and one for types that it never casts
             columns[field.name] = table[field.name].cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             found = table.schema.field(field.name).type
@@ -211,10 +211,10 @@ def _read(path: Path) -> pa.Table:
 
 
 def _check_rows(path: Path, table: pa.Table, is_candidate: Bool[np.ndarray, " rows"]) -> None:
-    """Builds every row as `Impression`, which says what is wrong with it.
+    """Builds an `Impression` of every row, which validates it.
 
     Raises:
-        UserError: names the first row that is wrong.
+        UserError: names the first invalid row.
     """
     for name in NEEDED:
         if table[name].null_count:
@@ -222,7 +222,7 @@ def _check_rows(path: Path, table: pa.Table, is_candidate: Bool[np.ndarray, " ro
             raise UserError(f"{path}, row {row}: has no {name}; {WAY_OUT}")
     names = [name for name in IMPRESSION_SCHEMA.names if name not in ("timestamp", CANDIDATES)]
     times_us = table["timestamp"].cast(pa.int64()).to_pylist()
-    # Candidates are compared as numbers; the ids of those rows alone in which the chosen one is missing are told.
+    # Candidates are compared as numbers; only rows without the chosen one among them are shown as ids.
     columns = [table[name].to_pylist() for name in names]
     for row, values in enumerate(zip(*columns, strict=True)):
         candidate_ids = None if is_candidate[row] else tuple(table[CANDIDATES][row].as_py())
@@ -234,10 +234,10 @@ def _check_rows(path: Path, table: pa.Table, is_candidate: Bool[np.ndarray, " ro
 
 
 def _check_requests(table: pa.Table, parts: _Parts) -> None:
-    """Holds a request to one listener and each of its slots to one row.
+    """Checks that a request has one listener, and each of its slots one row.
 
     Raises:
-        UserError: names the second of two rows that do not go together.
+        UserError: names the second of two rows that contradict each other.
     """
     requests, of = _numbers(table["request_id"].to_pylist())
     users = np.array(_numbers(table["user_id"].to_pylist())[1], np.int64)
@@ -254,7 +254,7 @@ def _check_requests(table: pa.Table, parts: _Parts) -> None:
     if is_again.any():
         at = int(np.argmax(is_again))
         row, earlier = int(order[at]), int(order[at - 1])
-        _refuse(parts, row, earlier, f"slot {slots[row]} of request {requests[request[row]]} stands twice")
+        _refuse(parts, row, earlier, f"slot {slots[row]} of request {requests[request[row]]} occurs twice")
 
 
 def _refuse(parts: _Parts, row: int, earlier: int, what: str) -> NoReturn:
@@ -262,7 +262,7 @@ def _refuse(parts: _Parts, row: int, earlier: int, what: str) -> NoReturn:
 
 
 def _numbers(texts: Iterable[str]) -> tuple[list[str], list[int]]:
-    """Different texts in the order in which they come, and the number of each text."""
+    """Returns the distinct texts in order of their first occurrence, and the number of each text."""
     number_of: dict[str, int] = {}
     numbers = [number_of.setdefault(one, len(number_of)) for one in texts]
     return [*number_of], numbers

@@ -1,4 +1,4 @@
-"""The slates of a log that a policy can be judged by: which rows they are of, and which cards they could have shown."""
+"""Slates of a log that a policy can be judged by: their rows, and the cards that they could have shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from towers.policies.bandit.home_cards import HomeCards
 from towers.policies.bandit.log_outcomes import slates_of
 
 NEW_DAYS: Final = 7
-"""A card is new for so many days after a page could first show it."""
+"""Days for which a card is new after a page could first show it."""
 _ROWS: Final = 2_000
-"""Rows whose candidates are looked at together."""
+"""Rows whose candidates are processed together."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Logged:
-    """Which cards each row of a log was chosen from, as numbers of a list of ids.
+    """Candidates of each row of a log, as numbers of a list of ids.
 
     Args:
-        ids: of all contents that could have been shown.
-        codes: candidates of one row after the other, places in `ids`; one behind the last for null.
-        offsets: `[rows + 1]`, where those of each row begin.
+        ids: ids of all contents that could have been shown.
+        codes: candidates of one row after the other, as places in `ids`; the number of ids for null.
+        offsets: `[rows + 1]`, place of each row's first candidate.
     """
 
     ids: list[str]
@@ -37,7 +37,7 @@ class Logged:
 
     @classmethod
     def of(cls, impressions: pa.Table) -> "Logged":
-        """Numbers the candidate lists of impressions, whose ids are text or numbers already."""
+        """Numbers the candidate lists of impressions, whose ids are text or already numbers."""
         column = numbered(impressions)[CANDIDATES].combine_chunks()
         values = column.flatten()
         lengths = np.diff(column.offsets.to_numpy())
@@ -50,7 +50,7 @@ class Logged:
         )
 
     def first_us(self, times_us: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " ids"]:
-        """When each id was first a candidate."""
+        """Returns the time when each id was first a candidate."""
         first = np.full(len(self.ids) + 1, np.iinfo(np.int64).max)
         for begin in range(0, len(times_us), _ROWS):
             end = min(begin + _ROWS, len(times_us))
@@ -63,7 +63,7 @@ class Logged:
 
 
 def ids_of(impressions: pa.Table) -> list[str]:
-    """Ids of all contents that were shown or could have been."""
+    """Returns the ids of all contents that were shown or could have been."""
     shown = impressions["chosen_id"].drop_null().unique().to_pylist()
     return [*dict.fromkeys([*numbered(impressions)[CANDIDATES].combine_chunks().values.dictionary.to_pylist(), *shown])]
 
@@ -73,21 +73,21 @@ class JudgedSlates:
     """The first slots of the slates of a log, in time order.
 
     Args:
-        rows: `[slates, slots]`, of the log; -1 where a slate is shorter.
+        rows: `[slates, slots]`, rows of the log; -1 where a slate is shorter.
         user: `[slates]`, row of the listener in the export.
-        when_us: `[slates]`, in microseconds since 1970, UTC.
+        when_us: `[slates]`, time in microseconds since 1970, UTC.
         shelf: `[slates]`, number of the shelf.
-        num_shelves: how many there are.
-        places: `[slates, slots]`, of the cards shown among `HomeCards`; -1 where it is none of them.
-        numbers: `[slates, slots]`, what a policy knows the cards by; `NOTHING` where it is none of them.
-        left_out: by reason, how many rows of these slots are of no slate here.
-        user_of_row: `[rows]`, of the whole log; -1 where the export has no such listener.
-        place_of_row: `[rows]`, of the whole log; -1 where the card is none.
-        times_us: `[rows]`, of the whole log.
-        is_earlier: `[rows]`, whether a row is earlier than what is judged.
-        is_new: `[rows]`, whether the card was new (`NEW_DAYS`). What a page could show on the log's first day is not,
-            as nothing tells since when.
-        kinds: `[rows]`, of the card, index into `schema.KINDS`; -1 where the export has no such content.
+        num_shelves: number of shelves.
+        places: `[slates, slots]`, places of the cards shown among `HomeCards`; -1 for other cards.
+        numbers: `[slates, slots]`, numbers by which a policy knows the cards; `NOTHING` for other cards.
+        left_out: number of rows of these slots that belong to no slate here, by reason.
+        user_of_row: `[rows]`, row of the listener in the export, for the whole log; -1 where the export has none.
+        place_of_row: `[rows]`, place of the card, for the whole log; -1 for other cards.
+        times_us: `[rows]`, time of each row of the whole log.
+        is_earlier: `[rows]`, whether a row is earlier than those that are judged.
+        is_new: `[rows]`, whether the card was new (`NEW_DAYS`). Cards of the log's first day are not, as their age is
+            unknown.
+        kinds: `[rows]`, kind of the card, index into `schema.KINDS`; -1 where the export has no such content.
     """
 
     rows: Int[np.ndarray, "slates slots"]
@@ -111,7 +111,7 @@ class JudgedSlates:
         return len(self.rows)
 
     def could(self, some: Int[np.ndarray, " some"]) -> Bool[np.ndarray, "some cards"]:
-        """Which cards some slates could have shown in their first slot."""
+        """Returns which cards some slates could have shown in their first slot."""
         num_cards = int(self._place_of_id[-1])
         found = np.zeros((len(some), num_cards + 1), bool)
         for at, row in enumerate(self.rows[some, 0].tolist()):
@@ -123,12 +123,12 @@ class JudgedSlates:
     def of(cls, cards: HomeCards, impressions: pa.Table, slots: int, after_us: int | None) -> "JudgedSlates":
         """Builds the slates of impressions, which are in time order.
 
-        A slate is left out as a whole where one of its first slots lacks what judging needs.
+        A slate is left out as a whole where one of its first slots lacks a value that judging needs.
 
         Args:
-            cards: that policies choose from.
-            impressions: with outcomes.
-            slots: how many of the first slots of a slate are looked at.
+            cards: cards that policies choose from.
+            impressions: impressions with outcomes.
+            slots: number of the first slots of a slate that are judged.
             after_us: only later rows are judged; null: all.
 
         Raises:
@@ -138,7 +138,7 @@ class JudgedSlates:
         times_us = impressions["timestamp"].cast(pa.int64()).to_numpy()
         chosen = impressions["chosen_id"].to_pylist()
         number = np.array([cards.number_of.get(one, NOTHING) for one in chosen], np.int64)
-        # What is behind the last card stands for all that are none.
+        # The last element stands for all contents that are no card.
         place = np.append(cards.place_of_number, -1)[number]
         place_of_id = [int(cards.place_of_number[cards.number_of[one]]) if one in cards.number_of else -1
                        for one in logged.ids]  # fmt: skip
@@ -191,13 +191,13 @@ class JudgedSlates:
 
 
 def _has_gap(rows: Int[np.ndarray, "slates slots"]) -> Bool[np.ndarray, " slates"]:
-    """Whether a slot is empty before one that is not."""
+    """Returns whether a slot is empty before one that is not."""
     is_there = rows >= 0
     return np.asarray((~is_there[:, :-1] & is_there[:, 1:]).any(axis=1))
 
 
 def _is_new(logged: Logged, chosen: list[str | None], times_us: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
-    """Whether each row's card was new to the page."""
+    """Returns whether each row's card was new to the page."""
     if not len(times_us):
         return np.zeros(0, bool)
     first = dict(zip(logged.ids, logged.first_us(times_us).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What came of learning from a home page's log, in lines for people."""
+"""Results of learning from a home page's log, in lines for people."""
 
 from pathlib import Path
 
@@ -8,25 +8,25 @@ from towers.lifecycle.home.versions import Made
 
 
 def lines_of(made: Made, folder: Path, log_name: str) -> list[str]:
-    """Says what was learned and written, or why nothing was.
+    """Returns lines on what was learned and written, or why nothing was.
 
     Args:
-        made: what came of it.
-        folder: of the policy.
-        log_name: of what it was to learn from.
+        made: result of learning.
+        folder: folder of the policy.
+        log_name: name of the source that it learned from.
     """
     if made.folder is None:
         reasons = [] if made.lesson is None else _left_out(made.lesson)
-        return [f"nothing to learn: {log_name} has nothing that {folder} has not learned from", *reasons]
+        return [f"nothing to learn: {log_name} has no row that {folder} has not learned from", *reasons]
     lines = ["there is no log: the policy has learned nothing yet, and explores"]
     if made.lesson is not None:
         lines = [*_learned(made.lesson), *_left_out(made.lesson), f"held out to judge it by: {made.held_out:,}"]
-    serves = "it serves" if made.is_current else "it does not serve: action=gate judges it, and lets it if it passes"
+    serves = "it serves" if made.is_current else "it does not serve: action=gate judges and publishes it"
     return [*lines, f"wrote {made.folder}; {serves}"]
 
 
 def _learned(lesson: Lesson) -> list[str]:
-    """What it was taught, and what it had expected of it."""
+    """Returns lines on what it learned from, and on its predictions."""
     figures = ", ".join(f"{name} {mean:.4f}" for name, mean in lesson.figures.items())
     lines = [f"learned from {lesson.rows:,} cards that were shown, in {lesson.batches} updates; each: {figures}"]
     if found := reliability(lesson.predicted, lesson.observed):

@@ -6,7 +6,7 @@
     if home_gate.judge(evidence, rules).passed:
         lead_to(policies, made.folder)
 
-A version is written whole or not at all, and bad input is found before anything is written.
+A version is written atomically, and invalid input is found before anything is written.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ from towers.publishing.sinks.sink import Progress
 from towers.retrieval.export import Export
 
 HELD_OUT: Final = 0.2
-"""Share of the requests, the newest, that a version does not learn from."""
+"""Share of the requests, the newest ones, that a version does not learn from."""
 _SAID: Final = (
     "request_id", "slot", "user_id", "chosen_id", "propensity", "clicked", "played_ms", "skipped", "finished", "saved",
 )  # fmt: skip
@@ -50,14 +50,15 @@ _SAID: Final = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HomeData:
-    """What policies of a home page learn from and are judged by.
+    """Data that policies of a home page learn from and are judged by.
 
     Args:
-        export: whose vectors they choose by.
-        card_rows: of the cards that pages show today.
-        impressions: of a log (`read_log`) or a store (`impressions_with_outcomes`), in time order, with outcomes.
-        reward: what outcomes are worth.
-        attention: which slots were looked at.
+        export: export by whose vectors they choose.
+        card_rows: rows of the cards that pages show today.
+        impressions: impressions of a log (`read_log`) or a store (`impressions_with_outcomes`), in time order, with
+            outcomes.
+        reward: values of outcomes.
+        attention: rule for which slots were seen.
     """
 
     export: Export
@@ -68,14 +69,14 @@ class HomeData:
 
     @cached_property
     def times_us(self) -> Int[np.ndarray, " rows"]:
-        """When each row was shown, in microseconds since 1970, UTC."""
+        """Time when each row was shown, in microseconds since 1970, UTC."""
         return self.impressions["timestamp"].cast(pa.int64()).to_numpy()
 
     def cards(self, known_ids: Sequence[str] = ()) -> HomeCards:
-        """The cards of today, and those of the same kinds that the log shows and the export still has.
+        """Returns the cards of today, and those of the same kinds that the log shows and the export still has.
 
         Args:
-            known_ids: ids by the number that a policy's state knows them by.
+            known_ids: ids in the order of their numbers in a policy's state.
         """
         shown = self.export.content_ids.rows(ids_of(self.impressions))
         earlier = np.setdiff1d(shown[shown >= 0], self.card_rows)
@@ -86,13 +87,13 @@ class HomeData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What came of learning.
+    """Result of learning.
 
     Args:
-        folder: of the version; null: there was nothing to learn, and nothing was written.
+        folder: folder of the version; null: there was nothing to learn, and nothing was written.
         lesson: what it learned from; null: there is no log.
         is_current: whether it serves from now on.
-        held_out: later rows, that it can be judged by.
+        held_out: number of later rows, by which it can be judged.
     """
 
     folder: Path | None
@@ -110,18 +111,18 @@ def trained(
     held_out: float = HELD_OUT,
     keep: int = 5,
 ) -> Made:
-    """Writes a version of a policy that knows nothing but the log.
+    """Writes a version of a policy trained from the log alone.
 
-    Where there is no log it has learned nothing, and explores; it serves at once where nothing does. With a log it has
-    to pass the gate first.
+    Without a log it has learned nothing, and explores; it serves at once where no version does. With a log it has to
+    pass the gate first.
 
     Args:
-        folder: of the policy, with all its versions.
-        policy: that has learned nothing; is changed.
-        data: what it learns from.
-        on_progress: told of rows.
-        held_out: share of the requests, the newest, that it does not learn from.
-        keep: so many versions stay.
+        folder: folder of the policy, with all its versions.
+        policy: untrained policy; changed in place.
+        data: data that it learns from.
+        on_progress: called with the progress in rows.
+        held_out: share of the requests, the newest ones, that it does not learn from.
+        keep: number of versions that stay.
 
     Raises:
         UserError: the policy cannot learn from this space, or its folder cannot be written to.
@@ -144,16 +145,16 @@ def trained(
 
 
 def updated(folder: Path, data: HomeData, on_progress: Progress, *, held_out: float = HELD_OUT, keep: int = 5) -> Made:
-    """Writes a version that goes on from the one that serves, with what it has not learned from yet.
+    """Writes a version that continues the one that serves, trained on rows that it has not learned from yet.
 
     It does not serve until `lead_to`.
 
     Args:
-        folder: of the policy, with all its versions.
-        data: what it learns from; what the current version has learned from is left out.
-        on_progress: told of rows.
-        held_out: share of the new requests, the newest, that it does not learn from.
-        keep: so many versions stay.
+        folder: folder of the policy, with all its versions.
+        data: data that it learns from; rows that the current version has learned from are left out.
+        on_progress: called with the progress in rows.
+        held_out: share of the new requests, the newest ones, that it does not learn from.
+        keep: number of versions that stay.
 
     Raises:
         UserError: no version serves, it is of another space, or its folder cannot be written to.
@@ -172,15 +173,15 @@ def judged(
     *,
     more: str = "",
 ) -> tuple[OffPolicyResult, HomeEvidence]:
-    """Judges a version by the rows that are later than all that it has learned from.
+    """Judges a version by the rows later than all that it has learned from.
 
     Args:
-        folder: of the policy; its current version is the one in production.
-        version: folder of the version that is judged.
-        data: the log.
-        judge: how.
-        on_progress: told of slates.
-        more: page or command that shows more, see `HomeEvidence`.
+        folder: folder of the policy; its current version is the one in production.
+        version: folder of the version to judge.
+        data: data with the log.
+        judge: off-policy judge.
+        on_progress: called with the progress in slates.
+        more: page or command with more, see `HomeEvidence`.
 
     Raises:
         UserError: the version is damaged or of another space, or no row is late enough.
@@ -210,14 +211,14 @@ def judged(
 
 
 def lead_to(folder: Path, version: Path) -> None:
-    """Makes a version the one that serves; it is opened first.
+    """Makes a version the one that serves, after opening it.
 
     Args:
-        folder: of the policy.
+        folder: folder of the policy.
         version: folder of one of its versions.
 
     Raises:
-        UserError: it is damaged, or none of this policy's.
+        UserError: it is damaged, or no version of this policy.
     """
     serve_version(folder, version.resolve().name)
 
@@ -244,18 +245,18 @@ def _learned(
     keep: int,
     on_progress: Progress,
 ) -> Made:
-    """Teaches a policy the older part of what is new, and writes it as a version that does not serve yet.
+    """Trains a policy on the older part of the new rows, and writes it as a version that does not serve yet.
 
     Args:
-        folder: of the policy.
-        policy: is changed.
-        data: what it learns from.
-        cards: numbered as it knows them.
-        current: what serves; null: nothing.
-        begun: the version that the policy's state is of; null: it has learned nothing.
-        held_out: share of the new requests.
-        keep: so many versions stay.
-        on_progress: told of rows.
+        folder: folder of the policy.
+        policy: policy to train; changed in place.
+        data: data that it learns from.
+        cards: cards as the policy numbers them.
+        current: version that serves; null: none.
+        begun: version whose state the policy has; null: it is untrained.
+        held_out: share of the new requests that it does not learn from.
+        keep: number of versions that stay.
+        on_progress: called with the progress in rows.
     """
     after_us = None if begun is None else _until_us(begun)
     until_us = _cut_us(data, after_us, held_out)
@@ -295,20 +296,21 @@ def _learned(
 
 
 def _until_us(version: PolicyVersion) -> int | None:
-    """Time of the last row that a version has learned from, or passed by; null where it has learned nothing.
+    """Returns the time of the last row that a version has learned from or skipped; null where it is untrained.
 
     Raises:
-        UserError: the version does not say.
+        UserError: the version does not record it.
     """
     if "until_us" not in version.learned_from:
         if version.update:
-            raise UserError(f"{version.folder}: does not say until when it has learned; train one anew")
+            raise UserError(f"{version.folder}: does not record until when it has learned; train a new one")
         return None
     return version.learned_from["until_us"]
 
 
 def _cut_us(data: HomeData, after_us: int | None, held_out: float) -> int | None:
-    """The time until which rows are learned from, so that a share of the later requests is left; null: nothing new."""
+    """Returns the time until which rows are learned from, so that a share of the later requests is left; null: none
+    new."""
     if not 0 <= held_out < 1:
         raise UserError(f"held_out={held_out}: must be at least 0 and below 1")
     is_new = np.ones(len(data.times_us), bool) if after_us is None else data.times_us > after_us
@@ -321,7 +323,7 @@ def _cut_us(data: HomeData, after_us: int | None, held_out: float) -> int | None
 
 
 def _digest(impressions: pa.Table, after_us: int | None) -> str:
-    """Computes a digest of what the rows of a log say, in their order."""
+    """Computes a digest of the contents of a log's rows, in their order."""
     times_us = impressions["timestamp"].cast(pa.int64())
     if after_us is not None:
         impressions = impressions.filter(pa.array(times_us.to_numpy() > after_us))

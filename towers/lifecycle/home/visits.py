@@ -1,4 +1,4 @@
-"""Simulated visits: pages are drawn and logged as a server does it, and a world says what comes of them."""
+"""Simulated visits: pages are drawn and logged as a server does it, and a simulated world gives the outcomes."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,9 +12,9 @@ from towers.service.home_log import CardIds, HomeLog, Outcome
 from towers.simulation.carousel.world import Carousel, streams
 
 SHORTEST_MS, LONGEST_MS = 45_000, 240_000
-"""How long a simulated stream plays, at least and at most."""
+"""Bounds of the duration of a simulated stream."""
 SAVED_SHARE = 0.2
-"""The share of simulated streams whose card is saved as well."""
+"""Share of simulated streams whose card is saved, too."""
 
 
 def visit(
@@ -30,24 +30,24 @@ def visit(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Logs pages of listeners drawn at random, and what they streamed of them.
+    """Logs pages of listeners drawn at random, and what they streamed from them.
 
-    On each shelf a listener streams the first card that he wants, or nothing, as in the carousel world.
+    On each shelf a listener streams the first card that appeals, or nothing, as in the carousel world.
 
     Args:
-        log: that is written to.
-        cards: of the export that the world was made of, in the same order.
-        world: says what listeners want (`catalogue_carousel`); its listeners are those of the export.
-        version: of the policy that chooses.
-        shelves: of the page.
-        pages: how many.
-        first_us: time of the first, microseconds since 1970, UTC.
-        days: until the last, at even distances.
-        seed: of everything that is drawn.
-        progress: is told how many pages are done, and of how many.
+        log: log to write to.
+        cards: cards of the export that the world was made from, in the same order.
+        world: gives what listeners want (`catalogue_carousel`); its listeners are those of the export.
+        version: version of the policy that chooses.
+        shelves: shelves of the page.
+        pages: number of pages.
+        first_us: time of the first page, in microseconds since 1970, UTC.
+        days: days until the last page; pages are evenly spaced.
+        seed: seed of all random draws.
+        progress: called with the numbers of pages done and in all.
 
     Returns:
-        How many cards were streamed.
+        The number of cards that were streamed.
     """
     generator = np.random.default_rng(seed)
     export, card_ids = cards.export, CardIds(cards.ids)

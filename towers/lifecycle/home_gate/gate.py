@@ -1,11 +1,11 @@
-"""The gate of the home page: whether a new policy may choose what listeners see, instead of the one that does.
+"""The gate of the home page: decides whether a new policy may choose what listeners see, in place of the present one.
 
     evidence = HomeEvidence(result=OffPolicyJudge().judge(log, production), more="evaluations/.../report.html")
     verdict = judge(evidence, rules, force_of(force, why, "home_gate"))
     verdict.passed, verdict.refused, verdict.lines(), verdict.to_json()
 
-It fails closed, as the gate of a night does: a rule that lacks what it needs refuses, and so does one whose figures
-are not all finite. No rule lets a policy pass by the direct method.
+It fails closed, as the gate of a night does: a rule that lacks evidence refuses, and so does one whose figures are not
+all finite. No rule lets a policy pass by the direct method.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ from towers.lifecycle.gate.verdict import Force, Outcome, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class HomeEvidence:
-    """What the rules may look at.
+    """Evidence that the rules may use.
 
     Args:
-        result: what the log says of the new policy; null: it was not judged.
-        more: page or command that shows more, for people who read of a refusal.
-        why: why it was not judged, where it was not.
+        result: off-policy result of the new policy; null: it was not judged.
+        more: page or command with more, for readers of a refusal.
+        why: reason why it was not judged, where it was not.
     """
 
     result: OffPolicyResult | None
@@ -35,10 +35,10 @@ class HomeEvidence:
 
     @property
     def judged(self) -> OffPolicyResult:
-        """What the log says.
+        """Off-policy result.
 
         Raises:
-            Lacking: nothing.
+            Lacking: the policy was not judged.
         """
         if self.result is None:
             raise Lacking(self.why)
@@ -47,28 +47,28 @@ class HomeEvidence:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class HomeRule(Protocol):
-    """One thing that a new policy must fulfil."""
+    """A condition that a new policy must fulfil."""
 
     def judge(self, name: str, evidence: HomeEvidence) -> Outcome:
-        """What it finds.
+        """Returns the outcome of the rule.
 
         Args:
-            name: its own, in the configuration.
-            evidence: of the new policy.
+            name: name of the rule in the configuration.
+            evidence: evidence on the new policy.
 
         Raises:
-            Lacking: what it needs is not there.
+            Lacking: evidence that it needs is missing.
         """
         ...
 
 
 def judge(evidence: HomeEvidence, rules: Mapping[str, HomeRule | None], force: Force | None = None) -> Verdict:
-    """The verdict of all rules.
+    """Returns the verdict of all rules.
 
     Args:
-        evidence: of the new policy.
-        rules: by name; null: switched off.
-        force: who lets it serve whatever the gate says.
+        evidence: evidence on the new policy.
+        rules: rules by name; null: switched off.
+        force: who lets it serve in spite of the gate, and why; null: the gate decides.
     """
     outcomes = [closed(name, partial(rule.judge, name, evidence)) for name, rule in rules.items() if rule is not None]
     return Verdict(outcomes=tuple(outcomes), force=force, more=evidence.more)

@@ -1,5 +1,5 @@
-"""Rules of the home page's gate: whether the log says enough of the policy, that it is good enough, and what it must
-not cost."""
+"""Rules of the home page's gate: whether the log supports a judgement of the policy, whether it is good enough, and
+limits on its costs."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from towers.lifecycle.home_gate.gate import HomeEvidence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveRequests:
-    """The log says as much of the new policy as enough requests of its own would.
+    """The log must say as much of the new policy as enough requests of its own would.
 
     Args:
-        least: effective sample size, in requests, at the slot where it is least.
-        least_share: of all requests.
+        least: least effective sample size, in requests, at the slot where it is smallest.
+        least_share: least effective sample size, as a share of all requests.
     """
 
     least: float = 1_000.0
@@ -38,10 +38,10 @@ class EffectiveRequests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargestWeight:
-    """No request decides alone.
+    """No single request may dominate.
 
     Args:
-        most: share of the largest weight in the sum of all, which it must be below, at any slot.
+        most: limit, to stay below, for the share of the largest weight in the sum of all, at any slot.
     """
 
     most: float = 0.01
@@ -61,11 +61,11 @@ class LargestWeight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supported:
-    """Weights average 1, as they do where propensities are right and the log could show all that the new policy shows.
+    """Weights must average 1, as they do where propensities are right and the log could show all that the policy shows.
 
     Args:
-        most: distance of the mean from 1, at any slot; only a distance that `errors` do not explain is refused.
-        errors: standard errors of the mean.
+        most: greatest distance of the mean from 1, at any slot; a distance within `errors` is not refused.
+        errors: number of standard errors of the mean.
     """
 
     most: float = 0.05
@@ -79,7 +79,7 @@ class Supported:
             rule=name,
             status="refused" if any(is_far) else "passed",
             words=f"weights average {worst.mean:.3f}, standard error {worst.mean_error:.3f}; must be 1 within "
-            f"{self.most} and {self.errors} errors, else propensities are wrong or the log cannot show what the policy "
+            f"{self.most} and {self.errors} errors, or propensities are wrong or the log cannot show what the policy "
             "shows",
             figures={"mean": worst.mean, "error": worst.mean_error},
             limit=self.most,
@@ -88,12 +88,12 @@ class Supported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agree:
-    """Two estimators that err in different ways agree.
+    """Two estimators with different errors must agree.
 
     Args:
         first: name of an estimator.
-        second: of another one; none is the direct method.
-        most: their difference, as a share of the second.
+        second: name of another one; neither is the direct method.
+        most: greatest difference, as a share of the second.
     """
 
     first: str = SNIPS
@@ -119,11 +119,11 @@ class Agree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowerBound:
-    """What the new policy earns at least, with 95 % confidence, is not below what production earns.
+    """The lower 95 % bound of the new policy's reward must not be below production's reward.
 
     Args:
-        estimator: whose bound; not the direct method's.
-        least: share of production's on-policy reward.
+        estimator: estimator of the bound; not the direct method.
+        least: least share of production's on-policy reward.
     """
 
     estimator: str = DR
@@ -136,7 +136,7 @@ class LowerBound:
         """See `HomeRule`."""
         found, production = _estimate(evidence.judged, self.estimator), evidence.judged.production.mean
         if not production > 0:
-            raise Lacking("production earns nothing in its log, so that no loss could show")
+            raise Lacking("production earns nothing in its log, so no loss could show")
         return Outcome(
             rule=name,
             status="passed" if found.low >= self.least * production else "refused",
@@ -150,12 +150,12 @@ class LowerBound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """A figure that is no reward stays near production's.
+    """A figure that is not part of the reward must stay near production's.
 
     Args:
         figure: `skips`, `kinds` or `new_cards`.
-        least: share of production's figure, below which the policy is refused; null: no limit.
-        most: above which it is refused; null: no limit.
+        least: least share of production's figure; null: no limit.
+        most: greatest share of production's figure; null: no limit.
     """
 
     figure: str
@@ -164,7 +164,7 @@ class Guardrail:
 
     def __post_init__(self):
         if self.least is None and self.most is None:
-            raise ValueError("least or most must be given, else nothing is refused")
+            raise ValueError("least or most must be given, otherwise nothing is refused")
 
     def judge(self, name: str, evidence: HomeEvidence) -> Outcome:
         """See `HomeRule`."""

@@ -1,4 +1,4 @@
-"""Charts of plays: what policies lose round by round, what they show, and how far their predictions came true."""
+"""Charts of plays: regret of policies round by round, what they show, and how accurate their predictions were."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -25,12 +25,12 @@ from towers.simulation.carousel.rounds import Round
 from towers.simulation.carousel.summary import Played, cumulative_regret, new_exposure, relative_regret
 
 MARKS = 6
-"""Markers on a line; the others would hide it."""
+"""Most markers on a line; more would hide it."""
 SEEDS = "The mean over seeds, and the band from the least to the greatest."
 
 
 def simulation_pictures(played: Sequence[Played]) -> dict[str, list[Picture]]:
-    """The charts by section; a section without anything to draw is empty."""
+    """Draws the charts by section; a section with nothing to draw is empty."""
     plays = by_name(played)
     return {"regret": _regret(plays), "exposure": _exposure(plays), "calibration": _calibration(plays)}
 
@@ -44,7 +44,7 @@ def _regret(plays: Mapping[str, Sequence[Played]]) -> list[Picture]:
         ),
         _curves(
             plays, relative_regret, "round-regret", "Regret of each round", "regret / random's of the round",
-            "The same of each round alone: 1 is as bad as random, 0 is the best slate for everybody.",
+            "The same of each round alone: 1 is as bad as random, 0 is the best slate for each listener.",
         ),
     ]  # fmt: skip
     for picture, at in zip(found, ((0, 1), (1, 1)), strict=True):
@@ -52,7 +52,7 @@ def _regret(plays: Mapping[str, Sequence[Played]]) -> list[Picture]:
         rounds = max(len(one.rounds) for of_seeds in plays.values() for one in of_seeds)
         most = max(float(np.max(np.asarray(line.get_ydata()))) for line in axes.get_lines() if line.get_marker())
         axes.plot((1, rounds), at, color=INK, linewidth=1, linestyle=":", alpha=0.7)
-        axes.set_ylim(0, min(1.12, 1.15 * most))  # random's line need not be seen
+        axes.set_ylim(0, min(1.12, 1.15 * most))  # random's line may lie outside
     return found
 
 
@@ -126,7 +126,7 @@ def _curves(
     caption: str,
     width: float = WIDTH,
 ) -> Picture:
-    """A line a policy over the rounds, counted from 1, and a line where the world changed."""
+    """Draws a line for each policy over the rounds, counted from 1, and a mark where the world changed."""
     with styled():
         figure, axes = chart(0.66 * width + 18 * legend_rows(list(plays), width), width)
         for place, (policy, of_seeds) in enumerate(plays.items()):
@@ -134,7 +134,7 @@ def _curves(
             each = np.stack([figure_of(one.rounds)[:rounds] for one in of_seeds])
             at, colour = np.arange(1, rounds + 1), COLOURS[place % len(COLOURS)]
             every = max(1, rounds // MARKS)
-            # Markers of different lines stand at different rounds.
+            # Markers of different lines are at different rounds.
             axes.plot(at, each.mean(axis=0), color=colour, marker=MARKERS[place % len(MARKERS)], markersize=5,
                       markevery=(place * every // len(plays), every), linestyle=_dashes(place), linewidth=1.6,
                       label=policy)  # fmt: skip
@@ -151,7 +151,7 @@ def _curves(
 
 
 def _shares(name: str, place: int, rounds: Sequence[Round], kinds: Sequence[str]) -> Picture:
-    """What a policy shows, by kind."""
+    """Draws the kinds that a policy shows."""
     at = np.arange(1, len(rounds) + 1)
     shares = [[one.by_kind.get(kind, 0.0) for one in rounds] for kind in kinds]
     with styled():
@@ -168,7 +168,7 @@ def _shares(name: str, place: int, rounds: Sequence[Round], kinds: Sequence[str]
 
 
 def _new_exposures(rounds: Sequence[Round]) -> Float[np.ndarray, " rounds"]:
-    """NaN before any card has entered."""
+    """Returns the exposure of new cards by round; NaN before any card has entered."""
     return np.array([new_exposure(one) for one in rounds])
 
 
@@ -179,5 +179,5 @@ def _mark_changes(axes: Axes, plays: Mapping[str, Sequence[Played]]) -> None:
 
 
 def _dashes(place: int) -> str:
-    """Lines of the same colour are told apart."""
+    """Returns a line style by which lines of the same colour differ."""
     return ("-", "--", "-.")[place // len(COLOURS) % 3]

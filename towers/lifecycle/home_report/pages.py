@@ -1,6 +1,6 @@
-"""Report pages of the home page: how policies play against a world, and what a log says of one of them.
+"""Report pages of the home page: plays of policies in a world, and the judgement of one by a log.
 
-A page is one HTML file without scripts, which loads nothing from elsewhere. Its figures stand beside it as JSON.
+A page is one HTML file without scripts, which loads nothing from elsewhere. Its figures are beside it as JSON.
 """
 
 import math
@@ -30,12 +30,12 @@ TEMPLATE = "home.html.jinja"
 
 
 def write_simulation_page(played: Sequence[Played], about: Mapping[str, Any], path: Path) -> None:
-    """Writes how policies played, and the figures as JSON beside it under the same name, each whole or not at all.
+    """Writes the page of plays, and its figures as JSON beside it under the same name, both atomically.
 
     Args:
-        played: at least one; plays of one name are the same policy on other seeds.
-        about: what it was made from, nested as it likes; `title`: of the page.
-        path: the HTML file to write.
+        played: plays, at least one; those with one name are of the same policy with other seeds.
+        about: inputs of the plays, nested at will; `title` is the page's title.
+        path: path of the HTML file.
     """
     page = render_simulation(played, about)
     write_json(path.with_suffix(".json"), json_numbers({"about": about, "played": [one.to_json() for one in played]}))
@@ -45,13 +45,13 @@ def write_simulation_page(played: Sequence[Played], about: Mapping[str, Any], pa
 def write_judgement_page(
     result: OffPolicyResult, verdict: Verdict | None, about: Mapping[str, Any], path: Path
 ) -> None:
-    """Writes what a log says of a policy, and the figures as JSON beside it, each whole or not at all.
+    """Writes the page of a judgement by a log, and its figures as JSON beside it, both atomically.
 
     Args:
-        result: of the judge.
-        verdict: of the gate; null: it was not asked.
-        about: what it was made from, nested as it likes; `title`: of the page.
-        path: the HTML file to write.
+        result: result of the judge.
+        verdict: verdict of the gate; null: it was not asked.
+        about: inputs of the judgement, nested at will; `title` is the page's title.
+        path: path of the HTML file.
     """
     page = render_judgement(result, verdict, about)
     told = {"about": about, "result": result.to_json(), "verdict": None if verdict is None else verdict.to_json()}
@@ -60,12 +60,12 @@ def write_judgement_page(
 
 
 def render_simulation(played: Sequence[Played], about: Mapping[str, Any]) -> str:
-    """The whole page; the same plays give the same text."""
+    """Renders the whole page; the same plays give the same text."""
     return _render("Home page, simulated", about, played=simulation_cells(played), pictures=simulation_pictures(played))
 
 
 def render_judgement(result: OffPolicyResult, verdict: Verdict | None, about: Mapping[str, Any]) -> str:
-    """The whole page; the same result gives the same text."""
+    """Renders the whole page; the same result gives the same text."""
     return _render(
         "Home page, judged by a log",
         about,
@@ -87,7 +87,7 @@ def _render(kicker: str, about: Mapping[str, Any], **pieces: Any) -> str:
 
 
 def _estimates_picture(result: OffPolicyResult) -> Picture:
-    """The estimates with their intervals, beside production's."""
+    """Draws the estimates with their intervals, beside production's."""
     labels, found = [*result.estimates], [*result.estimates.values()]
     one = Series(name="new policy", means=[each.mean for each in found], place=0,
                  bounds=[(each.low, each.high) for each in found])  # fmt: skip
@@ -100,14 +100,14 @@ def _estimates_picture(result: OffPolicyResult) -> Picture:
     ends = [each for bound in (*found, production) for each in (bound.low, bound.mean, bound.high)]
     known = [each for each in ends if math.isfinite(each)]
     room = 0.08 * (max(known) - min(known)) or 0.1
-    axes.set_xlim(min(known) - room, max(known) + room)  # differences are looked at, not shares of the whole
+    axes.set_xlim(min(known) - room, max(known) + room)  # differences matter here, not shares of the whole
     axes.spines["left"].set_color(INK)
     caption = (
         "The reward of a slate that each estimator expects of the new policy, with its 95 % interval over listeners; "
         "the band is what production earned. The axis does not begin at 0."
     )
     if DIRECT in result.estimates:
-        caption += " The direct method alone is never decisive: its interval knows nothing of the model's errors."
+        caption += " The direct method alone is never decisive: its interval does not include the model's errors."
     return Picture(name="estimates-chart", title="Estimates beside production", caption=caption, figure=figure)
 
 

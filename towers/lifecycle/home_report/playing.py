@@ -1,4 +1,4 @@
-"""Plays a policy against a carousel world and holds what it predicted against what came."""
+"""Plays a policy in a carousel world and compares its predictions with the outcomes."""
 
 from collections.abc import Sequence
 
@@ -23,19 +23,19 @@ def played(
     predicted: int = LAST,
     progress: Progress | None = None,
 ) -> Played:
-    """Plays all rounds of `rounds_of`, whose arguments it has.
+    """Plays all rounds of `rounds_of`, whose arguments it shares.
 
     Args:
-        name: of the policy.
-        policy: that chooses, and is changed; where it `Predicts`, its predictions are looked at.
-        world: before the first round.
-        attention: what the policy is told of what was seen.
-        rounds: how many.
-        listeners: of a round.
-        changes: of the world, each before its round.
-        seed: of listeners, slates, streams and changes.
-        predicted: how many of the last rounds' predictions are looked at.
-        progress: is told of every round that is done.
+        name: name of the policy.
+        policy: policy that chooses; changed in place. Where it `Predicts`, its predictions are evaluated.
+        world: world before the first round.
+        attention: rule for which slots the policy is told were seen.
+        rounds: number of rounds.
+        listeners: number of listeners of a round.
+        changes: changes of the world, each before its round.
+        seed: seed of listeners, slates, streams and changes.
+        predicted: number of the last rounds whose predictions are evaluated.
+        progress: called after every round.
     """
     predictions = Predictions(policy, rounds - predicted) if isinstance(policy, Predicts) else None
     found = tuple(

@@ -26,14 +26,14 @@ ESTIMATORS = {
     IPS: "every reward by its weight; right on average, wide where weights are uneven",
     CLIPPED_IPS: "no weight above the clip; never too high on average",
     SNIPS: "weights that sum to 1",
-    PSEUDO_INVERSE: "slots add up, whatever stands before them",
+    PSEUDO_INVERSE: "slots add up, independently of the slots before them",
     DIRECT: "what a model of the reward expects; as wrong as the model, so no rule rests on it",
     DR: "the direct model, mended by the weighted error that it makes",
     SWITCH_DR: "the same, and the model alone where a weight is above the switch",
     BERNSTEIN: "clipped IPS with bounds that hold for any distribution",
     PRODUCTION: "what the policy that serves earned in its own slates",
 }
-"""What each estimator does, in a few words."""
+"""Description of each estimator in a few words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class Cells:
     """A table as text.
 
     Args:
-        headings: of the columns.
-        rows: each as long as the headings.
+        headings: headings of the columns.
+        rows: rows, each as long as the headings.
     """
 
     headings: tuple[str, ...]
@@ -59,7 +59,7 @@ class Cells:
 
 
 def by_name(played: Sequence[Played]) -> dict[str, list[Played]]:
-    """The plays of each policy, on one seed or more, in the order in which policies come first."""
+    """Groups the plays by policy, with one or more seeds each, in the order of the policies' first plays."""
     found: dict[str, list[Played]] = {}
     for one in played:
         found.setdefault(one.name, []).append(one)
@@ -67,7 +67,7 @@ def by_name(played: Sequence[Played]) -> dict[str, list[Played]]:
 
 
 def simulation_cells(played: Sequence[Played]) -> Cells:
-    """A row a policy: means over its seeds, and the smallest and largest cumulative regret where there are several."""
+    """Makes a row for each policy: means over its seeds, and the range of cumulative regret if there are several."""
     plays = by_name(played)
     is_changed = any(one.changed_at is not None for one in played)
     is_several = any(len(of_seeds) > 1 for of_seeds in plays.values())
@@ -97,7 +97,8 @@ def simulation_cells(played: Sequence[Played]) -> Cells:
 
 
 def estimates_cells(result: OffPolicyResult) -> Cells:
-    """A row an estimator, production last: the reward of a slate, its interval, and both relative to production's."""
+    """Makes a row for each estimator, production last: a slate's reward, its interval, and both relative to
+    production."""
     production = result.production.mean
     found = {**result.estimates, BERNSTEIN: result.bernstein, PRODUCTION: result.production}
     rows = tuple(
@@ -109,7 +110,7 @@ def estimates_cells(result: OffPolicyResult) -> Cells:
 
 
 def weights_cells(result: OffPolicyResult) -> Cells:
-    """A row a slot: how far its weights can be relied on."""
+    """Makes a row for each slot on how reliable its weights are."""
     quantiles = list(result.weights[0].quantiles)
     headings = ("slot", "effective requests", "of all", "largest weight", "its share", "mean", "error", "never shown",
                 *quantiles)  # fmt: skip
@@ -123,7 +124,7 @@ def weights_cells(result: OffPolicyResult) -> Cells:
 
 
 def guards_cells(result: OffPolicyResult) -> Cells:
-    """A row a guardrail: the new policy's figure, its interval, and production's."""
+    """Makes a row for each guardrail: the new policy's figure, its interval, and production's."""
     rows = tuple(
         (name.replace("_", " "), text(one.new.mean, ".4f"), interval(one.new, ".4f"), text(one.production, ".4f"),
          text(_over(one.new.mean, one.production), ".3f"))
@@ -133,24 +134,24 @@ def guards_cells(result: OffPolicyResult) -> Cells:
 
 
 def simulation_table(played: Sequence[Played]) -> Table:
-    """`simulation_cells` for a terminal."""
+    """Returns `simulation_cells` for a terminal."""
     return simulation_cells(played).rich()
 
 
 def estimates_table(result: OffPolicyResult) -> Table:
-    """`estimates_cells` for a terminal."""
+    """Returns `estimates_cells` for a terminal."""
     return estimates_cells(result).rich()
 
 
 def text(value: float | None, form: str) -> str:
-    """A number, or a dash where it is none."""
+    """Formats a number; a dash where there is none."""
     if value is None or math.isnan(value):
         return "–"
     return "∞" if value == math.inf else "−∞" if value == -math.inf else f"{value:{form}}".replace("-", "−")
 
 
 def interval(found: Interval, form: str) -> str:
-    """Both bounds."""
+    """Formats both bounds."""
     return f"{text(found.low, form)} to {text(found.high, form)}"
 
 

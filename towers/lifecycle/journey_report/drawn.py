@@ -1,4 +1,4 @@
-"""Pictures of a plan: the way over the map of the space, and how near each week brings the listener to its end."""
+"""Pictures of a plan: its path on the map of the space, and how near each week brings the listener to its end."""
 
 import numpy as np
 from jaxtyping import Float
@@ -10,16 +10,16 @@ from towers.retrieval.projection_2d import even_sample
 from towers.service.map_answers import places_of
 
 DRAWN = 1_500
-"""At most so many contents are drawn as points of the map."""
+"""Most contents that are drawn as points of the map."""
 WIDE = 2 * WIDTH
 
 
 def map_picture(export: Export, plan: Plan) -> Picture:
-    """The regions of the space on its map, and the plan as a line over its stations, with a mark for each week.
+    """Draws the regions of the space on its map, and the plan as a line over its stations, with a mark for each week.
 
     Args:
-        export: that the plan is of.
-        plan: of a listener.
+        export: export that the plan belongs to.
+        plan: plan of a listener.
     """
     method, places = places_of(export)
     regions = export.regions
@@ -62,7 +62,7 @@ def map_picture(export: Export, plan: Plan) -> Picture:
 
 
 def weeks_picture(plan: Plan) -> Picture:
-    """The listener's nearness to the destination, before the first week and after each."""
+    """Draws the listener's nearness to the destination, before the first week and after each."""
     values = [plan.affinity, *(week.affinity for week in plan.weeks)]
     with styled():
         figure, axes = chart(0.6 * WIDTH, WIDTH)
@@ -78,6 +78,6 @@ def weeks_picture(plan: Plan) -> Picture:
 
 
 def _along(centres: Float[np.ndarray, "stations 2"], position: float) -> Float[np.ndarray, " 2"]:
-    """The point of the line over the stations at a position; see `plan.position_of`."""
+    """Returns the point of the line over the stations at a position; see `plan.position_of`."""
     places = np.arange(len(centres))
     return np.array([np.interp(position, places, centres[:, axis]) for axis in range(2)])

@@ -1,4 +1,4 @@
-"""The page of a listener's plan: why there, the way on the map, and what each week offers.
+"""The page of a listener's plan: its destination and reasons, the path on the map, and what each week offers.
 
 One HTML file without scripts, which loads nothing from elsewhere.
 """
@@ -19,13 +19,13 @@ TEMPLATE: Final = "plan.html.jinja"
 
 
 def write_plan_page(export: Export, plan: Plan, about: Mapping[str, Any], path: Path) -> None:
-    """Writes the page, whole or not at all.
+    """Writes the page atomically.
 
     Args:
-        export: that the plan is of.
-        plan: of a listener.
-        about: what it was made from, nested as it likes; `title`: of the page.
-        path: the HTML file to write.
+        export: export that the plan belongs to.
+        plan: plan of a listener.
+        about: inputs of the plan, nested at will; `title` is the page's title.
+        path: path of the HTML file.
     """
     page = render_plan(export, plan, about)
     with atomic_file(path) as temporary:
@@ -33,7 +33,7 @@ def write_plan_page(export: Export, plan: Plan, about: Mapping[str, Any], path: 
 
 
 def render_plan(export: Export, plan: Plan, about: Mapping[str, Any]) -> str:
-    """The whole page; the same plan gives the same text."""
+    """Renders the whole page; the same plan gives the same text."""
     opened = template(TEMPLATE, Path(__file__).parent, {"svg": picture_svg})
     return opened.render(
         title=about.get("title", "Plan"),

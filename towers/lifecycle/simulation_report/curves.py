@@ -1,4 +1,4 @@
-"""Charts of a check: what real and simulated listeners did, in pairs."""
+"""Charts of a check: statistics of real and simulated listeners, in pairs."""
 
 from collections.abc import Sequence
 
@@ -23,20 +23,20 @@ from towers.simulation.checks.skip_prediction import SkipPrediction
 
 PAIR = ("real", "simulated")
 MOST_MARKED = 30
-"""A curve of more points has no markers."""
+"""Most points of a curve that has markers."""
 LONG_SHARE = 50.0
-"""Numbers that spread by more than this factor stand on a logarithmic axis."""
+"""Factor of spread above which numbers have a logarithmic axis."""
 
 
 def pair_pictures(compared: Sequence[Compared]) -> list[Picture]:
-    """A chart for each statistic that is a curve, and one for all that are a single figure."""
+    """Draws a chart for each statistic that is a curve, and one for all single figures."""
     single = [one for one in compared if len(one.labels) == 1]
     curves = [_curves(one) for one in compared if len(one.labels) > 1]
     return [*curves, *([_figures(single)] if single else [])]
 
 
 def calibration_picture(skips: SkipPrediction) -> Picture:
-    """Predicted chances of a skip beside what came."""
+    """Draws predicted chances of a skip beside the observed shares."""
     with styled():
         figure, axes = chart(0.8 * WIDTH, WIDTH)
         most = 1.05 * max(*skips.expected, *skips.observed)
@@ -51,7 +51,7 @@ def calibration_picture(skips: SkipPrediction) -> Picture:
     pairs = zip(skips.expected, skips.observed, strict=True)
     return Picture(
         name="skip-calibration", title="Predicted and observed skips", figure=figure,
-        caption="Real plays in ten equal bins by the chance that the simulator gave for a skip, told before each play. "
+        caption="Real plays in ten equal bins by the chance that the simulator gave for a skip, before each play. "
                 "On the dotted line predictions are right.",
         tooltips={str(marks.get_gid()): [f"{told:.1%} predicted, {came:.1%} skipped" for told, came in pairs]},
     )  # fmt: skip

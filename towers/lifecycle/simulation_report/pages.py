@@ -1,4 +1,4 @@
-"""The page of a check of simulated listeners: the verdict, each statistic of real beside simulated, where it fails.
+"""The page of a check of simulated listeners: the verdict, each statistic of real beside simulated, and failures.
 
 One HTML file without scripts, which loads nothing from elsewhere.
 """
@@ -27,12 +27,12 @@ TEMPLATE = "check.html.jinja"
 
 
 def write_check_page(checked: Checked, about: Mapping[str, Any], path: Path) -> None:
-    """Writes the page, whole or not at all.
+    """Writes the page atomically.
 
     Args:
-        checked: what the check found.
-        about: what was checked on what, nested as it likes; `title`: of the page.
-        path: the HTML file to write.
+        checked: result of the check.
+        about: inputs of the check, nested at will; `title` is the page's title.
+        path: path of the HTML file.
     """
     page = render_check(checked, about)
     with atomic_file(path) as temporary:
@@ -40,7 +40,7 @@ def write_check_page(checked: Checked, about: Mapping[str, Any], path: Path) -> 
 
 
 def render_check(checked: Checked, about: Mapping[str, Any]) -> str:
-    """The whole page; the same check gives the same text."""
+    """Renders the whole page; the same check gives the same text."""
     opened = template(TEMPLATE, Path(__file__).parent, {"svg": picture_svg})
     skips = checked.skips
     return opened.render(

@@ -11,7 +11,7 @@ TOO_SMALL = "the sample cannot tell"
 
 
 def verdict_cells(verdict: Verdict) -> Cells:
-    """A row a limit: the outcome, its figure with interval, what passes, and what the sample's size makes of it."""
+    """Makes a row for each limit: outcome, figure with interval, what passes, and the effect of the sample's size."""
     rows = tuple(
         (one.title, outcome(one), text(one.figure, _form(one)), _interval(one.low, one.high, ".4f"), one.allowed,
          one.told, text(one.noise, ".4f"))
@@ -22,25 +22,25 @@ def verdict_cells(verdict: Verdict) -> Cells:
 
 
 def verdict_table(verdict: Verdict) -> Table:
-    """`verdict_cells` for a terminal."""
+    """Returns `verdict_cells` for a terminal."""
     return verdict_cells(verdict).rich()
 
 
 def outcome(limit: Limit) -> str:
-    """Whether it is held, and whether another sample might say otherwise."""
+    """Returns in words whether the limit is held, and whether another sample might say otherwise."""
     said = "held" if limit.passed else "missed" if limit.figure == limit.figure else "not measured"
     return said if limit.can_tell or said == "not measured" else f"{said}, but {TOO_SMALL}"
 
 
 def statistics_cells(checked: Checked) -> Cells:
-    """A row a figure, and of a curve its bins together: real, simulated and their difference."""
+    """Makes a row for each figure, and for each curve with its bins together: real, simulated and their difference."""
     rows = tuple(_statistic(one) for one in checked.compared)
     headings = ("statistic", "real", "simulated", "difference", "mean over bins")
     return Cells(headings=headings, rows=rows)
 
 
 def classifier_cells(checked: Checked) -> Cells:
-    """A row a trial of the classifier."""
+    """Makes a row for each trial of the classifier."""
     apart = checked.told_apart
     trials = {
         "real from simulated": apart.simulated,
@@ -53,13 +53,14 @@ def classifier_cells(checked: Checked) -> Cells:
 
 
 def features_cells(checked: Checked) -> Cells:
-    """A row a feature, the most telling first."""
+    """Makes a row for each feature, the most telling first."""
     rows = tuple((name, text(lost, ".3f")) for name, lost in checked.told_apart.features.items())
     return Cells(headings=("feature of a session", "AUC lost without it"), rows=rows)
 
 
 def segments_cells(checked: Checked) -> Cells:
-    """A row a statistic, a column a segment: the difference, marked where all of its interval lies beyond the limit."""
+    """Makes a row for each statistic and a column for each segment: the difference, marked if clearly beyond the
+    limit."""
     headings = ("statistic", *(f"{one.segment.name} ({int(one.segment.among.sum()):,})" for one in checked.segments))
     rows = [
         (statistic.statistic.title, *(_of_segment(one.compared[place]) for one in checked.segments))
@@ -70,7 +71,7 @@ def segments_cells(checked: Checked) -> Cells:
 
 
 def failures(checked: Checked) -> list[str]:
-    """One line for each segment that is clearly beyond a limit, with the statistics."""
+    """Returns a line for each segment that is clearly beyond a limit, with the statistics."""
     found = []
     for one in checked.segments:
         beyond = [each.statistic.title.lower() for each in one.compared if each.is_clearly_beyond]
@@ -82,7 +83,7 @@ def failures(checked: Checked) -> list[str]:
 
 
 def _form(limit: Limit) -> str:
-    """Figures without an interval are counts."""
+    """Returns the number format; figures without an interval are counts."""
     return ".4f" if limit.low is not None else ".0f"
 
 

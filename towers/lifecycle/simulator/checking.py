@@ -1,4 +1,4 @@
-"""Checks a version of a simulator by listeners and days that its fit has not seen, and writes the check beside it."""
+"""Check of a simulator's version by listeners and days that its fit has not seen, written beside the version."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from towers.lifecycle.simulation_report.pages import write_check_page
 from towers.lifecycle.simulator.log import read_store
 from towers.lifecycle.simulator.parts import HeldOut, Period, checked_part, coded_as, fitted_part
 from towers.lifecycle.simulator.versions import SimulatorVersion
-from towers.manifest import library_versions
+from towers.manifest import code_versions
 from towers.simulation.checks.check import Checked, CheckSettings, check
 from towers.simulation.checks.skip_prediction import SkipData
 from towers.simulation.listeners.model import Simulator
@@ -22,7 +22,7 @@ from towers.simulation.listeners.session_log import SKIP, SessionLog
 from towers.simulation.listeners.space import Space
 
 PAGE: Final = "report.html"
-"""File name of the check's page, which stands in the version's folder beside `check.json`."""
+"""File name of the check's page, in the version's folder beside `check.json`."""
 
 
 def check_version(
@@ -31,14 +31,14 @@ def check_version(
     """Lets the held-out listeners run freely through the time after the fit, by every model, and compares.
 
     Args:
-        version: of the simulator; `check.json` and a page are written into its folder.
+        version: version of the simulator; `check.json` and a page are written into its folder.
         store: folder of the prepared store of all listeners.
-        end_us: behind the end of the period, microseconds since 1970, UTC; null: behind the last play.
-        settings: of the check.
-        progress: told in words how far it is.
+        end_us: exclusive end of the period, in microseconds since 1970, UTC; null: just after the last play.
+        settings: settings of the check.
+        progress: called with the progress in words.
 
     Raises:
-        UserError: the store cannot be read, no held-out listener plays in the period, or as `check`.
+        UserError: the store cannot be read, no held-out listener plays in the period, or as for `check`.
     """
     origin, simulator = version.origin, version.simulator
     listened = read_store(store, simulator.space)
@@ -61,24 +61,24 @@ def check_version(
     about = {
         "simulator": version.folder.name, "fit": asdict(origin), "store": listened.fingerprint,
         "begin_us": period.begin_us, "end_us": period.end_us, "settings": asdict(settings),
-        "libraries": library_versions(),
+        "libraries": code_versions(),
     }  # fmt: skip
-    # Whoever reads the verdict finds the page, too.
+    # The page is written before check.json, so that a verdict always has its page.
     write_check_page(found, {"title": f"Simulated listeners, {version.folder.name}", **about}, version.folder / PAGE)
     found.write(version.folder, about)
     return found
 
 
 def skip_data(simulator: Simulator, fitted: SessionLog, period: Period) -> SkipData:
-    """The simulator's chances of a skip for every real play of a period, each told before the play.
+    """Computes the simulator's chances of a skip for every real play of a period, each before the play.
 
-    A listener's trait is what their plays before the period say. A classifier may know what the simulator reads of each
-    play, and how large a share of their earlier plays the listener has skipped.
+    A listener's trait is estimated from plays before the period. A classifier may know what the simulator reads of each
+    play, and the share of earlier plays that the listener has skipped.
 
     Args:
-        simulator: whose central model tells the chances.
-        fitted: what the simulator was fitted to.
-        period: of the check.
+        simulator: simulator whose central model gives the chances.
+        fitted: plays that the simulator was fitted to.
+        period: period of the check.
     """
     model, space, before = simulator.central, simulator.space, period.before
     whole = before.followed_by(period.real)
@@ -102,7 +102,7 @@ def skip_data(simulator: Simulator, fitted: SessionLog, period: Period) -> SkipD
 def _read(
     simulator: Simulator, log: SessionLog, space: Space
 ) -> tuple[Float[np.ndarray, "plays design"], Float[np.ndarray, "plays features"]]:
-    """What the simulator reads of each play before it, and what a classifier may know of it."""
+    """Returns what the simulator reads of each play before it, and what a classifier may know of it."""
     model = simulator.central
     seen = record(log, space, model.drift)
     own = np.stack([log.context, log.device, _skip_share(log)], axis=1)
@@ -111,7 +111,7 @@ def _read(
 
 
 def _skip_share(log: SessionLog) -> Float[np.ndarray, " plays"]:
-    """The share of a listener's earlier plays that they skipped, by play; NaN of the first."""
+    """Returns, for each play, the share of the listener's earlier plays that were skipped; NaN for the first."""
     is_skip = (log.outcome == SKIP).astype(np.int64)
     skips = np.cumsum(is_skip) - is_skip
     begins = np.searchsorted(log.listener, log.listener, "left")

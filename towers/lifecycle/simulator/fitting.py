@@ -22,18 +22,18 @@ from towers.simulation.listeners.session_log import SessionLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRequest:
-    """What is to be fitted.
+    """Settings of a fit.
 
     Args:
-        folder: of the simulator, with its versions.
+        folder: folder of the simulator, with its versions.
         store: folder of the prepared store of all listeners.
         export: folder of the export.
-        until_us: nothing from then on is read, microseconds since 1970, UTC; null: from the end of the export's
-            training on.
-        held_out: whom it leaves out.
-        settings: of the fit.
+        until_us: exclusive end of what is read, in microseconds since 1970, UTC; null: the end of the export's
+            training.
+        held_out: rule for the listeners that it leaves out.
+        settings: settings of the fit.
         decides: settings as plain values, for the version's name.
-        save_config: writes the configuration into the folder that it is given.
+        save_config: writes the configuration into a given folder.
     """
 
     folder: Path
@@ -48,12 +48,12 @@ class FitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """What came of a request.
+    """Result of a request.
 
     Args:
-        folder: of the version.
+        folder: folder of the version.
         origin: what it was fitted to.
-        is_new: whether it was fitted now; else the same one was there.
+        is_new: whether it was fitted now; else the same one existed before.
     """
 
     folder: Path
@@ -67,15 +67,15 @@ class Fitted:
 
 
 def fit_version(request: FitRequest, progress: Callable[[str], None]) -> Fitted:
-    """Fits a simulator, unless the same one is there, and lets `current` point to it.
+    """Fits a simulator, unless the same one exists, and lets `current` point to it.
 
     Args:
-        request: what is to be fitted.
-        progress: told in words how far it is.
+        request: settings of the fit.
+        progress: called with the progress in words.
 
     Raises:
-        UserError: a store without sessions or a clock, one with fewer listeners than a fit needs, an export without
-            named regions, or one that does not say until when it was trained.
+        UserError: a store without sessions or times, one with fewer listeners than a fit needs, an export without named
+            regions, or one that does not say until when it was trained.
     """
     export = Export(request.export)
     until_us = request.until_us if request.until_us is not None else export.provenance.trained_until_us

@@ -1,4 +1,4 @@
-"""The file of listeners whom a simulator's export must not have seen, and the commands that make such an export."""
+"""The file of listeners that a simulator's export must not have seen, and the commands that make such an export."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ FILE = "held_out.txt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """Who was left out.
+    """The listeners that were left out.
 
     Args:
-        path: of the file.
+        path: path of the file.
         held_out: number of listeners in it.
-        listeners: number of all.
+        listeners: number of all listeners.
         commands: command lines that train an export without them, and fit a simulator on it.
     """
 
@@ -33,15 +33,15 @@ class Left:
 
 
 def leave_out(folder: Path, store: Path, held_out: HeldOut) -> Left:
-    """Writes the ids of held-out listeners, one a line, for `data.forget`.
+    """Writes the ids of held-out listeners, one on each line, for `data.forget`.
 
     Args:
-        folder: of the simulator.
+        folder: folder of the simulator.
         store: folder of the prepared store of all listeners.
-        held_out: who they are.
+        held_out: rule for who they are.
 
     Raises:
-        UserError: no store there, or nobody is held out, or everybody.
+        UserError: no store there, or no listener is held out, or all are.
     """
     opened = Store.open(store)
     log = EventLog.current(store / LOG)
@@ -65,7 +65,7 @@ def leave_out(folder: Path, store: Path, held_out: HeldOut) -> Left:
 
 
 def _commands(folder: Path, store: Path, opened: Store, path: Path) -> tuple[str, ...]:
-    """Says how to train an export that has seen neither those listeners nor the period of the check."""
+    """Returns the commands that train an export which has seen neither those listeners nor the period of the check."""
     name = f"{store.name}-held-out"
     named = f"data.name={name} name={name}"
     cuts = {"validation_start": opened.manifest["validation_start_us"], "test_start": opened.manifest["test_start_us"]}

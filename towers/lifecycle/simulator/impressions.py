@@ -16,7 +16,7 @@ from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog
 from towers.simulation.listeners.space import Space
 
 _PAGES: Final = 500
-"""Pages of a table: each row of a page repeats the ids of all its candidates."""
+"""Most pages of a table: each row of a page repeats the ids of all its candidates."""
 
 
 def impression_tables(
@@ -24,19 +24,19 @@ def impression_tables(
 ) -> Iterator[tuple[str, pa.Table]]:
     """Yields the rows of pages, in the order of days, listeners, sessions and slots.
 
-    What came of the slot that was picked is what the log, and so its events, say of the session's first play. Of the
-    others nothing came.
+    The outcome of the slot that was picked is that of the session's first play in the log, and so in its events. The
+    other slots have no outcome.
 
     Args:
-        pages: that were shown.
-        log: what came of them.
-        space: whose rows they name; the policy chose by its vectors.
-        prefix: with which ids of requests begin; the number of the session in the log follows.
-        policy_id: who chose.
-        shelf: where it stands.
+        pages: pages that were shown.
+        log: plays, with the outcomes.
+        space: contents whose rows they name; the policy chose by its vectors.
+        prefix: prefix of the ids of requests; the number of the session in the log follows.
+        policy_id: name of the policy that chose.
+        shelf: name of the shelf.
 
     Yields:
-        A day (UTC) as `YYYY-MM-DD` and a table of `IMPRESSION_SCHEMA`; several of one day follow one another.
+        A day (UTC) as `YYYY-MM-DD` and a table of `IMPRESSION_SCHEMA`; tables of one day are consecutive.
     """
     played_ms = played_ms_of(log, space)
     content_ids = pa.array([*space.content_ids], pa.string())
@@ -58,7 +58,7 @@ def _rows(
     content_ids: pa.Array,
     prefix: str,
 ) -> dict[str, Any]:
-    """Columns of some pages; one that is the same in all rows is left out."""
+    """Returns columns of some pages, without those that are constant."""
     page, slot = np.nonzero(pages.slates[some] != NOTHING)
     at = some[page]
     play = pages.play[at]

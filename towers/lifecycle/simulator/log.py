@@ -1,4 +1,4 @@
-"""Listening of a prepared store as plays in sessions: its event log has every accepted event, and nobody who left."""
+"""Listening of a prepared store as plays in sessions: its event log has every accepted event of remaining listeners."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from towers.simulation.listeners.space import Space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listened:
-    """What a prepared store says of listening.
+    """Listening in a prepared store.
 
     Args:
         log: plays of all listeners who have one.
-        left_out: events that are not in it.
-        fingerprint: of the store.
-        root: folder of its raw data, as the store says.
+        left_out: numbers of events that are not in it.
+        fingerprint: fingerprint of the store.
+        root: folder of its raw data, as the store names it.
     """
 
     log: SessionLog
@@ -38,15 +38,15 @@ def read_store(folder: Path, space: Space) -> Listened:
     """Reads the event log of a prepared store.
 
     Args:
-        folder: of the store, with all its versions.
-        space: the contents that plays may be of.
+        folder: folder of the store, with all its versions.
+        space: contents that plays may be of.
 
     Raises:
-        UserError: no store there, one without a clock or whose plays name no session, or one of other contents.
+        UserError: no store there, one without times or whose plays name no session, or one of other contents.
     """
     store = Store.open(folder)
     if not store.has_clock:
-        raise UserError(f"store={folder}: knows the order of events alone, not their times; a simulator needs a clock")
+        raise UserError(f"store={folder}: knows only the order of events, not their times, which a simulator needs")
     log, left_out = session_log(logged_events(folder, space.content_ids), space)
     if not len(log):
         if left_out.without_session:
@@ -62,11 +62,11 @@ def logged_events(folder: Path, content_ids: Sequence[str]) -> LoggedEvents:
     """Reads all events of a store's event log.
 
     Args:
-        folder: of the store, with all its versions.
+        folder: folder of the store, with all its versions.
         content_ids: raw ids, whose places stand for contents.
 
     Raises:
-        UserError: no event log there.
+        UserError: there is no event log.
     """
     log = EventLog.current(folder / LOG)
     if log is None:
@@ -76,7 +76,7 @@ def logged_events(folder: Path, content_ids: Sequence[str]) -> LoggedEvents:
     found = {name: block.columns[name] for name in LOG_COLUMNS}
     user_ids = rows.users.ids.to_pylist()[: columns.num_users]
     return LoggedEvents(
-        # A hole has no event: whoever is forgotten leaves the log at once.
+        # A hole has no event: forgotten listeners leave the log at once.
         user_ids=tuple(user_id or "" for user_id in user_ids),
         listener=block.users,
         content=np.append(_places(rows.contents.ids, content_ids), [NOWHERE])[found["content_row"]],
@@ -92,6 +92,6 @@ def logged_events(folder: Path, content_ids: Sequence[str]) -> LoggedEvents:
 
 
 def _places(ids: pa.StringArray, content_ids: Sequence[str]) -> Int[np.ndarray, " rows"]:
-    """The place of each id among others, `NOT_IN_SPACE` where it is not there."""
+    """Returns the place of each id among others, `NOT_IN_SPACE` where it is missing."""
     place = {content_id: number for number, content_id in enumerate(content_ids)}
     return np.array([place.get(each, NOT_IN_SPACE) for each in ids.to_pylist()], np.int64)

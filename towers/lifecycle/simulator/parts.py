@@ -1,4 +1,4 @@
-"""Who and when a simulator is fitted to, and who and when it is checked by: the two share neither listener nor time."""
+"""The listeners and times that a simulator is fitted to and checked by: the two share neither listeners nor time."""
 
 from dataclasses import dataclass, replace
 
@@ -11,21 +11,21 @@ from towers.simulation.listeners.held_out import is_held_out
 from towers.simulation.listeners.session_log import SessionLog
 
 FEWEST = 10
-"""So many held-out listeners who play before the period and in it are the least that anything can be said of."""
+"""Fewest held-out listeners with plays before and in the period for which a check is possible."""
 EARLIEST_US = np.iinfo(np.int64).min
-"""Before any event."""
+"""A time before any event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """Which listeners a fit leaves out.
+    """Rule for the listeners that a fit leaves out.
 
     Args:
-        share: of all listeners, above 0 and below 1.
-        seed: of who they are.
+        share: share of all listeners, above 0 and below 1.
+        seed: seed of their choice.
 
     Raises:
-        UserError: a share that leaves nobody.
+        UserError: the share is not between 0 and 1.
     """
 
     share: float = 0.3
@@ -36,19 +36,19 @@ class HeldOut:
             raise UserError(f"held_out.share={self.share}: must be above 0 and below 1")
 
     def among(self, user_ids: tuple[str, ...]) -> Bool[np.ndarray, " listeners"]:
-        """Says of each listener whether they are left out."""
+        """Returns for each listener whether they are left out."""
         return is_held_out(user_ids, self.share, self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """What a simulator is checked by: held-out listeners, in a period that the fit has not seen.
+    """Data of a check: held-out listeners, in a period that the fit has not seen.
 
     Args:
-        before: what they played before the period.
-        real: what they played in it; rows of listeners as in `before`.
-        begin_us: of the period, microseconds since 1970, UTC.
-        end_us: behind its end.
+        before: their plays before the period.
+        real: their plays in it; rows of listeners as in `before`.
+        begin_us: begin of the period, in microseconds since 1970, UTC.
+        end_us: exclusive end of the period.
     """
 
     before: SessionLog
@@ -58,27 +58,27 @@ class Period:
 
 
 def fitted_part(log: SessionLog, held_out: HeldOut, until_us: int) -> SessionLog:
-    """What a fit reads: other listeners, and sessions that began before.
+    """Returns the plays that a fit reads: of other listeners, in sessions that began before `until_us`.
 
     Args:
-        log: of everybody.
-        held_out: who is left out.
-        until_us: no session from then on.
+        log: plays of all listeners.
+        held_out: rule for who is left out.
+        until_us: exclusive end of the sessions' beginnings.
     """
     return with_plays(log.of_listeners(~held_out.among(log.user_ids)).between(EARLIEST_US, until_us))
 
 
 def checked_part(log: SessionLog, held_out: HeldOut, begin_us: int, end_us: int | None) -> Period:
-    """What a check reads.
+    """Returns the plays that a check reads.
 
     Args:
-        log: of everybody.
-        held_out: who is left out of the fit.
-        begin_us: of the period.
-        end_us: behind its end; null: behind the last play of all.
+        log: plays of all listeners.
+        held_out: rule for who is left out of the fit.
+        begin_us: begin of the period.
+        end_us: exclusive end of the period; null: just after the last play of all.
 
     Raises:
-        UserError: no held-out listener plays in the period, or fewer than `FEWEST` who played before, too.
+        UserError: no held-out listener plays in the period, or fewer than `FEWEST` of them played before, too.
     """
     end_us = int(log.start_us.max()) + 1 if end_us is None else end_us
     theirs = log.of_listeners(held_out.among(log.user_ids))
@@ -103,12 +103,12 @@ def coded_as(log: SessionLog, contexts: tuple[str, ...], devices: tuple[str, ...
     """Returns the log with contexts and devices encoded by other vocabularies.
 
     Args:
-        log: plays.
-        contexts: names that a simulator knows.
-        devices: the same of devices.
+        log: plays to encode.
+        contexts: names of contexts that a simulator knows.
+        devices: names of devices that it knows.
 
     Returns:
-        Plays in a context or on a device that is not among them have the one that most of the others have.
+        The log, in which unknown contexts and devices are replaced by the most frequent known ones.
     """
     return replace(
         log,

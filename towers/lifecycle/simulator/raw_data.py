@@ -1,4 +1,4 @@
-"""Simulated listening as a folder in the raw data contract, so that whatever reads real data reads it."""
+"""Simulated listening as a folder in the raw data contract, so that all readers of real data can read it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 
 ABOUT: Final = "simulated.json"
-"""Says what the folder holds; it is no table."""
+"""File that describes the folder; no table."""
 SIMULATED: Final = "simulated-"
-"""With which ids of simulated sessions begin, and of what was shown in them; the session's number follows."""
+"""Prefix of the ids of simulated sessions and of their impressions; the session's number follows."""
 BEFORE: Final = "before"
-"""Name of the part of `events/` with what was really played before."""
+"""Name of the part of `events/` with the real events before."""
 LISTED: Final = (schema.CONTENTS, schema.USERS, schema.PLAYLISTS)
-"""Tables that are taken over as they are."""
+"""Tables that are taken over unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a folder of simulated listening holds.
+    """Contents of a folder of simulated listening.
 
     Args:
         events: number of simulated rows of `events/`.
-        events_before: number of rows that were really logged.
+        events_before: number of real rows.
         impressions: number of rows of `impressions/`.
-        sounds: number of files of sound.
+        sounds: number of audio files.
     """
 
     events: int
@@ -59,21 +59,21 @@ def write_raw_data(
     impressions: Iterable[tuple[str, pa.Table]],
     about: Mapping[str, Any],
 ) -> Written:
-    """Writes a folder that `towers prepare` reads, whole or not at all.
+    """Writes a folder that `towers prepare` reads, atomically.
 
-    `events/` and `impressions/` have one part for each simulated day (UTC), so that days can be given to a nightly
-    training one by one.
-    `contents/`, `users/`, `playlists/` and sounds are those of the real data: the same files where the disk allows it,
-    else copies.
+    `events/` and `impressions/` have one part for each simulated day (UTC), so that a nightly training can get the days
+    one by one.
+    `contents/`, `users/`, `playlists/` and sounds are those of the real data: hard links where the disk allows it, else
+    copies.
 
     Args:
-        folder: that is made.
-        simulated: plays.
-        space: the contents whose rows they name.
+        folder: folder to make.
+        simulated: simulated plays.
+        space: contents whose rows they name.
         root: folder of the real data.
-        before: what the same listeners really played before, which then stands in `events/`, too; null: it does not.
-        impressions: days and rows of `IMPRESSION_SCHEMA` for `impressions/`, those of a day one behind the other.
-        about: what it was made from, as JSON values.
+        before: real plays of the same listeners before, which are then written to `events/`, too; null: none.
+        impressions: days and rows of `IMPRESSION_SCHEMA` for `impressions/`; tables of one day are consecutive.
+        about: inputs of the simulation, as JSON values.
 
     Raises:
         UserError: the folder exists, or that of the real data does not.
@@ -96,7 +96,7 @@ def write_raw_data(
             impressions=_write_impressions(impressions, temporary / schema.IMPRESSIONS),
             sounds=_take_over(root, temporary),
         )
-        write_json(temporary / ABOUT, {"note": "Simulated: nobody listened.", **about})
+        write_json(temporary / ABOUT, {"note": "Simulated: no real listening.", **about})
     return written
 
 
@@ -111,7 +111,7 @@ def _write_impressions(impressions: Iterable[tuple[str, pa.Table]], folder: Path
     """Writes a part for each day; no folder where there is no row.
 
     Returns:
-        How many rows there are.
+        The number of rows.
     """
     number = 0
     for day, tables in groupby(impressions, key=lambda each: each[0]):
@@ -124,19 +124,19 @@ def _write_impressions(impressions: Iterable[tuple[str, pa.Table]], folder: Path
 
 
 def _take_over(root: Path, folder: Path) -> int:
-    """Puts the tables that are only listed, and the sounds that contents name, into the new folder.
+    """Puts tables that are only listed, and the sounds that contents name, into the new folder.
 
-    A sound that cannot be used is left out, as `towers prepare` leaves it out.
+    An unusable sound is left out, as `towers prepare` does.
 
     Returns:
-        How many sounds there are.
+        The number of sounds.
     """
     sounds: set[str] = set()
     for table in LISTED:
         for path in part_files(root / table)[0]:
             if not isinstance(path, Path):
-                continue  # there is none: the folder is a local one
-            # A link would be linked itself, and lead elsewhere from here.
+                continue  # never happens: the folder is local
+            # A link would itself be linked, and lead to a wrong place.
             same_file(path.resolve(), folder / table / path.relative_to(root / table))
             if table == schema.CONTENTS and "audio" in pq.read_schema(path).names:
                 sounds.update(filter(None, pq.ParquetFile(path).read(columns=["audio"])["audio"].to_pylist()))

@@ -1,4 +1,4 @@
-"""Listeners of a log who go on listening as a simulator has it, from their state at some time."""
+"""Simulation of listeners of a log who go on listening by a simulator, from their state at some time."""
 
 from dataclasses import dataclass
 from math import isnan
@@ -21,21 +21,22 @@ from towers.simulation.listeners.session_log import SessionLog
 SHELF: Final = "home"
 """Name of the shelf in the log."""
 POLICY_ID: Final = "uniform"
-"""Name in the log of who chooses what it shows."""
+"""Name in the log of the policy that chooses the shelf."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What listeners are shown at the first play of a session: a shelf of contents, drawn evenly from candidates.
+    """What listeners are shown at the first play of a session: a shelf of contents, drawn uniformly from candidates.
 
     Args:
         slate: number of contents; 0: they are shown nothing, and choose for themselves.
-        candidates: of a listener; at least as many.
+        candidates: number of candidates of a listener; at least as many.
         contexts: names of the contexts of these sessions.
-        own_pull: logarithm of how many average contents weigh as much as own choice (`picking.picked`).
+        own_pull: logarithm of the number of average contents that weigh as much as the listener's own choice
+            (`picking.picked`).
 
     Raises:
-        UserError: a number that cannot be; names the key.
+        UserError: an invalid number; the message names the key.
     """
 
     slate: int = 10
@@ -54,18 +55,18 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Who is simulated, when, and by which of the models.
+    """Settings of a simulation: listeners, period, and model.
 
     Args:
         days: length of the simulated period.
         listeners: number of listeners, drawn from all who have played before; null: all of them.
-        begin_us: when it begins, microseconds since 1970, UTC; null: behind the last play of the log.
-        member: which model of the ensemble, from 0; null: the one that is fitted to all listeners.
-        seed: of who is drawn, of what they are shown and of what they do.
+        begin_us: begin of the period, in microseconds since 1970, UTC; null: just after the last play of the log.
+        member: number of the model of the ensemble, from 0; null: the model fitted to all listeners.
+        seed: seed of the choice of listeners, of what they are shown and of what they do.
         offer: what they are shown.
 
     Raises:
-        UserError: a number below the least that it can be; names the key.
+        UserError: a number is too small; the message names the key.
     """
 
     days: float
@@ -79,7 +80,7 @@ class Run:
         if not self.days > 0:
             raise UserError(f"run.days={self.days:g}: must be above 0")
         if self.listeners is not None and self.listeners < 1:
-            raise UserError(f"run.listeners={self.listeners}: must be at least 1, or null for everybody")
+            raise UserError(f"run.listeners={self.listeners}: must be at least 1, or null for all")
         for key in ("member", "seed"):
             if (getattr(self, key) or 0) < 0:
                 raise UserError(f"run.{key}={getattr(self, key)}: must be 0 or more")
@@ -87,14 +88,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """What came of a run.
+    """Result of a simulation.
 
     Args:
-        before: what the simulated listeners really played before.
-        log: what they play in the simulated period; rows of listeners as in `before`.
-        begin_us: when that begins.
-        end_us: behind its end.
-        pages: what they were shown; null: they are shown nothing, or the simulator knows none of these contexts.
+        before: real plays of the simulated listeners before.
+        log: their plays in the simulated period; rows of listeners as in `before`.
+        begin_us: begin of the period.
+        end_us: exclusive end of the period.
+        pages: pages that they were shown; null: none are shown, or the simulator knows none of these contexts.
     """
 
     before: SessionLog
@@ -105,25 +106,25 @@ class Simulated:
 
 
 def simulate(simulator: Simulator, log: SessionLog, run: Run) -> Simulated:
-    """Lets listeners go on.
+    """Lets listeners go on listening.
 
     Args:
-        simulator: fitted.
-        log: of everybody, on the simulator's space.
-        run: who and when.
+        simulator: fitted simulator.
+        log: plays of all listeners, in the simulator's space.
+        run: settings of the simulation.
 
     Raises:
         UserError: a model that the simulator does not have, more listeners than have played before, or none.
     """
     number = len(simulator.members)
     if run.member is not None and run.member >= number:
-        raise UserError(f"run.member={run.member}: must be below {number}, the number of models; null: the one of all")
+        raise UserError(f"run.member={run.member}: must be below {number}, the number of models, or null")
     model = simulator.central if run.member is None else simulator.members[run.member]
     begin_us = int(log.start_us.max()) + 1 if run.begin_us is None else run.begin_us
     before = with_plays(coded_as(log, simulator.contexts, simulator.devices).between(EARLIEST_US, begin_us))
     number = len(before.user_ids)
     if not number:
-        raise UserError(f"run.from={shown_time(begin_us)}: nobody has played before; give a later time")
+        raise UserError(f"run.from={shown_time(begin_us)}: no listener has played before; give a later time")
     if run.listeners is not None:
         if run.listeners > number:
             raise UserError(f"run.listeners={run.listeners}: only {number:,} have played before; null takes them all")
@@ -139,7 +140,7 @@ def simulate(simulator: Simulator, log: SessionLog, run: Run) -> Simulated:
 
 
 def _shelf(listeners: Listeners, run: Run, contexts: tuple[str, ...]) -> HomeShelf | None:
-    """What shows shelves to listeners; null where none is shown."""
+    """Builds the shelves that listeners are shown; null where none are shown."""
     offer = run.offer
     codes = [code for code, name in enumerate(contexts) if name in offer.contexts]
     if not offer.slate or not codes:

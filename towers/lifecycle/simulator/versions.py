@@ -1,4 +1,4 @@
-"""Fitted simulators on disk: a folder of versions, each whole, and a link to the newest.
+"""Fitted simulators on disk: a folder of versions, each complete, and a link to the newest.
 
 ```
 simulators/NAME/held_out.txt            listeners whom fits leave out
@@ -8,7 +8,7 @@ simulators/NAME/<fingerprint>/model/    its parameters and its space
 simulators/NAME/<fingerprint>/check.json, report.html   once it was checked
 simulators/NAME/current -> <fingerprint>                swapped last
 ```
-The name of a version is a digest of all that decides it, so the same fit is found and not made again.
+The name of a version is a digest of all that decides it, so the same fit is found and not repeated.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,15 +33,15 @@ class Origin:
 
     Args:
         export: version of the export.
-        space_id: of its vectors.
-        trained_until_us: end of the export's training, microseconds since 1970; null where it does not say.
-        as_of_us: time of the last event that the export knows; null where it does not say.
-        held_out_in_export: number of held-out listeners whom the export knows.
+        space_id: space of its vectors.
+        trained_until_us: end of the export's training, in microseconds since 1970; null where unknown.
+        as_of_us: time of the last event that the export knows; null where unknown.
+        held_out_in_export: number of held-out listeners that the export knows.
         store: fingerprint of the prepared store.
-        root: folder of the store's raw data; null where it does not say.
-        until_us: nothing from then on was read.
-        share: of the listeners, left out.
-        seed: of who is left out.
+        root: folder of the store's raw data; null where unknown.
+        until_us: exclusive end of what was read.
+        share: share of the listeners that was left out.
+        seed: seed of their choice.
         listeners: number of listeners that were read.
         plays: number of their plays.
         sessions: number of their sessions.
@@ -65,7 +65,7 @@ class Origin:
 
     @property
     def has_seen_period(self) -> bool:
-        """Whether the export has seen what comes after the fit, or does not say that it has not."""
+        """Returns whether the export has seen events after the fit, or may have."""
         until_us = (self.trained_until_us, self.as_of_us)
         return any(each is None or each > self.until_us for each in until_us)
 
@@ -75,7 +75,7 @@ class SimulatorVersion:
     """A version, opened.
 
     Args:
-        folder: of the version.
+        folder: folder of the version.
         origin: what it was fitted to.
     """
 
@@ -84,15 +84,15 @@ class SimulatorVersion:
 
     @cached_property
     def simulator(self) -> Simulator:
-        """Its parameters, read when they are first asked for."""
+        """Parameters of the simulator, read at first use."""
         return Simulator.read(self.folder / MODEL)
 
 
 def name_of(decides: Mapping[str, Any]) -> str:
-    """The name of a version.
+    """Returns the name of a version.
 
     Args:
-        decides: all that decides the fit, as JSON values; the code of the listeners' model is added.
+        decides: all that decides the fit, as JSON values; a digest of the listeners' model code is added.
     """
     code = {path.name: digest_of_file(path) for path in sorted(Path(session_log.__file__).parent.glob("*.py"))}
     return digest_of({"format": FORMAT, "code": code, **decides})[:NAME_LENGTH]
@@ -101,17 +101,17 @@ def name_of(decides: Mapping[str, Any]) -> str:
 def write_version(
     folder: Path, name: str, simulator: Simulator, origin: Origin, save_config: Callable[[Path], None]
 ) -> Path:
-    """Writes a version whole or not at all, and lets `current` point to it.
+    """Writes a version atomically, and lets `current` point to it.
 
     Args:
-        folder: of all versions.
-        name: of this one.
-        simulator: fitted.
+        folder: folder of all versions.
+        name: name of this version.
+        simulator: fitted simulator.
         origin: what it was fitted to.
-        save_config: writes the resolved configuration into the folder that it is given.
+        save_config: writes the resolved configuration into a given folder.
 
     Returns:
-        Folder of the version.
+        The folder of the version.
     """
     target = folder / name
     with atomic_directory(target) as temporary:
@@ -126,18 +126,18 @@ def open_version(folder: Path, key: str = "folder") -> SimulatorVersion:
     """Opens a version.
 
     Args:
-        folder: of all versions, whose current one is opened, or of one.
-        key: of the configuration that names the folder, for messages.
+        folder: folder of all versions, whose current one is opened, or of one.
+        key: key of the configuration that names the folder, for messages.
 
     Raises:
-        UserError: there is none, or it is of a newer format.
+        UserError: there is none, or it has another format.
     """
     found = next((path for path in (folder, folder / CURRENT) if (path / ABOUT).exists()), None)
     if found is None:
         raise UserError(f"{key}={folder}: no simulator here; fit one with `towers simulate action=fit`")
     about = read_json(found / ABOUT)
     if about.pop("format", None) != FORMAT:
-        raise UserError(f"{found / ABOUT}: of another format than {FORMAT}; fit the simulator again")
+        raise UserError(f"{found / ABOUT}: has another format than {FORMAT}; fit the simulator again")
     try:
         return SimulatorVersion(folder=found.resolve(), origin=Origin(**about))
     except TypeError:

@@ -1,4 +1,4 @@
-"""Lines at the end of a file that several processes write to: each stands whole, and none of them holds anybody up."""
+"""Appending to a file that several processes write to: lines are never mixed, and no process waits long for another."""
 
 import errno
 import fcntl
@@ -13,22 +13,22 @@ from towers.disk import check_writable
 from towers.errors import UserError
 
 _APPENDS: Final = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-"""How a file is opened: a named pipe that nobody reads is an error (ENXIO), where it would be waited for otherwise."""
+"""Flags to open a file with: a named pipe without a reader is an error (ENXIO), where opening would otherwise wait."""
 
 WAITED_S: Final = 1.0
-"""Seconds that a line of another process is waited for."""
+"""Seconds to wait for another process's line."""
 
 
 def check_appendable(key: str, path: Path) -> None:
-    """Looks whether lines can be appended to a file, which need not be there yet; changes nothing. Where it is there,
-    its folder need not be writable.
+    """Checks that lines can be appended to a file, which need not exist yet; changes nothing. The folder of an existing
+    file need not be writable.
 
     Args:
-        key: of the configuration that names the file, for the message.
-        path: of the file.
+        key: key of the configuration that names the file, for the message.
+        path: path of the file.
 
     Raises:
-        UserError: they cannot.
+        UserError: lines cannot be appended.
     """
     told = f"{key}={path}"
     if path.is_dir():
@@ -43,34 +43,34 @@ def check_appendable(key: str, path: Path) -> None:
         os.close(os.open(path, _APPENDS))
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise UserError(f"{told}: a pipe that nobody reads; start what reads it, or give a file") from error
+            raise UserError(f"{told}: a pipe without a reader; start the reader, or give a file") from error
         raise UserError(f"{told}: cannot be written to ({error.strerror}); give another, or mend this one") from error
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends a line by one write, so that lines of several processes stand whole. The file is opened anew, so that one
-    that was moved away is begun anew. After a line that was cut, by whomever, it begins on a line of its own.
+    """Appends a line by one write, so that lines of several processes are not mixed. The file is opened anew, so that
+    one that was moved away is created again. After a line cut short by any process, it begins on a line of its own.
 
     Args:
-        path: of the file.
-        line: without its end.
+        path: path of the file.
+        line: line without its newline.
 
     Raises:
-        OSError: it was not written, or in part.
+        OSError: it was not written, or only in part.
     """
     file = os.open(path, _APPENDS | os.O_CREAT, 0o644)
     try:
         _wait_for_others(file)
         data = b"\n" * _ends_within_line(path, file) + line.encode() + b"\n"
         if os.write(file, data) < len(data):
-            raise OSError(f"{path}: a line was cut; is the disk full, or what reads it too slow?")
+            raise OSError(f"{path}: a line was cut; is the disk full, or the reader too slow?")
     finally:
         os.close(file)
 
 
 def _wait_for_others(file: int) -> None:
-    """Waits until no other process is in the midst of a line, which a look at the end of the file would take for one
-    that was cut; not for ever, as one that was halted would hold all others up. Closing the file lets go."""
+    """Waits until no other process is writing a line, which would look like a line cut short; not for ever, as a halted
+    process would block all others. Closing the file releases the lock."""
     until = time.monotonic() + WAITED_S
     with suppress(OSError):  # a disk without locks
         while time.monotonic() < until:
@@ -81,7 +81,7 @@ def _wait_for_others(file: int) -> None:
 
 
 def _ends_within_line(path: Path, file: int) -> bool:
-    """Returns whether a file's last line has no end; false where that cannot be read."""
+    """Returns whether a file's last line lacks its newline; false where that cannot be read."""
     found = os.fstat(file)
     if not stat.S_ISREG(found.st_mode) or not found.st_size:
         return False

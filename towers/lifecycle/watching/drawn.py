@@ -1,4 +1,4 @@
-"""The map of a version's contents as a picture, with the regions of its space."""
+"""A picture of a version's contents on the map, with the regions of its space."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from towers.retrieval.files import CONTENT_MAP, mapped_array
 from towers.retrieval.projection_2d import even_sample, principal_components
 
 DRAWN = 3_000
-"""At most so many contents are drawn."""
+"""Most contents that are drawn."""
 NAMED = 24
-"""At most so many regions are named, the largest ones."""
+"""Most regions that are named, the largest ones."""
 
 
 def map_of_contents(export: Export) -> Picture:
-    """Draws contents where the export's map has them, each in the colour of its region, and the regions' names. Looks
-    at those alone that it draws: a catalogue may have millions.
+    """Draws contents where the export's map has them, each in the colour of its region, and the regions' names. Reads
+    only the contents that it draws, as a catalogue may have millions.
 
     Args:
-        export: of any format; without regions all points have one colour.
+        export: export of any format; without regions all points have one colour.
     """
     count = len(export.vectors)
     shown = even_sample(count, DRAWN)

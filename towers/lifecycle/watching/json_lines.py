@@ -1,14 +1,14 @@
-"""One JSON object a line for any log collector: what a night does, step by step."""
+"""Log of a night's steps as lines of JSON for any log collector."""
 
 import json
 import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from towers.extras import code_version
 from towers.lifecycle.watching.appending import append_line, check_appendable
 from towers.lifecycle.watching.night_state import NightState, Step
 from towers.lifecycle.watching.watcher import Watcher
@@ -17,7 +17,7 @@ from towers.secrets import masked_values
 
 STANDARD_OUTPUT: Final = "-"
 _LEVELS: Final[Mapping[str, str]] = {"failed": "error", "refused": "warning", "stopped": "warning"}
-"""Level of a line by how a step or a night ended; all else is info."""
+"""Level of a line by how a step or a night ended; info for all others."""
 
 
 class JsonLines(Watcher):
@@ -36,7 +36,7 @@ class JsonLines(Watcher):
         return self._path is not None
 
     def check(self) -> None:
-        """Looks whether the file can be appended to."""
+        """Checks that the file can be appended to."""
         if self._path not in (None, STANDARD_OUTPUT):
             check_appendable("watchers.json_lines.path", Path(self._path))
 
@@ -84,7 +84,7 @@ class JsonLines(Watcher):
 
 
 def _fields(event: str, state: NightState, level: str) -> dict[str, Any]:
-    """Returns all fields in their order; those that the event does not know are null."""
+    """Returns all fields in order; those that the event does not have are null."""
     record = state.record
     return {
         "ts": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -102,6 +102,6 @@ def _fields(event: str, state: NightState, level: str) -> dict[str, Any]:
         "facts": {},
         "ending": None,
         "why": None,
-        "towers": version("towers"),
+        "towers": code_version(),
         "pid": os.getpid(),
     }

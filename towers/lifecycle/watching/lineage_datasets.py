@@ -1,7 +1,7 @@
 """Data sets of a night as OpenLineage names and describes them; needs openlineage-python.
 
-The prepared store and `current` are data sets with versions. Raw data is one, and each run and each version that was
-exported is one of its own, as they are compared with one another.
+The prepared store and `current` are data sets with versions. The raw data is one data set, and each run and each
+exported version is a data set of its own, as they are compared with one another.
 """
 
 import os
@@ -34,11 +34,11 @@ Facet = TypeVar("Facet", bound=BaseFacet)
 
 
 def told_by(facet: Facet, producer: str) -> Facet:
-    """Returns a facet that says who tells of it.
+    """Sets the producer of a facet and returns it.
 
     Args:
-        facet: of any kind.
-        producer: URI of who does.
+        facet: facet of any kind.
+        producer: URI of the producer.
     """
     facet._producer = producer  # the library's own constructors call it by a name that type checkers do not know
     return facet
@@ -48,7 +48,7 @@ class Datasets:
     """Describes data sets.
 
     Args:
-        producer: URI of what tells of them.
+        producer: URI of the producer of the facets.
     """
 
     def __init__(self, producer: str):
@@ -63,8 +63,8 @@ class Datasets:
         """Describes a run, a version or a store that is read.
 
         Args:
-            folder: of it.
-            record: whose verdict is about it; null: none is.
+            folder: folder of the run, the version or the store.
+            record: record whose verdict is about it; null: none.
         """
         namespace, name, facets = self._described(folder)
         found = None if record is None else self._assertions(record)
@@ -85,16 +85,16 @@ class Datasets:
         return OutputDataset(namespace=namespace, name=name, facets=facets, outputFacets=made)
 
     def current(self, folder: Path) -> OutputDataset:
-        """Describes what readers are led to by the link beside a version.
+        """Describes what `current`, the link beside a version, points to.
 
         Args:
-            folder: of the version.
+            folder: folder of the version.
         """
         namespace, name = named(str(folder.parent.absolute() / "current"))
         return OutputDataset(namespace=namespace, name=name, facets=self._version(folder.name) | self._schema(folder))
 
     def _described(self, folder: Path) -> tuple[str, str, dict[str, Any]]:
-        """Returns namespace, name and facets; a store's name is that of all its versions."""
+        """Returns namespace, name and facets; all versions of a store share a name."""
         folder = folder.absolute()
         is_store = (folder / MANIFEST).exists() and "fingerprint" in read_json(folder / MANIFEST)
         namespace, name = named(str(folder.parent if is_store else folder))
@@ -105,7 +105,7 @@ class Datasets:
         return {"version": told_by(facet, self._producer)}
 
     def _schema(self, folder: Path) -> dict[str, Any]:
-        """Returns the columns of its tables, by their files; empty where it has no table."""
+        """Returns the columns of its tables, by file; empty where it has no table."""
         tables = [
             schema_dataset.SchemaDatasetFacetFields(name=name, type="table", fields=_fields(schema))
             for name, schema in _tables(folder)
@@ -115,9 +115,9 @@ class Datasets:
         return {"schema": told_by(schema_dataset.SchemaDatasetFacet(fields=tables), self._producer)}
 
     def _assertions(self, record: Record) -> Any:
-        """Returns what each rule of the gate said that was asked and applies; null where none was.
+        """Returns the outcome of each rule of the gate that was asked and applies; null where none was.
 
-        A refusal that somebody has overruled ends nothing: its severity is `warn`.
+        An overruled refusal ends nothing: its severity is `warn`.
         """
         refusal = "error" if record.verdict.get("forced") is None else "warn"
         found = [
@@ -157,8 +157,8 @@ def named(place: str) -> tuple[str, str]:
 
 
 def _tables(folder: Path) -> Iterable[tuple[str, Any]]:
-    """Returns the name and the Arrow schema of each table of a store or an export; of one in parts, that of the first
-    part."""
+    """Yields the name and the Arrow schema of each table of a store or an export; for a table in parts, that of the
+    first part."""
     for path in sorted(folder.glob("*.arrow")):
         with pyarrow.memory_map(str(path)) as file:
             yield path.name, pyarrow.ipc.open_file(file).schema
@@ -174,7 +174,7 @@ def _fields(schema: Any) -> list[Any]:
 
 
 def _rows(folder: Path) -> int | None:
-    """Returns the events of a store, or the vectors of an export; null where nobody has counted."""
+    """Returns the number of events of a store, or of vectors of an export; null where the manifest has no counts."""
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_json(folder / MANIFEST)

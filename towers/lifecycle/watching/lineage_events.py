@@ -1,9 +1,8 @@
-"""Events of OpenLineage: a run begins, a run ends; needs openlineage-python."""
+"""Events of OpenLineage on the begin and end of runs; needs openlineage-python."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from openlineage.client.facet_v2 import (
 )
 from openlineage.client.uuid import generate_new_uuid
 
+from towers.extras import code_version
 from towers.lifecycle.watching.lineage_datasets import Datasets, told_by
 from towers.lifecycle.watching.night_state import NightState, StepName
 from towers.secrets import masked
@@ -28,10 +28,10 @@ class Run:
     """A run of a job.
 
     Args:
-        id: of the run, a UUID.
-        job: its name.
-        kind: of the job: `JOB` for a command, `TASK` for a part of it.
-        parent: run that it is a part of; null: of none.
+        id: id of the run, a UUID.
+        job: name of the job.
+        kind: kind of the job: `JOB` for a command, `TASK` for a part of it.
+        parent: run that it is a part of; null: none.
     """
 
     id: str
@@ -44,15 +44,15 @@ class Lineage:
     """Makes events.
 
     Args:
-        namespace: of the jobs.
-        nominal: time for which a scheduler has started the night; null: not known.
+        namespace: namespace of the jobs.
+        nominal: time for which a scheduler started the night; null: unknown.
 
     Attributes:
-        datasets: what describes data sets.
+        datasets: describes data sets.
     """
 
     def __init__(self, namespace: str, nominal: datetime | None):
-        self._namespace, self._nominal, self._version = namespace, nominal, version("towers")
+        self._namespace, self._nominal, self._version = namespace, nominal, code_version()
         self._producer = f"pkg:generic/towers@{self._version}"
         self.datasets = Datasets(self._producer)
 
@@ -61,21 +61,21 @@ class Lineage:
         return Run(str(generate_new_uuid()), job, kind, parent)
 
     def started(self, run: Run, when: datetime, inputs: Iterable[Any] = ()) -> RunEvent:
-        """Returns the event that a run has begun."""
+        """Returns the event of a run's begin."""
         return self._event(run, RunState.START, when, inputs, (), {})
 
     def ended(
         self, run: Run, ends: str, when: datetime, inputs: Iterable[Any], outputs: Iterable[Any], error: str | None
     ) -> RunEvent:
-        """Returns the event that a run has ended.
+        """Returns the event of a run's end.
 
         Args:
-            run: that has ended.
+            run: run that has ended.
             ends: COMPLETE, FAIL or ABORT.
-            when: it ended.
+            when: time of the end.
             inputs: data sets that it has read.
             outputs: data sets that it has made.
-            error: what ended it, in one line; null: nothing did.
+            error: error that ended it, in one line; null: none.
         """
         facets: dict[str, Any] = {}
         if error is not None:
@@ -84,12 +84,12 @@ class Lineage:
         return self._event(run, RunState[ends], when, inputs, outputs, facets)
 
     def of_step(self, step: StepName, state: NightState, is_whole: bool) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Returns what a step reads and what it makes, as far as it is known.
+        """Returns the data sets that a step reads and those that it makes, as far as they are known.
 
         Args:
-            step: its name.
-            state: of the night at the step's end.
-            is_whole: whether it has made what it makes.
+            step: name of the step.
+            state: state of the night at the step's end.
+            is_whole: whether it has completed its outputs.
         """
         read, written = self.datasets.read, self.datasets.written
         raw = [] if state.root is None else [self.datasets.raw(state.root)]
@@ -108,7 +108,7 @@ class Lineage:
                 return [read(each) for each in (*store, *twin)], [written(each) for each in refit if is_whole]
             case "export":
                 before = _there(None if state.served_before is None else state.served_before.folder)
-                inputs = [*store, *refit, *before]  # the version is turned into the space of what served
+                inputs = [*store, *refit, *before]  # the version is aligned to the space of the one that served
                 return [read(each) for each in inputs], [written(each) for each in export if is_whole]
             case _ if state.ending == "late":
                 return [read(each) for each in export], []
@@ -117,12 +117,12 @@ class Lineage:
                 return [read(each) for each in version], self.led_to(state) if is_whole else []
 
     def led_to(self, state: NightState) -> Sequence[Any]:
-        """Returns what readers are led to; empty where that is nothing."""
+        """Returns the data set that readers are led to; empty where there is none."""
         return [] if state.serving is None else [self.datasets.current(state.serving.folder)]
 
     def judged(self, state: NightState) -> Sequence[Any]:
-        """Returns what the gate was asked about: the export, the twin, the store; its verdict is with the first of them
-        that there is."""
+        """Returns what the gate judged: the export, the twin and the store, as far as they exist; the first of them
+        carries the verdict."""
         there = [*_there(state.export), *_there(state.twin), *_there(state.store)]
         return [self.datasets.read(each, None if place else state.record) for place, each in enumerate(there)]
 
@@ -159,5 +159,5 @@ class Lineage:
 
 
 def _there(folder: Path | None) -> tuple[Path, ...]:
-    """Returns the folder if it is there: pruning may have been quicker."""
+    """Returns the folder if it exists: pruning may already have removed it."""
     return (folder,) if folder is not None and folder.exists() else ()

@@ -1,4 +1,4 @@
-"""What is known of a night while it runs and when it has ended: all that those who watch it are told."""
+"""The state of a night while it runs and when it has ended: all that watchers are told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ StepName = Literal[
     "dry_run", "prepare", "data_check", "twin", "evaluation", "refit", "export", "server", "publish", "prune"
 ]
 STEPS: Final[tuple[StepName, ...]] = get_args(StepName)
-"""The steps of a night in their order; a night that ends early has not had the last ones."""
+"""The steps of a night in order; a night that ends early lacks the last ones."""
 Ending = Literal["published", "nothing", "late", "refused", "failed", "stopped"]
 """How a night ended. published: a new version serves. nothing: there was nothing new to publish. late: its data ends
-before that of what serves. refused: by the gate, or marked bad before. failed: by an error, the caller's or another.
-stopped: by a signal; the same command goes on."""
+before that of the served version. refused: by the gate, or marked bad before. failed: by an error, the caller's or
+another. stopped: by a signal; the same command continues."""
 ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
 StepOutcome = Literal["ok", "refused", "failed", "stopped"]
 """How a step ended: refused by the gate, failed by an error, stopped by a signal; ok otherwise."""
@@ -32,11 +32,11 @@ class Step:
     """A step of a night.
 
     Args:
-        name: of the step.
-        began: when, in UTC.
-        ended: when, in UTC; null while it runs.
-        outcome: how it ended; null while it runs.
-        error: what ended it, in one line; null where it ended well or runs.
+        name: name of the step.
+        began: time of its begin, in UTC.
+        ended: time of its end, in UTC; null while it runs.
+        outcome: outcome; null while it runs.
+        error: error that ended it, in one line; null where it ended well or runs.
         facts: figures and names about it as JSON has them, such as the rows of the prepared tables.
     """
 
@@ -49,7 +49,7 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """Returns how long it took; 0 while it runs."""
+        """Returns the duration of the step; 0 while it runs."""
         return 0.0 if self.ended is None else (self.ended - self.began).total_seconds()
 
 
@@ -58,11 +58,11 @@ class Serving:
     """The version that serves.
 
     Args:
-        version: its name.
-        folder: of its export.
-        space_id: of its vectors.
-        data_end: last event that it knows, in UTC; null where the data has no clock.
-        since: when it began to serve, in UTC; null where nobody has noted it.
+        version: name of the version.
+        folder: folder of its export.
+        space_id: space of its vectors.
+        data_end: time of the last event that it knows, in UTC; null where events have no times.
+        since: time when it began to serve, in UTC; null where it was not recorded.
     """
 
     version: str
@@ -73,7 +73,7 @@ class Serving:
 
     @classmethod
     def of(cls, ledger: Ledger) -> "Serving | None":
-        """Reads what `current` leads to; null where nothing serves.
+        """Reads the version that `current` points to; null where none serves.
 
         Raises:
             UserError: a record or the manifest cannot be read.
@@ -86,8 +86,8 @@ class Serving:
         """Reads a version that serves or has served; null where its files are gone.
 
         Args:
-            folder: of its export.
-            record: of it; null: it is not known since when it serves.
+            folder: folder of its export.
+            record: record of it; null: the time when it began to serve is unknown.
 
         Raises:
             UserError: the manifest cannot be read.
@@ -106,14 +106,14 @@ class Serving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightState:
-    """A night as far as it has come; paths are null until the step that makes them has ended.
+    """The state of a night; paths are null until the step that makes them has ended.
 
     Args:
         data: name of the data set.
         experiment: name of the experiment.
-        started: when this process began, in UTC.
-        root: where the raw data lies, a folder or an address of an object store; null where the source has none.
-        project: of Weights & Biases, where the night's trainings go there; null where they do not.
+        started: time when this process began, in UTC.
+        root: folder, or address in an object store, of the raw data; null where the source has none.
+        project: project of Weights & Biases to which the night's trainings are logged; null where they are not.
         nights: folder of the data set's records.
         runs: folder of all runs, below which `record.judged` and `record.refit` are.
         record: the night's record; null until the data is prepared. Its `night` names the night.
@@ -124,15 +124,15 @@ class NightState:
         export: folder of the version that was made.
         rival: name of the version that tonight's is compared with; null on the first night.
         rival_twin: folder of the run by which the rival is judged; null where it is gone.
-        served_before: what served when the night began; null where nothing did.
-        serving: what serves now; null where nothing does.
+        served_before: version that served when the night began; null where none did.
+        serving: version that serves now; null where none does.
         config: the configuration of the command as plain values, without secrets.
-        means: of the judged window, figure by key (`recall@20`, `recall@20/discovery`) by who reached it: `tonight`,
-            `champion`, and each baseline by its name; empty until the evaluation.
-        steps: that were begun, in their order.
+        means: metrics on the judged window by key (`recall@20`, `recall@20/discovery`), for `tonight`, `champion`, and
+            each baseline by its name; empty until the evaluation.
+        steps: steps that were begun, in order.
         ending: how the night ended; null while it runs.
-        why: the last line that it said about its ending; empty while it runs.
-        ended: when, in UTC; null while it runs.
+        why: last message about its ending; empty while it runs.
+        ended: time of the end, in UTC; null while it runs.
     """
 
     data: str
@@ -161,12 +161,12 @@ class NightState:
 
     @property
     def seconds(self) -> float:
-        """Returns how long the night took; 0 while it runs."""
+        """Returns the duration of the night; 0 while it runs."""
         return 0.0 if self.ended is None else (self.ended - self.started).total_seconds()
 
 
 def utc(text: str | None) -> datetime | None:
-    """Reads a time of ISO 8601; one without a zone is of UTC. Null stays null.
+    """Parses a time of ISO 8601; one without a zone is in UTC. Null stays null.
 
     >>> utc("2026-07-14T03:00:00").isoformat()
     '2026-07-14T03:00:00+00:00'

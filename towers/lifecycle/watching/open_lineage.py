@@ -1,7 +1,7 @@
-"""OpenLineage events: from which data a version was made, step by step, and what the gate said of it.
+"""OpenLineage events: the data that a version was made from, step by step, and the gate's verdict on it.
 
-The night is a run of the job `retrain.DATA`; each step that makes something is a run of a job of its own below it, and
-so is the gate. Every attempt has new runs.
+The night is a run of the job `retrain.DATA`; each step with outputs is a run of a job of its own below it, and so is
+the gate. Every attempt has new runs.
 """
 
 from collections.abc import Iterable
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from towers.lifecycle.watching.lineage_events import Lineage, Run
 
 MAKES: Final[tuple[StepName, ...]] = ("prepare", "twin", "evaluation", "refit", "export", "publish")
-"""Steps that make something."""
+"""Steps with outputs."""
 JUDGES: Final[tuple[StepName, ...]] = ("data_check", "evaluation", "export", "server")
 """Steps that ask the gate."""
 Ends = Literal["COMPLETE", "FAIL", "ABORT"]
 
 
 class OpenLineage(Watcher):
-    """Tells of data sets, runs and jobs, in a file or to a server such as Marquez.
+    """Reports data sets, runs and jobs, to a file or to a server such as Marquez.
 
     Args:
-        file: to which one event a line is appended; null: none.
-        url: of a server; null: none. With both null nothing is told.
+        file: file to which each event is appended as a line; null: none.
+        url: address of a server; null: none. With both null nothing is reported.
         api_key_from: environment variable that holds the server's API key; null: it takes none.
-        namespace: of the jobs.
-        nominal_time: time for which a scheduler has started the night, ISO 8601; null: it is not known.
+        namespace: namespace of the jobs.
+        nominal_time: time for which a scheduler started the night, ISO 8601; null: unknown.
         timeout_s: seconds that one try waits for the server.
         retries: tries after the first one, where there is no answer, or 429 or 5xx.
-        at_most_s: seconds that the end of the night waits for what the server has not taken yet.
+        at_most_s: seconds that the end of the night waits for events that the server has not received yet.
 
     Raises:
-        UserError: a number or a time that does not fit.
+        UserError: an invalid number or time.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class OpenLineage(Watcher):
         self._step: Run | None = None
         self._gate: Run | None = None
         if api_key_from is not None:
-            with suppress(UserError):  # from now on no text shows it, whatever the variable is called
+            with suppress(UserError):  # from now on texts mask it, even under an unusual name
                 secret_of(api_key_from, "watchers.openlineage.api_key_from")
 
     @property
@@ -80,9 +80,9 @@ class OpenLineage(Watcher):
         return self._file is not None or self._url is not None
 
     def check(self) -> None:
-        """Looks whether the library is there, the file can be written, and the key is set; asks no server."""
+        """Checks that the library is installed, the file can be written, and the key is set; contacts no server."""
         if find_spec("openlineage") is None:
-            raise UserError(f"watchers.openlineage: takes openlineage-python: {how_to_install('lineage')}")
+            raise UserError(f"watchers.openlineage: needs openlineage-python: {how_to_install('lineage')}")
         if self._file is not None:
             check_appendable("watchers.openlineage.file", Path(self._file))
         if self._url is not None and not is_address(self._url):
@@ -94,12 +94,12 @@ class OpenLineage(Watcher):
             secret_of(self._api_key_from, "watchers.openlineage.api_key_from")
 
     def begun(self, state: NightState) -> None:
-        """Tells that the night has begun."""
+        """Reports the begin of the night."""
         self._night = self._lineage.run(f"retrain.{state.data}", "JOB")
         self._emit(self._lineage.started(self._night, state.started, _raw(state, self._lineage)))
 
     def step_begun(self, state: NightState, step: Step) -> None:
-        """Tells that a step has begun that makes something, and before the first judgement that the gate is asked."""
+        """Reports the begin of a step with outputs, and that of the gate before its first judgement."""
         if step.name in MAKES:
             self._step = self._child(state, step.name)
             self._emit(self._lineage.started(self._step, step.began))
@@ -108,11 +108,11 @@ class OpenLineage(Watcher):
             self._emit(self._lineage.started(self._gate, step.began))
 
     def step_ended(self, state: NightState, step: Step) -> None:
-        """Tells what the step has read and made; after the last judgement, or a refusal, what the gate says."""
+        """Reports the inputs and outputs of the step; after the last judgement, or a refusal, the gate's verdict."""
         now = step.ended or datetime.now(UTC)
         ends: Ends = "COMPLETE" if step.outcome == "ok" else "ABORT" if step.outcome == "stopped" else "FAIL"
         if step.name in MAKES and self._step is not None:
-            # A refusal is the gate's; the step itself has made what it makes.
+            # A refusal is the gate's; the step itself has completed its outputs.
             is_whole = step.outcome in ("ok", "refused")
             inputs, outputs = self._lineage.of_step(step.name, state, is_whole)
             own, error = ("COMPLETE", None) if is_whole else (ends, step.error)
@@ -122,7 +122,7 @@ class OpenLineage(Watcher):
             self._judged(state, "FAIL" if step.outcome == "refused" else ends, now, step.error)
 
     def ended(self, state: NightState) -> None:
-        """Tells how the night has ended."""
+        """Reports the end of the night."""
         if self._night is None:
             return
         now = state.ended or datetime.now(UTC)
@@ -135,7 +135,7 @@ class OpenLineage(Watcher):
         self._night = None
 
     def put_back(self, state: NightState) -> None:
-        """Tells that readers were led to an earlier version, as a run of its own."""
+        """Reports, as a run of its own, that readers were led to an earlier version."""
         run, now = self._lineage.run(f"rollback.{state.data}", "JOB", self._night), datetime.now(UTC)
         inputs, outputs = self._lineage.of_step("publish", state, is_whole=True)
         self._emit(self._lineage.started(run, now))
@@ -144,10 +144,10 @@ class OpenLineage(Watcher):
             self.close()
 
     def close(self) -> None:
-        """Waits for what the server has not taken yet, within bounds.
+        """Waits, within bounds, for events that the server has not received yet.
 
         Raises:
-            UserError: it has not taken all.
+            UserError: it has not received all events.
         """
         if self._outbox is None:
             return
@@ -175,7 +175,7 @@ class OpenLineage(Watcher):
             self._gate = None
 
     def _emit(self, event: Any) -> None:
-        """Writes an event to the file at once, and hands it to whoever sends it to the server."""
+        """Writes an event to the file at once, and queues it for the server."""
         if self._file is not None:
             from openlineage.client.serde import Serde
 
@@ -186,7 +186,7 @@ class OpenLineage(Watcher):
             self._sent += 1
 
     def _sender(self, url: str) -> Any:
-        """Returns what sends one event, by the library's own transport; whether to try again is decided here."""
+        """Returns a function that sends one event by the library's own transport; retries are decided here."""
         import requests
         from openlineage.client.transport.http import ApiKeyTokenProvider, HttpConfig, HttpTransport, TokenProvider
 

@@ -1,7 +1,7 @@
-"""A text file for the textfile collector of Prometheus' node exporter: how the last night went, and what serves.
+"""Metrics file for the textfile collector of Prometheus' node exporter: how the last night went, and what serves.
 
-What a night does not know, such as when the last one went well, stays as the file has it; where there is no file, the
-data set's records say as much as they know.
+Values that a night does not know, such as the last success, stay as the file has them; where there is no file, they are
+taken from the data set's records as far as these know them.
 """
 
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 READABLE: Final = 0o644
 """Mode of the file: the exporter runs as another user."""
 Samples = dict[tuple[str, ...], float]
-"""Values of one metric by its labels, but for `data`."""
+"""Values of one metric by its labels, without the label `data`."""
 
 
 class Metric(NamedTuple):
-    """Says what is told of a metric: its help, and its labels beside `data`."""
+    """A metric's help text, and its labels beside `data`."""
 
     told: str
     labels: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "Means over listeners of the judged twin of the last night that was evaluated.", ("metric", "slice")
     ),
     "towers_gate_passed": Metric("1 if the gate let the last judged night go on, forced or not; 0 if it refused it."),
-    "towers_gate_forced": Metric("1 if somebody forced the last judged night past the gate, 0 otherwise."),
+    "towers_gate_forced": Metric("1 if the gate was overruled for the last judged night, 0 otherwise."),
     "towers_gate_rule_passed": Metric(
         "0 for each rule that refused the last judged night, 1 for each that did not; absent if it was not asked.",
         ("rule",),
@@ -61,7 +61,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "towers_store_rows": Metric("Rows of the store that was prepared last.", ("table",)),
     "towers_store_rejected_rows": Metric("Rows that the last preparation refused.", ("table",)),
     "towers_store_duplicate_rows": Metric("Rows that the last preparation left out as duplicates.", ("table",)),
-    "towers_serving_info": Metric("1 for the version that serves; absent where nothing does.", ("version", "space_id")),
+    "towers_serving_info": Metric("1 for the version that serves; absent where none does.", ("version", "space_id")),
     "towers_serving_data_end_timestamp_seconds": Metric("Time of the last event that the version that serves knows."),
     "towers_serving_since_timestamp_seconds": Metric("Time at which the version that serves began to serve."),
     "towers_serving_age_seconds": Metric(
@@ -72,16 +72,16 @@ METRICS: Final[Mapping[str, Metric]] = {
 
 
 class PrometheusFile(Watcher):
-    """Writes the file when a night begins, after each of its steps, at its end, and after a roll back.
+    """Writes the file when a night begins, after each of its steps, at its end, and after a rollback.
 
     Args:
-        path: of the file, which ends in `.prom`, in the folder of the node exporter's textfile collector; null: nothing
-            is written.
+        path: path of the file, which ends in `.prom`, in the folder of the node exporter's textfile collector; null:
+            nothing is written.
     """
 
     def __init__(self, path: str | None):
         self._path = None if path is None else Path(path)
-        self._data: str | None = None  # name of the data set, once it was told
+        self._data: str | None = None  # name of the data set, once it is known
 
     @property
     def is_on(self) -> bool:
@@ -89,26 +89,26 @@ class PrometheusFile(Watcher):
         return self._path is not None
 
     def check(self) -> None:
-        """Looks whether the exporter will find the file, whether it can be written, and whether it is no other data
-        set's."""
+        """Checks that the exporter will find the file, that it can be written, and that it does not belong to another
+        data set."""
         key, path = f"watchers.prometheus.path={self._path}", self._path
         if find_spec("prometheus_client") is None:
-            raise UserError(f"{key}: takes prometheus-client: {how_to_install('train')}")
+            raise UserError(f"{key}: needs prometheus-client: {how_to_install('train')}")
         if path is None:
             return
         if path.suffix != ".prom":
-            raise UserError(f"{key}: the collector reads files alone that end in .prom; give it such a name")
+            raise UserError(f"{key}: the collector reads only files that end in .prom; give it such a name")
         if not path.parent.is_dir():
             raise UserError(f"{key}: no folder {path.parent}; make it (node_exporter --collector.textfile.directory)")
         check_writable("watchers.prometheus.path", path.parent)
         self._samples()
 
     def ready(self, state: NightState) -> None:
-        """Notes whose nights it is told of."""
+        """Notes the name of the data set."""
         self._data = state.data
 
     def begun(self, state: NightState) -> None:
-        """Writes that a night runs; what was known of the night before stays, but for its steps."""
+        """Writes that a night runs; values of the night before stay, except those of its steps."""
         kept = self._kept(state)
         kept["towers_night_running"] = {(): 1.0}
         kept["towers_night_last_start_timestamp_seconds"] = {(): state.started.timestamp()}
@@ -116,7 +116,7 @@ class PrometheusFile(Watcher):
         self._write(state, kept)
 
     def step_ended(self, state: NightState, step: Step) -> None:
-        """Writes how long it took, and what it found."""
+        """Writes the duration of the step, and its results."""
         self._write(state, self._kept(state) | _of_night(state))
 
     def ended(self, state: NightState) -> None:
@@ -132,23 +132,23 @@ class PrometheusFile(Watcher):
         self._write(state, kept)
 
     def put_back(self, state: NightState) -> None:
-        """Writes what serves; all else stays."""
+        """Writes which version serves; all other values stay."""
         self._write(state, self._kept(state))
 
     def _kept(self, state: NightState) -> dict[str, Samples]:
-        """Returns what the file holds, or what the data set's records know where there is no file."""
+        """Returns the values of the file, or those of the data set's records where there is no file."""
         self._data = state.data
         kept = self._samples()
         if not kept.get("towers_night_last_success_timestamp_seconds"):
-            with suppress(UserError):  # a record that does not read is told by the night itself
+            with suppress(UserError):  # the night itself reports an unreadable record
                 kept |= _of_records(Ledger(folder=state.nights, exports=state.nights, runs=state.runs).records())
         return kept
 
     def _samples(self) -> dict[str, Samples]:
-        """Returns what the file holds; empty where there is none that reads.
+        """Returns the values of the file; empty where there is none that can be read.
 
         Raises:
-            UserError: it is another data set's, whose last success would be lost.
+            UserError: it belongs to another data set, whose last success would be lost.
         """
         try:
             text = "" if self._path is None else self._path.read_text()
@@ -164,7 +164,7 @@ class PrometheusFile(Watcher):
         return found.get(self._data or "", {})
 
     def _write(self, state: NightState, samples: Mapping[str, Samples]) -> None:
-        """Writes the file whole, readable for the exporter from its first moment."""
+        """Writes the file atomically, and readable for the exporter from the start."""
         from prometheus_client import write_to_textfile
 
         if self._path is None:
@@ -188,7 +188,7 @@ def _registry(data: str, samples: Mapping[str, Samples]) -> "CollectorRegistry":
 
 
 def _read(text: str) -> dict[str, dict[str, Samples]]:
-    """Reads a file of before; returns its samples by their data set, none where it does not read."""
+    """Parses the text of a file; returns its samples by data set, none where it cannot be parsed."""
     from prometheus_client.parser import text_string_to_metric_families
 
     found: dict[str, dict[str, Samples]] = {}
@@ -206,13 +206,13 @@ def _read(text: str) -> dict[str, dict[str, Samples]]:
 
 
 def _of_records(records: list[Record]) -> dict[str, Samples]:
-    """Returns when a night last went well: only those have a noted end."""
+    """Returns when a night last succeeded: only such nights have a recorded end."""
     ends = [end.timestamp() for record in records if (end := utc(record.ended)) is not None]
     return {"towers_night_last_success_timestamp_seconds": {(): max(ends)}} if ends else {}
 
 
 def _of_night(state: NightState) -> dict[str, Samples]:
-    """Returns what tonight's steps have found; what they have not come to is absent."""
+    """Returns the results of tonight's steps so far; others are absent."""
     done = [step for step in state.steps if step.ended is not None]
     found: dict[str, Samples] = {
         "towers_night_step_duration_seconds": {(step.name,): step.seconds for step in done},
@@ -241,7 +241,7 @@ _TABLES: Final = ("events", "users", "contents", "playlists", "impressions", "po
 
 
 def _of_rows(counts: Mapping[str, Any]) -> dict[str, Samples]:
-    """Sorts the counts of a store by what they count."""
+    """Divides the counts of a store among metrics."""
     kinds = {
         "towers_store_rows": "",
         "towers_store_rejected_rows": "rejected_",
@@ -254,7 +254,7 @@ def _of_rows(counts: Mapping[str, Any]) -> dict[str, Samples]:
 
 
 def _of_serving(state: NightState) -> dict[str, Samples]:
-    """Returns what serves; empty metrics where nothing does, so that nothing of before stays."""
+    """Returns facts on the served version; empty metrics where none serves, so that no former values stay."""
     serving = state.serving
     info, end, since, age = (name for name in METRICS if name.startswith("towers_serving_"))
     if serving is None:

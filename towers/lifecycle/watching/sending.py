@@ -1,4 +1,4 @@
-"""What goes to another machine: in the background, in order, and never for longer than is allowed."""
+"""Sending to other machines: in the background, in order, and within a time limit."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ Sent = TypeVar("Sent")
 
 
 class Transient(Exception):
-    """Another try may go well.
+    """Sending failed, but another try may succeed.
 
     Args:
-        why: in a few words, without a secret.
-        after_s: pause that the server asks for, in seconds; null: it asks for none.
+        why: reason in a few words, without secrets.
+        after_s: pause that the server asks for, in seconds; null: none.
     """
 
     def __init__(self, why: str, after_s: float | None = None):
@@ -24,16 +24,16 @@ class Transient(Exception):
 
 
 def tried(attempt: Callable[[], None], retries: int, within_s: float, pause_s: float = 1.0) -> None:
-    """Tries something until it goes well; pauses between two tries double.
+    """Calls a function until it succeeds; the pause doubles after each try.
 
     Args:
-        attempt: is called without arguments; `Transient` asks for another try.
+        attempt: called without arguments; `Transient` asks for another try.
         retries: tries after the first one.
-        within_s: no try begins later than that, in seconds.
+        within_s: seconds after which no further try begins.
         pause_s: first pause, in seconds.
 
     Raises:
-        Transient: of the last try.
+        Transient: the error of the last try.
     """
     until = time.monotonic() + within_s
     for number in range(retries + 1):
@@ -48,7 +48,7 @@ def tried(attempt: Callable[[], None], retries: int, within_s: float, pause_s: f
 
 
 def is_address(url: str) -> bool:
-    """Returns whether it is an address of a web server, without a name and a password."""
+    """Returns whether a text is the address of a web server, without a name and a password."""
     try:
         parts = urlsplit(url)
         is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -58,14 +58,14 @@ def is_address(url: str) -> bool:
 
 
 class Outbox(Generic[Sent]):
-    """Sends one thing after the other in a thread of its own, which does not keep the process alive: a server that is
-    slow, or a name that does not resolve, holds nobody up.
+    """Sends things in order in a thread of its own, which does not keep the process alive: a slow server, or a name
+    that does not resolve, blocks no caller.
 
     Args:
-        send: sends one; what it raises is kept.
+        send: sends one thing; its exceptions are kept.
 
     Attributes:
-        errors: what was raised, the oldest first.
+        errors: exceptions so far, the oldest first.
     """
 
     def __init__(self, send: Callable[[Sent], None]):
@@ -77,13 +77,13 @@ class Outbox(Generic[Sent]):
         threading.Thread(target=self._work, daemon=True, name="towers-outbox").start()
 
     def put(self, thing: Sent) -> None:
-        """Sends it when all before it were sent."""
+        """Queues a thing, which is sent after all before it."""
         with self._changed:
             self._left += 1
         self._queue.put(thing)
 
     def left(self, within_s: float) -> int:
-        """Waits until nothing is left; returns how many things are, at the latest after so many seconds."""
+        """Waits until the queue is empty, for at most so many seconds; returns how many things are left."""
         with self._changed:
             self._changed.wait_for(lambda: self._left == 0, within_s)
             return self._left
@@ -93,7 +93,7 @@ class Outbox(Generic[Sent]):
             thing = self._queue.get()
             try:
                 self._send(thing)
-            except Exception as error:  # kept for whoever waits; the thread has to go on with the next
+            except Exception as error:  # kept for the caller; the thread goes on with the next
                 self.errors.append(error)
             with self._changed:
                 self._left -= 1

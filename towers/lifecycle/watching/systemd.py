@@ -1,4 +1,4 @@
-"""Tells systemd how a night is: that it runs, which step it is at, that it moves, and how it ended."""
+"""Reports a night to systemd: that it runs, which step it is at, that it makes progress, and how it ended."""
 
 import threading
 from typing import Final
@@ -11,24 +11,24 @@ from towers.secrets import masked
 from towers.systemd import Notifier
 
 PULSES: Final = 4
-"""Looks at the night in the time after which the watchdog takes it for dead, or without one in `extend_s`."""
+"""Signs of life within the watchdog's timeout, or without a watchdog within `extend_s`."""
 
 
 class Systemd(Watcher):
-    """Tells it where the night is a service with a notification socket; elsewhere it does nothing.
+    """Reports to systemd where the night is a service with a notification socket; elsewhere it does nothing.
 
-    The watchdog (`WatchdogSec=`) hears of a night as long as it moves: since the last look, a quarter of that time ago,
-    this process and those that it has started have used processor time, read or written. It hears of one that waits for
-    another night to end, too, and of one that has ended and waits for what other watchers send.
+    The watchdog (`WatchdogSec=`) gets signs of life as long as the night makes progress: since the last look, a quarter
+    of the timeout ago, this process and its descendants have used processor time, read or written. It also gets them
+    while the night waits for another one to end, and after its end while other watchers send.
 
     Args:
-        min_core_share: least processor time, as a share of one core.
-        min_bytes: or so many bytes read and written.
-        extend_s: seconds that a night that moves asks for with each sign of life, beyond a limit of the service such as
-            `RuntimeMaxSec=`; without a watchdog there are four signs in that time. Null: limits hold.
+        min_core_share: least processor time that counts as progress, as a share of one core.
+        min_bytes: bytes read and written that count as progress, too.
+        extend_s: seconds by which each sign of life extends a limit of the service such as `RuntimeMaxSec=`; without a
+            watchdog there are four signs in that time. Null: limits hold.
 
     Raises:
-        UserError: a value that cannot be, or `extend_s` below twice the time between two signs of life.
+        UserError: an invalid value, or `extend_s` below twice the time between two signs of life.
     """
 
     def __init__(self, min_core_share: float, min_bytes: int, extend_s: float | None):
@@ -54,11 +54,11 @@ class Systemd(Watcher):
 
     @property
     def is_on(self) -> bool:
-        """Returns whether systemd asks."""
+        """Returns whether systemd listens."""
         return self._notifier.is_asked
 
     def ready(self, state: NightState) -> None:
-        """Tells that the service runs, and shows it from now on."""
+        """Reports that the service runs, and begins with signs of life."""
         self._notifier.status(f"night of {state.data} ({state.experiment}): waits for its turn")
         self._notifier.ready()
         if self._pulse_s is not None:
@@ -67,12 +67,12 @@ class Systemd(Watcher):
             self._pulse.start()
 
     def begun(self, state: NightState) -> None:
-        """Tells that it is this night's turn."""
+        """Reports that the night has begun."""
         self._runs = True
         self._notifier.status(f"night of {state.data} ({state.experiment}): begun at {state.started:%H:%M} UTC")
 
     def step_begun(self, state: NightState, step: Step) -> None:
-        """Names a step, as it counts among all."""
+        """Reports a step with its number."""
         at = STEPS.index(step.name) + 1
         self._notifier.status(
             f"night of {state.data} ({state.experiment}): {step.name}, step {at} of {len(STEPS)}, "
@@ -80,22 +80,22 @@ class Systemd(Watcher):
         )
 
     def ends(self, state: NightState) -> None:
-        """Counts from here on as movement: others send what they have to send, which counts as movement."""
+        """Counts every look from here on as progress: other watchers send what they have to send."""
         self._runs = False
 
     def ended(self, state: NightState) -> None:
-        """Tells the ending and why; that it stops is told by `close`, as from then on `TimeoutStopSec=` holds, and
-        others may have much to send."""
+        """Reports the ending and the reason. `close` reports the stop, as from then on `TimeoutStopSec=` holds, and
+        other watchers may have much to send."""
         why = f": {masked(state.why)}" if state.why else ""
         self._notifier.status(f"night of {state.data} ({state.experiment}): {state.ending}{why}")
 
     def put_back(self, state: NightState) -> None:
-        """Tells what serves again."""
-        serves = "nothing serves" if state.serving is None else f"{state.serving.version} serves again"
+        """Reports which version serves again."""
+        serves = "no version serves" if state.serving is None else f"{state.serving.version} serves again"
         self._notifier.status(f"{state.data}: rolled back; {serves}")
 
     def close(self) -> None:
-        """Tells that the service ends."""
+        """Reports that the service stops."""
         self._notifier.stopping()
         self._stopped.set()
         if self._pulse is not None:

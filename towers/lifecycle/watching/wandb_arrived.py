@@ -1,9 +1,8 @@
-"""Whether the artifacts that a run has logged are on the server: `wandb sync` ends well, and marks the run as synced,
-also where the server has refused them.
+"""Check that the artifacts that a run has logged are on the server: `wandb sync` succeeds, and marks the run as synced,
+even where the server has refused them.
 
-As a program (`python -m towers.lifecycle.watching.wandb_arrived PROJECT NAME:ALIAS ...`) it ends with 1 and a line
-where one is missing; a night starts it as a process of its own, since a server that falls silent holds wandb up for
-minutes.
+As a program (`python -m towers.lifecycle.watching.wandb_arrived PROJECT NAME:ALIAS ...`) it exits with 1 and a line if
+one is missing; a night starts it in a child process, since a server that falls silent blocks wandb for minutes.
 """
 
 import sys
@@ -13,20 +12,20 @@ from typing import Any, Final
 from towers.lifecycle.watching.watcher import one_line
 
 WHOLE: Final = "COMMITTED"
-"""State of an artifact all of whose files are there."""
+"""State of an artifact that has all its files on the server."""
 
 
 def missing(names: Sequence[str], find: Callable[[str], Any]) -> Iterator[str]:
-    """Yields a line about each artifact that is not whole on the server.
+    """Yields a line about each artifact that is not complete on the server.
 
     Args:
-        names: of the artifacts, each with an alias (`NAME:ALIAS`).
-        find: gives the artifact; raises where there is none.
+        names: names of the artifacts, each with an alias (`NAME:ALIAS`).
+        find: returns an artifact; raises where there is none.
     """
     for name in names:
         try:
             state = find(name).state
-        except Exception as error:  # wandb has an error of its own for each reason
+        except Exception as error:  # wandb has many kinds of errors
             yield f"{name} is not there: {one_line(error)}"
         else:
             if state != WHOLE:
@@ -34,13 +33,13 @@ def missing(names: Sequence[str], find: Callable[[str], Any]) -> Iterator[str]:
 
 
 def main(project: str, names: Sequence[str]) -> None:
-    """Ends with 1 and one line where artifacts are missing.
+    """Exits with 1 and one line where artifacts are missing.
 
     Args:
-        project: on the server.
-        names: as `missing` takes them.
+        project: project on the server.
+        names: names as for `missing`.
     """
-    import wandb  # here, because a roll back imports what this module imports
+    import wandb  # here, because a rollback imports this module
 
     api = wandb.Api()
     if lines := list(missing(names, lambda name: api.artifact(f"{project}/{name}"))):

@@ -1,9 +1,9 @@
-"""Stores, checkpoints and exports as artifacts of Weights & Biases, and how a run uses them.
+"""Stores, checkpoints and exports as artifacts of Weights & Biases, and the runs that use them.
 
-The same files at the same place make an artifact of the same digest, which wandb keeps once: so a roll back names the
-version that a night has logged, and moves an alias to it. A file that holds listeners, or is above a limit, is named by
-its address alone: nothing of it is read, copied or uploaded, and its digest is that of the address, in which the name
-of a version or the fingerprint of a store stands for the content.
+Equal files at the same place make an artifact with the same digest, which wandb stores once: so a rollback names the
+version that a night has logged, and moves an alias to it. A file with listeners, or above a size limit, enters by its
+address alone: it is not read, copied or uploaded, and its digest is that of the address, in which the name of a version
+or the fingerprint of a store stands for the content.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,31 +23,31 @@ OF_LISTENERS: Final = (
     files.USERS, files.USER_ORDER, files.USER_VECTORS, files.USER_EMBEDDINGS, files.HISTORIES, files.PLAYLISTS,
     files.CONTENTS, files.CONTENTS_FOR_ENGINES, files.MANIFEST,
 )  # fmt: skip
-"""Files and folders of an export that hold listeners, the titles that they gave playlists, or, as the manifest's
-canaries, some of their ids: these never leave the machine. What else the manifest says is the artifact's metadata."""
+"""Files and folders of an export with listeners, titles of their playlists, or, as the manifest's canaries, some of
+their ids: these never leave the machine. The other values of the manifest become the artifact's metadata."""
 OF_RUN: Final = (CONFIG_FILE, ENVIRONMENT_FILE, FINISHED, LAST, BEST)
-"""Files of a run that its artifact is of."""
+"""Files of a run that its artifact contains."""
 
 
 def store_artifact(data: str, folder: Path, limit_mb: float) -> Any:
-    """Makes the artifact of a prepared store: only its manifest and its profile name no listener, and go inline.
+    """Makes the artifact of a prepared store: only its manifest and its profile name no listener, and are included.
 
     Args:
         data: name of the data set.
-        folder: of the store.
-        limit_mb: megabytes above which a file is named by its address alone.
+        folder: folder of the store.
+        limit_mb: megabytes above which a file enters by its address alone.
     """
     return _artifact(data, "store", folder, _below(folder), lambda name: name in (files.MANIFEST, PROFILE), limit_mb)
 
 
 def checkpoint_artifact(data: str, folder: Path, limit_mb: float) -> Any:
-    """Makes the artifact of a run: its checkpoints and what says how it was made; arguments as `store_artifact`."""
+    """Makes the artifact of a run: its checkpoints and how it was made; arguments as for `store_artifact`."""
     there = [folder / name for name in OF_RUN if (folder / name).exists()]
     return _artifact(data, "checkpoint", folder, there, lambda name: True, limit_mb)
 
 
 def export_artifact(data: str, folder: Path, limit_mb: float) -> Any:
-    """Makes the artifact of a version; arguments as `store_artifact`."""
+    """Makes the artifact of a version; arguments as for `store_artifact`."""
     told = {name: each for name, each in read_json(folder / files.MANIFEST).items() if isinstance(each, str | int)}
     return _artifact(
         data, "export", folder, _below(folder), lambda name: name.split("/")[0] not in OF_LISTENERS, limit_mb, told
@@ -55,31 +55,30 @@ def export_artifact(data: str, folder: Path, limit_mb: float) -> Any:
 
 
 def checkpoint_of(runs: Path, record: Record) -> Path | None:
-    """Returns the run that a record's version was exported from, or that it would have been; null where there is none
-    (any more)."""
+    """Returns the run that a record's version was exported from, or would have been; null where there is none (any
+    more)."""
     folders = [runs / run for run in (record.refit, record.judged) if run is not None]
     return next((folder for folder in folders if (folder / LAST).exists()), None)
 
 
 def use(run: Any, artifact: Any, aliases: Sequence[str]) -> None:
-    """Says that a run uses an artifact, which it did not make.
+    """Declares that a run uses an artifact that it did not make.
 
-    `run.use_artifact` of an artifact that is made here is, in wandb, to log it with the remark that the run uses it as
-    soon as it is there, and then to wait for that. Offline it refuses, although the very same record can be written,
-    and `wandb sync` sends it as an online run would. So the record is written here. It is a method of wandb's own that
-    is called; where another release has none, this raises, and the names that the run's configuration has under `uses`
-    are what is left.
+    In wandb, `run.use_artifact` of a new artifact logs it with the note that the run uses it once it is there, and then
+    waits for that. Offline it refuses, although the same record can be written, and `wandb sync` sends it as an online
+    run would. So the record is written here, by a private method of wandb. Where another release lacks it, this raises,
+    and only the names under `uses` in the run's configuration remain.
 
     Args:
-        run: opened.
-        artifact: that was made here.
-        aliases: that it gets.
+        run: opened run.
+        artifact: artifact made here.
+        aliases: aliases that it gets.
     """
     run._log_artifact(artifact, aliases=[*aliases], is_user_created=True, use_after_commit=True)
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yields all files of a folder in order, hidden ones aside."""
+    """Yields all files of a folder in order, without hidden ones."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return (path for path in sorted(found) if not any(part[0] == "." for part in path.relative_to(folder).parts))
 

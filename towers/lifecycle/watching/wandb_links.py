@@ -1,7 +1,7 @@
-"""Links of versions to a registry, which wandb makes of what has been uploaded: kept in a file until then.
+"""Links of versions to a registry, which wandb makes only of uploaded artifacts: kept in a file until then.
 
-As a program (`python -m towers.lifecycle.watching.wandb_links FOLDER PROJECT`) it makes them; a night starts it as a
-process of its own, since a server that falls silent holds wandb up for minutes.
+As a program (`python -m towers.lifecycle.watching.wandb_links FOLDER PROJECT`) it makes them; a night starts it in a
+child process, since a server that falls silent blocks wandb for minutes.
 """
 
 import sys
@@ -14,9 +14,9 @@ from towers.lifecycle.watching.watcher import one_line
 from towers.manifest import alone, read_json, write_json
 
 FILE: Final = "to_link.json"
-"""Beside the runs of a data set's nights."""
+"""File beside the runs of a data set's nights."""
 LOCK: Final = ".to_link.lock"
-"""Held while that file is changed."""
+"""Lock held while that file is changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,10 @@ class Link:
     """A version of an artifact that belongs into a collection of a registry.
 
     Args:
-        artifact: its name.
-        version: the alias that is its own for ever.
-        registry: `wandb-registry-NAME/COLLECTION`.
-        aliases: in the collection.
+        artifact: name of the artifact.
+        version: alias that belongs to this version for ever.
+        registry: collection, as `wandb-registry-NAME/COLLECTION`.
+        aliases: aliases in the collection.
     """
 
     artifact: str
@@ -37,10 +37,10 @@ class Link:
 
 
 def kept(folder: Path) -> list[Link]:
-    """Reads what is still to be linked, the oldest first.
+    """Reads the links that are still to be made, the oldest first.
 
     Args:
-        folder: of the runs.
+        folder: folder of the runs.
     """
     path = folder / FILE
     found = read_json(path)["links"] if path.exists() else []
@@ -48,7 +48,7 @@ def kept(folder: Path) -> list[Link]:
 
 
 def keep(folder: Path, links: Sequence[Link]) -> None:
-    """Writes what is still to be linked; no file is left of nothing."""
+    """Writes the links that are still to be made; without any, no file is left."""
     if links:
         write_json(folder / FILE, {"links": [asdict(each) for each in links]})
     else:
@@ -56,46 +56,47 @@ def keep(folder: Path, links: Sequence[Link]) -> None:
 
 
 def added(links: Sequence[Link], link: Link, moving: Sequence[str]) -> list[Link]:
-    """Adds a link to those that are kept, which lose the aliases that it takes over: one that is made later than it
-    must not take them back.
+    """Adds a link to those that are kept, which lose the aliases that it takes over: a link made later must not take
+    them back.
 
     Args:
-        links: the oldest first.
-        link: the new one.
-        moving: the aliases of which a collection has one each, and which tell what serves.
+        links: links, the oldest first.
+        link: new link.
+        moving: aliases of which a collection has one each, and which tell what serves.
 
     Returns:
-        All of them, the new one last.
+        All links, the new one last.
     """
     taken = {each for each in link.aliases if each in moving}
     return [*(replace(each, aliases=tuple(one for one in each.aliases if one not in taken)) for each in links), link]
 
 
 def note(folder: Path, link: Link, moving: Sequence[str]) -> None:
-    """Adds a link to those that are kept in a folder, as `added` does; another process may be making links."""
+    """Adds a link to those that are kept in a folder, as `added` does; another process may be making links
+    meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / LOCK, lambda: None):
         keep(folder, added(kept(folder), link, moving))
 
 
 def made(folder: Path, find: Callable[[str], Any], tell: Callable[[str], object]) -> str | None:
-    """Makes the links that are kept in a folder and whose artifacts have been synced, the newest first: of old ones
-    there may be many whose runs nobody uploads any more. Each is struck off as soon as it is made.
+    """Makes the links that are kept in a folder and whose artifacts have been synced, the newest first, as there may be
+    many old ones whose runs are never uploaded. Each is removed from the file as soon as it is made.
 
     Args:
-        folder: of the runs.
-        find: gives the artifact of a name and an alias (`NAME:ALIAS`); raises where there is none.
-        tell: called with a line about each that is made.
+        folder: folder of the runs.
+        find: returns the artifact of a name and an alias (`NAME:ALIAS`); raises where there is none.
+        tell: called with a line about each link that is made.
 
     Returns:
-        Why the newest of those that are left was not made; null where none is left.
+        Why the newest of the remaining links was not made; null where none remains.
     """
     why: str | None = None
     for each in reversed(kept(folder)):
         named = f"{each.artifact}:{each.version}"
         try:
             find(named).link(each.registry, [*each.aliases])
-        except Exception as error:  # not synced yet, or no such registry: wandb has an error of its own for each
+        except Exception as error:  # not synced yet, no such registry, or another error of wandb
             why = why or f"{named}: {one_line(error)}"
             continue
         tell(f"{named} is linked to {each.registry}")
@@ -105,12 +106,12 @@ def made(folder: Path, find: Callable[[str], Any], tell: Callable[[str], object]
 
 
 def main(folder: Path, project: str) -> None:
-    """Makes the links that are kept in a folder, as far as their artifacts are there; says which. Ends with 1 and the
-    reason where one is left.
+    """Makes the links that are kept in a folder, as far as their artifacts exist, and prints them. Exits with 1 and the
+    reason where one remains.
 
     Args:
-        folder: of the runs.
-        project: on the server.
+        folder: folder of the runs.
+        project: project on the server.
     """
     import wandb  # here, because links are kept where there is no wandb
 

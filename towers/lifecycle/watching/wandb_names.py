@@ -6,13 +6,13 @@ from typing import Final, Literal
 from towers.lifecycle.watching.night_state import NightState
 
 Kind = Literal["store", "checkpoint", "export"]
-"""What a night has artifacts of."""
+"""Kinds of artifacts of a night."""
 TYPES: Final[dict[Kind, str]] = {"store": "dataset", "checkpoint": "model", "export": "embeddings"}
-"""Their types in Weights & Biases."""
+"""Types of the kinds in Weights & Biases."""
 
 
 def group_of(data: str) -> str:
-    """Names the group of all runs of a data set's nights, unless `logger.group` does.
+    """Returns the name of the group of all runs of a data set's nights, where `logger.group` is null.
 
     Args:
         data: name of the data set.
@@ -21,26 +21,26 @@ def group_of(data: str) -> str:
 
 
 def group_in(state: NightState) -> str:
-    """Names the group that a night's runs are in."""
+    """Returns the name of the group of a night's runs."""
     return state.config.get("logger", {}).get("group") or group_of(state.data)
 
 
 def night_run(state: NightState) -> str:
-    """Names the run of a night: a night that goes on after a kill has the same record, and goes on with the same run.
-    One that ends before it has a record has its beginning in its name."""
+    """Returns the name of a night's run: a night that continues after a kill has the same record, and the same run. The
+    name of one that ends before it has a record contains its start."""
     night = f"{state.started:%Y%m%d-%H%M%S}" if state.record is None else state.record.night
     return f"{state.data}/night-{night}"
 
 
 def rollback_run(state: NightState) -> str:
-    """Names the run of a roll back, by when the version was put back."""
+    """Returns the name of a rollback's run, by the time when the version was put back."""
     record = state.record
     when = max((one.when for one in record.remarks if one.event == "put back"), default="") if record else ""
     return f"{state.data}/rollback-{re.sub(r'[^0-9]', '', when[:19]) or f'{state.started:%Y%m%d%H%M%S}'}"
 
 
 def artifact_name(data: str, kind: Kind) -> str:
-    """Names the artifact of a data set; its versions are those of all nights.
+    """Returns the name of a data set's artifact; its versions are those of all nights.
 
     >>> artifact_name("my set", "export")
     'my-set-export'
@@ -49,5 +49,5 @@ def artifact_name(data: str, kind: Kind) -> str:
 
 
 def alias_of(name: str) -> str:
-    """Makes an alias of a version's name: one may hold neither a slash nor a colon."""
+    """Makes an alias from a version's name: an alias may contain neither a slash nor a colon."""
     return re.sub(r"[/:\s]", "-", name)

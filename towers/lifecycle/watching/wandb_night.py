@@ -1,8 +1,8 @@
-"""A night as one run of Weights & Biases, in a group with the night's trainings, and a roll back as a small one.
+"""A night as one run of Weights & Biases, in a group with the night's trainings, and a rollback as a small one.
 
-It is written when the night has ended, of what the night has left in files, whatever the ending: after an early one
-there is less to show. Where wandb is offline the run lies below the folder of the night's records until `wandb sync`
-uploads it. No id of a listener is in it.
+It is written at the end of the night, with any ending, from files of the night: after an early end there is less to
+show. Where wandb is offline, the run stays below the folder of the night's records until `wandb sync` uploads it. It
+contains no id of a listener.
 """
 
 import importlib.util
@@ -36,24 +36,24 @@ from towers.training.wandb_runs import FOLDER, id_of, kept_below, opened, tell, 
 
 Alias = Literal["candidate", "champion", "rejected"]
 MOVING: Final[tuple[Alias, ...]] = ("candidate", "champion", "rejected")
-"""Aliases that tell what became of a version; each is at the last one of which it is true."""
+"""Aliases that tell the fate of a version; each belongs to the last version that it is true of."""
 KEPT_COPIES: Final = 30
-"""Number of runs that wait for their upload whose copies of artifacts' files are kept, the newest first."""
+"""Number of runs waiting for their upload whose copies of artifacts' files are kept, the newest first."""
 REGISTRY: Final = re.compile(r"([^/:]+/)?wandb-registry-[^/:]+/[^/:]+")
 
 
 class WandbNight(Watcher):
-    """Writes nights and roll backs as runs of Weights & Biases; does nothing where trainings do not go there.
+    """Writes nights and rollbacks as runs of Weights & Biases; does nothing where trainings are not logged there.
 
     Args:
-        registry: collection that versions are linked to, `wandb-registry-NAME/COLLECTION`; null: to none.
-        reference_above_mb: megabytes above which a file of an artifact is named by its address instead of uploaded.
-        listeners: so many are shown with what they heard last and what is recommended to them; 0: nobody.
-        k: contents that are recommended to each.
-        upload_within_s: seconds that the upload of a run may take; what is left lies on disk for `wandb sync`.
+        registry: collection that versions are linked to, `wandb-registry-NAME/COLLECTION`; null: none.
+        reference_above_mb: megabytes above which a file of an artifact enters by its address instead of being uploaded.
+        listeners: number of listeners who are shown with what they heard last and their recommendations; 0: none.
+        k: number of recommendations of each.
+        upload_within_s: seconds that the upload of a run may take; the rest stays on disk for `wandb sync`.
 
     Raises:
-        UserError: a value that will not do.
+        UserError: an invalid value.
     """
 
     def __init__(self, registry: str | None, reference_above_mb: float, listeners: int, k: int, upload_within_s: float):
@@ -79,7 +79,7 @@ class WandbNight(Watcher):
             raise UserError("watchers.wandb: wandb is not installed; pip install wandb, or set watchers.wandb=null")
 
     def ended(self, state: NightState) -> None:
-        """Writes the night's run; a night that found nothing to do has none: the one that made the version has."""
+        """Writes the night's run; a night with nothing to do has none, as the night that made the version has one."""
         if state.ending == "nothing":
             return
         with self._run(state, night_run(state), "night") as run:
@@ -98,7 +98,7 @@ class WandbNight(Watcher):
                 _try(what, write)
 
     def put_back(self, state: NightState) -> None:
-        """Writes a run of the roll back, which moves the aliases: nothing else tells Weights & Biases what serves."""
+        """Writes a run of the rollback, which moves the aliases: nothing else tells Weights & Biases what serves."""
         if state.serving is None:
             return
         with self._run(state, rollback_run(state), "rollback") as run:
@@ -113,10 +113,10 @@ class WandbNight(Watcher):
 
     @contextmanager
     def _run(self, state: NightState, name: str, job_type: str) -> Iterator[Any]:
-        """Yields the run, opened; null where there is to be none.
+        """Yields the opened run; null where there is none.
 
-        It is written offline in any case, and then uploaded by `wandb sync` in a process of its own: a server that
-        falls silent holds an online run up for minutes at every artifact, and the night has the lock meanwhile.
+        It is always written offline, and then uploaded by `wandb sync` in a child process: a server that falls silent
+        blocks an online run for minutes at every artifact, and the night holds the lock meanwhile.
         """
         if state.project is None or (mode := wandb_mode()) == "disabled":
             yield None
@@ -158,13 +158,13 @@ class WandbNight(Watcher):
             run.summary.update(wandb_tables.profile_figures(state.store))
 
     def _log_export(self, run: Any, state: NightState) -> None:
-        """Logs what the version says of itself: drift, the map as a picture, and what it recommends."""
+        """Logs facts on the version: drift, the map as a picture, and recommendations."""
         if state.export is None:
             return
         import wandb  # here as below, because a watcher is imported where there is no wandb
         from PIL import Image
 
-        from towers.evaluation.report.drawing import png  # matplotlib, which a roll back does not wait for
+        from towers.evaluation.report.drawing import png  # matplotlib, which a rollback does not wait for
         from towers.lifecycle.watching.drawn import map_of_contents
 
         run.summary.update(wandb_tables.drift_figures(state.export))
@@ -177,7 +177,7 @@ class WandbNight(Watcher):
             run.log({"recommendations": _table(wandb_tables.recommended(export, users, self._k))})
 
     def _log_used(self, run: Any, state: NightState) -> None:
-        """Says which data the night used, and which version served before it."""
+        """Declares which data the night used, and which version served before it."""
         if state.store is not None:
             self._use(run, store_artifact(state.data, state.store, self._limit_mb), [alias_of(state.store.name)])
         before = state.served_before
@@ -192,8 +192,8 @@ class WandbNight(Watcher):
             self._log(run, checkpoint_artifact(state.data, made, self._limit_mb), _aliases(_alias(state), own))
 
     def _log_version(self, run: Any, state: NightState) -> None:
-        """Logs the version under the alias of the ending, and links it, unless it was refused: then nobody is to take
-        it."""
+        """Logs the version under the alias of the ending, and links it unless it was refused, so that no consumer takes
+        a refused one."""
         if state.export is None:
             return
         alias, artifact = _alias(state), export_artifact(state.data, state.export, self._limit_mb)
@@ -202,7 +202,7 @@ class WandbNight(Watcher):
             self._keep_link(state, state.export.name, alias)
 
     def _mark(self, run: Any, state: NightState, version: Serving, alias: Alias) -> None:
-        """Gives a version its alias: of the same files there is the artifact that its night has logged."""
+        """Gives a version its alias: equal files make the artifact that its night has logged."""
         if not version.folder.exists():
             tell(f"{version.folder}: is gone; its artifact keeps its aliases")
             return
@@ -224,7 +224,7 @@ class WandbNight(Watcher):
         self._logged.append(f"{artifact.name}:{aliases[-1]}")
 
     def _keep_link(self, state: NightState, version: str, alias: Alias) -> None:
-        """Notes that a version belongs into the registry, which it is linked to once it has been uploaded."""
+        """Notes that a version belongs into the registry; it is linked once it has been uploaded."""
         if self._registry is None:
             return
         folder = state.nights / FOLDER
@@ -238,10 +238,10 @@ class WandbNight(Watcher):
 
 
 def _try(what: str, write: Callable[[], Any]) -> None:
-    """Writes a part; where it cannot be, the others are written all the same."""
+    """Writes a part; if it fails, the other parts are written nevertheless."""
     try:
         write()
-    except Exception as error:  # whatever a part that is there to be looked at lacks
+    except Exception as error:  # any error in a part that is only for display
         tell(f"{what} of the night's run: {one_line(error)}; left out")
 
 
@@ -253,7 +253,7 @@ def _table(rows: wandb_tables.Rows) -> Any:
 
 
 def _log_curves(run: Any, state: NightState) -> None:
-    """Logs both trainings, each over its own steps; a night that goes on logs them once more, at the same places."""
+    """Logs both trainings, each over its own steps; a continued night logs them once more, at the same steps."""
     record = state.record
     for name, folder in (("twin", state.twin), ("refit", state.refit)):
         points = [] if folder is None else wandb_tables.curve(folder, [*(record.metrics if record else ())])
@@ -264,18 +264,18 @@ def _log_curves(run: Any, state: NightState) -> None:
 
 
 def _used(state: NightState) -> dict[str, str]:
-    """Names what the night used as its artifacts are named, for whoever has no lineage to look at."""
+    """Returns the names of the artifacts that the night used, for readers without the lineage."""
     before = state.served_before
     store = {} if state.store is None else {"store": state.store.name}
     return {**store, **({} if before is None else {"served_before": before.version})}
 
 
 def _alias(state: NightState) -> Alias | None:
-    """Says what became of the night's version; null where that is not known: the same command goes on. One that serves
-    is the champion even where the night has failed afterwards."""
+    """Returns the alias for the fate of the night's version; null where it is not decided, as the same command
+    continues. A version that serves is the champion even where the night has failed afterwards."""
     if state.export is not None and state.serving is not None and state.serving.version == state.export.name:
         return "champion"
-    if state.ending == "published":  # and yet it does not serve: a roll back was quicker
+    if state.ending == "published":  # but it does not serve: a rollback came first
         return "rejected" if state.record is not None and state.record.bar is not None else None
     if state.ending == "late":
         return "candidate"
@@ -303,8 +303,8 @@ def _rollback_summary(state: NightState) -> dict[str, Any]:
 
 
 def _drop_copies(folder: Path) -> None:
-    """Removes the copies of runs that have been uploaded (`wandb sync` leaves a mark beside each that it has), of those
-    that are gone, and of all but the last `KEPT_COPIES`: a machine that never uploads would fill its disk."""
+    """Removes the copies of runs that were uploaded (`wandb sync` leaves a mark beside each), of runs that are gone,
+    and of all but the last `KEPT_COPIES` runs: a machine that never uploads would fill its disk."""
     waiting: list[tuple[str, Path]] = []
     for copies in sorted((folder / wandb_shown.COPIES).glob("*")):
         runs: Sequence[Path] = sorted(folder.glob(f"*run-*/run-{copies.name}.wandb"))

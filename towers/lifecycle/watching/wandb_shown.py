@@ -1,6 +1,6 @@
-"""Who is shown in which run of Weights & Biases: a file beside the runs, which names listeners and is never uploaded.
+"""Record of the listeners shown in runs of Weights & Biases: a file beside the runs, which is never uploaded.
 
-The runs themselves tell listeners by a place in a version. Who is to be forgotten is found by this file.
+The runs themselves name listeners by a place in a version. `towers forget` finds listeners by this file.
 """
 
 import shutil
@@ -13,16 +13,16 @@ from towers.training.wandb_runs import FOLDER
 
 FILE: Final = "shown.json"
 COPIES: Final = "copies"
-"""Folder beside the runs, of the copies of artifacts' files that wait for their upload, a folder a run."""
+"""Folder beside the runs with copies of artifacts' files that wait for their upload, a folder for each run."""
 
 
 def note(folder: Path, run_id: str, user_ids: Sequence[str]) -> None:
-    """Writes down who is shown in a run, beside whom it showed before: a night that goes on leaves both folders.
+    """Adds listeners to those that a run shows: a continued night leaves both folders.
 
     Args:
-        folder: of the runs.
-        run_id: of the run.
-        user_ids: of the listeners.
+        folder: folder of the runs.
+        run_id: id of the run.
+        user_ids: ids of the listeners.
     """
     shown = _shown(folder)
     write_json(folder / FILE, {"runs": {**shown, run_id: [*dict.fromkeys([*shown.get(run_id, ()), *user_ids])]}})
@@ -33,7 +33,7 @@ def runs_with(nights: Path, user_ids: Sequence[str]) -> Iterator[tuple[Path, str
 
     Args:
         nights: folder of the records of all data sets.
-        user_ids: of the listeners.
+        user_ids: ids of the listeners.
 
     Yields:
         The folder of the runs, the run's id, and how many of the listeners it shows.
@@ -45,11 +45,11 @@ def runs_with(nights: Path, user_ids: Sequence[str]) -> Iterator[tuple[Path, str
 
 
 def remove_run(folder: Path, run_id: str) -> None:
-    """Removes all that lies here of a run, and last of all what says whom it shows.
+    """Removes all local files of a run, and last the record of whom it shows.
 
     Args:
-        folder: of the runs.
-        run_id: of the run.
+        folder: folder of the runs.
+        run_id: id of the run.
     """
     for path in (*sorted(path.parent for path in folder.glob(f"*run-*/run-{run_id}.wandb")), folder / COPIES / run_id):
         if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""What a night shows of itself as rows and figures, made of the files that it has left. Knows no wandb."""
+"""Tables and figures that a night shows, made from the files that it has left. Does not import wandb."""
 
 import json
 import math
@@ -22,9 +22,9 @@ from towers.retrieval.query import Query
 from towers.retrieval.show import title_card
 
 MOST_POINTS = 1_000
-"""Most points of a curve that are shown, at even distances; the training's own run and its CSV have all."""
+"""Most points of a curve that are shown, evenly spaced; the training's own run and its CSV have all."""
 CHOSEN = 5
-"""So many titles are shown of what a listener chose last."""
+"""Most titles shown of a listener's last choices."""
 FINDINGS = ("rule", "severity", "text", "figures")
 GATE = ("rule", "status", "words", "figures", "limit", "lower", "upper")
 SAMPLE = ("listener", "lately chosen", "rank", "title", "artists", "kind", "score", "chance")
@@ -35,7 +35,7 @@ class Rows:
     """A table.
 
     Args:
-        columns: their names.
+        columns: names of the columns.
         rows: cells in the order of the columns: texts, numbers and null.
     """
 
@@ -44,7 +44,7 @@ class Rows:
 
 
 def summary_of(state: NightState) -> dict[str, Any]:
-    """Gives the figures and words that runs are compared by; what is not known is left out."""
+    """Returns the figures and words that runs are compared by; unknown ones are left out."""
     found: dict[str, Any] = {"ending": state.ending, "why": state.why, "seconds": state.seconds}
     if (record := state.record) is not None:
         names = ("night", "version", "data_end", "space_id", "space_told")
@@ -62,7 +62,7 @@ def summary_of(state: NightState) -> dict[str, Any]:
 
 
 def profile_figures(store: Path) -> dict[str, Any]:
-    """Gives the figures of a store's profile and the level of its verdict; empty where there is no profile."""
+    """Returns the figures of a store's profile and the level of its verdict; empty where there is no profile."""
     path = store / PROFILE
     if not path.exists():
         return {}
@@ -77,8 +77,8 @@ def profile_figures(store: Path) -> dict[str, Any]:
 
 
 def findings(store: Path) -> Rows | None:
-    """Gives what the verdict on a store's data found, compared with the store that was prepared before; null where
-    there is no profile. What it found beside the data of the version that serves stands in the gate's table."""
+    """Returns the findings of the verdict on a store's data, compared with the store prepared before; null where there
+    is no profile. Findings by comparison with the served version's data are in the gate's table."""
     path = store / PROFILE
     if not path.exists():
         return None
@@ -90,7 +90,7 @@ def findings(store: Path) -> Rows | None:
 
 
 def gate_rows(record: Record) -> Rows | None:
-    """Gives what each rule said; null where the gate was not asked."""
+    """Returns the outcome of each rule; null where the gate was not asked."""
     outcomes = record.verdict.get("outcomes")
     if not outcomes:
         return None
@@ -105,13 +105,13 @@ def gate_rows(record: Record) -> Rows | None:
 
 
 def drift_figures(export: Path) -> dict[str, Any]:
-    """Gives what the map onto the space that served measured; empty of a first version."""
+    """Returns the measurements of the map onto the space that served; empty for a first version."""
     path = export / DRIFT
     return {f"drift/{name}": figure for name, figure in figures_of(read_json(path))} if path.exists() else {}
 
 
 def slice_rows(means: Mapping[str, Mapping[str, float]], main_metric: str) -> Rows | None:
-    """Gives the main metric by slice, of tonight's twin, the champion's and the baselines; null where nobody was
+    """Returns the main metric by slice, of tonight's twin, the champion's and the baselines; null where none was
     measured."""
     if not means:
         return None
@@ -124,12 +124,12 @@ def slice_rows(means: Mapping[str, Mapping[str, float]], main_metric: str) -> Ro
 
 
 def curve(run: Path, metrics: Sequence[str]) -> list[dict[str, float]]:
-    """Gives the points of a training's curves; `step` is in each. Of what validation measures it shows some metrics:
-    the training's own run has hundreds.
+    """Returns the points of a training's curves; each has `step`. Only some metrics of validation are shown: the
+    training's own run has hundreds.
 
     Args:
         run: folder of the training.
-        metrics: keys to be shown.
+        metrics: keys to show.
     """
     rows = training_rows(run / "metrics.csv")
     shown = {f"validation/{key}" for key in metrics}
@@ -141,20 +141,20 @@ def curve(run: Path, metrics: Sequence[str]) -> list[dict[str, float]]:
 
 
 def recommended(export: Export, users: Sequence[int], k: int) -> Rows:
-    """Gives what some listeners chose last and what is recommended to them.
+    """Returns what some listeners chose last, and their recommendations.
 
-    A listener is told by their place in the version, which says nobody who they are: who has the version's files may
-    look it up, and these never leave the machine.
+    A listener is named by the place in the version, which does not identify them: only the version's files can, and
+    these never leave the machine.
 
     Args:
-        export: of the night.
+        export: export of the night.
         users: rows of the listeners.
-        k: contents that are recommended to each.
+        k: number of recommendations of each listener.
     """
     asked, query = listeners_against(export, export), Query(k=k)
     rows: list[list[Any]] = []
     for user in users:
-        last = dict.fromkeys(asked.chosen(user)[::-1].tolist())  # what was chosen again stands once
+        last = dict.fromkeys(asked.chosen(user)[::-1].tolist())  # repeated choices are listed once
         lately = [title_card(export, row)[0] for row in [*last][:CHOSEN]]
         found = asked.recommend(user, query)
         for rank, (row, score) in enumerate(zip(found.rows.tolist(), found.scores.tolist(), strict=True), start=1):
@@ -165,7 +165,7 @@ def recommended(export: Export, users: Sequence[int], k: int) -> Rows:
 
 
 def figures_of(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float | str]]:
-    """Yields all numbers, claims and words of nested JSON values, by their names from the outside in."""
+    """Yields all numbers, booleans and texts of nested JSON values, with their path of keys."""
     for name, each in value.items():
         if isinstance(each, Mapping):
             yield from figures_of(each, f"{before}{name}/")
@@ -181,7 +181,7 @@ def _slices(means: Mapping[str, float], metric: str) -> Iterator[str]:
 
 
 def _figure(value: Any) -> float | None:
-    """Reads a number: JSON has text in the place of a number that is not finite."""
+    """Parses a number: JSON has text for a number that is not finite."""
     if value is None:
         return None
     number = float(value)

@@ -1,4 +1,4 @@
-"""Uploads what was written offline to Weights & Biases, by wandb's own program, for a limited time."""
+"""Upload of offline runs to Weights & Biases by wandb's own program, within a time limit."""
 
 import os
 import signal
@@ -12,25 +12,25 @@ from towers.training.wandb_runs import tell
 
 
 def uploaded(folder: Path, run: str, project: str, names: Sequence[str], within_s: float) -> bool:
-    """Uploads a run, looks whether its artifacts have come to the server, and then links what belongs into a registry.
-    Says what became of it.
+    """Uploads a run, checks that its artifacts are on the server, and then makes the links to a registry. Prints the
+    result.
 
     Args:
-        folder: of the runs.
+        folder: folder of the runs.
         run: name of the run's folder.
-        project: on the server.
-        names: of the artifacts that the run has logged, each with an alias (`NAME:ALIAS`).
-        within_s: seconds that each of the three may take.
+        project: project on the server.
+        names: names of the artifacts that the run has logged, each with an alias (`NAME:ALIAS`).
+        within_s: seconds that each of the three steps may take.
 
     Returns:
-        Whether all of the run is on the server.
+        True if all of the run is on the server.
     """
     files = folder / run
     why = _done(folder, ("wandb", "sync", str(files.resolve())), within_s)
-    marks = list(files.glob("*.wandb.synced"))  # wandb leaves it at the end, and at no other time
+    marks = list(files.glob("*.wandb.synced"))  # wandb writes it at the end only
     if marks and names:
         why = _done(folder, (wandb_arrived.__name__, project, *names), within_s)
-        if why is not None:  # it is to be synced once more, with the copies of its files
+        if why is not None:  # it must be synced once more, with the copies of its files
             for mark in marks:
                 mark.unlink()
             marks = []
@@ -46,15 +46,15 @@ def uploaded(folder: Path, run: str, project: str, names: Sequence[str], within_
 
 
 def _done(folder: Path, module: Sequence[str], within_s: float) -> str | None:
-    """Runs a module of Python to its end, or ends it with all that it has started; tells what it prints of links.
+    """Runs a Python module to its end, or kills it with all its children; prints its lines about links.
 
     Args:
-        folder: of the runs; wandb writes logs of its own there.
-        module: its name and arguments.
-        within_s: seconds.
+        folder: folder of the runs; wandb writes its own logs there.
+        module: name and arguments of the module.
+        within_s: time limit in seconds.
 
     Returns:
-        Why it did not come to a good end, in one line; null where it did.
+        Why it failed, in one line; null where it succeeded.
     """
     with subprocess.Popen(
         [sys.executable, "-m", *module], cwd=folder.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

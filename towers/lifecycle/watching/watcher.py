@@ -1,4 +1,4 @@
-"""Who watches a night, and how they are told: what a watcher does wrong never ends or changes a night."""
+"""Watchers of a night: a failing watcher never ends or changes a night."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,55 +17,56 @@ from towers.training.stopping import Stopped
 
 
 class Watcher:
-    """Base of all watchers: each method is a moment of a night, and does nothing here."""
+    """Base class of watchers: each method is called at a moment of a night, and does nothing here."""
 
     @property
     def is_on(self) -> bool:
-        """Returns whether it is told anything; one whose deciding keyword is null is not."""
+        """Returns whether it is called at all; a watcher whose deciding keyword is null is not."""
         return True
 
     def check(self) -> None:
-        """Looks, in the dry run, at whether what is needed later is there.
+        """Checks, in the dry run, that what it needs later is there.
 
         Raises:
-            UserError: something is not; the line names the key of `watchers` and the way out.
+            UserError: something is missing; the line names the key of `watchers` and the way out.
         """
 
     def ready(self, state: NightState) -> None:
-        """The process has read its configuration; it may still wait for another night to end."""
+        """Called when the process has read its configuration; it may still wait for another night to end."""
 
     def begun(self, state: NightState) -> None:
-        """The night has begun: it holds the lock of its data set."""
+        """Called when the night has begun: it holds the lock of its data set."""
 
     def step_begun(self, state: NightState, step: Step) -> None:
-        """A step has begun; `state.steps` ends with it."""
+        """Called when a step has begun; `state.steps` ends with it."""
 
     def step_ended(self, state: NightState, step: Step) -> None:
-        """A step has ended, well or by `step.error`; `state` knows what it made."""
+        """Called when a step has ended, well or by `step.error`; `state` has its results."""
 
     def ends(self, state: NightState) -> None:
-        """The night has ended; all are told by this before the first is told by `ended`, where it may send for long."""
+        """Called for all watchers when the night has ended, before `ended`, in which a watcher may send for long."""
 
     def ended(self, state: NightState) -> None:
-        """The night has ended as `state.ending` says."""
+        """Called when the night has ended; `state.ending` says how."""
 
     def put_back(self, state: NightState) -> None:
-        """A roll back has led readers to an earlier version: `state.serving`; `state.record` is its record, whose last
-        remark says who did it and why, and `state.served_before` is what served until then."""
+        """Called when a rollback has led readers to an earlier version, `state.serving`. `state.record` is its record,
+        whose last remark has the user and the reason, and `state.served_before` is the version that served until
+        then."""
 
     def close(self) -> None:
-        """The process ends, or leaves the night to another that runs; called once, after everything else."""
+        """Called once, after everything else, when the process ends, or leaves the night to another that runs."""
 
 
 class Watch:
-    """Tells all watchers of a night what happens, and keeps what they are told.
+    """Calls all watchers of a night, and keeps the state that they are given.
 
     Args:
-        watchers: by their name in the configuration (`watchers.NAME`).
-        state: of the night, as its beginning knows it.
+        watchers: watchers by their name in the configuration (`watchers.NAME`).
+        state: state of the night at its begin.
 
     Attributes:
-        state: of the night, as far as it has come.
+        state: present state of the night.
     """
 
     def __init__(self, watchers: Mapping[str, Watcher], state: NightState):
@@ -75,11 +76,11 @@ class Watch:
 
     @contextmanager
     def process(self, ledger: Ledger) -> Iterator[None]:
-        """Spans what the command does, the wait for another night included. An error before the night has begun, such
-        as a disk that cannot be written to, is told as its end; a signal while another night is waited for is not.
+        """Spans the command's work, including the wait for another night. An error before the night has begun, such as
+        a disk that cannot be written to, is reported as its end; a signal during the wait for another night is not.
 
         Args:
-            ledger: that knows what serves.
+            ledger: ledger, which knows what serves.
         """
         try:
             self._tell(lambda each: each.ready(self.state))
@@ -93,10 +94,10 @@ class Watch:
 
     @contextmanager
     def night(self, ledger: Ledger) -> Iterator[None]:
-        """Spans the night itself, whatever ends it; the ending is what `knows` was told, or follows from the error.
+        """Spans the night itself; its ending is one given to `knows`, or follows from the exception that ended it.
 
         Args:
-            ledger: that knows what serves.
+            ledger: ledger, which knows what serves.
         """
         self._ledger = ledger
         self.knows(served_before=serving(ledger), serving=serving(ledger))
@@ -104,7 +105,7 @@ class Watch:
             self._tell(lambda each: each.begun(self.state))
             yield
         except BaseException as error:
-            told = one_line(error)  # after what the night had come to, such as a version that it has published
+            told = one_line(error)  # after the night's own message, such as that of a published version
             self._end(ledger, outcome_of(error), f"{self.state.why}; then: {told}" if self.state.why else told)
             raise
         self._end(ledger, self.state.ending or "nothing", self.state.why)
@@ -114,10 +115,10 @@ class Watch:
         """Spans a step.
 
         Args:
-            name: of the step.
+            name: name of the step.
 
         Yields:
-            An empty dictionary, into which the step writes facts about itself.
+            An empty dictionary for facts of the step.
         """
         facts: dict[str, Any] = {}
         step = Step(name=name, began=datetime.now(UTC))
@@ -133,26 +134,26 @@ class Watch:
         finally:
             done = replace(step, ended=datetime.now(UTC), outcome=outcome, error=error, facts=facts)
             self.knows(steps=(*self.state.steps[:-1], done))
-            if self._ledger is not None:  # a step publishes, and a roll back does not wait for a night
+            if self._ledger is not None:  # a step publishes, and a rollback does not wait for a night
                 self.knows(serving=serving(self._ledger))
             self._tell(lambda each: each.step_ended(self.state, done))
 
     def knows(self, **facts: Any) -> None:
-        """Adds to the state, by the names of its fields."""
+        """Updates fields of the state by name."""
         self.state = replace(self.state, **facts)
 
     def put_back(self, ledger: Ledger, before: Serving | None) -> None:
-        """Tells of a roll back, unless nothing has moved. A night goes on with what serves now.
+        """Reports a rollback, unless nothing has moved. A running night continues with the version that serves now.
 
         Args:
-            ledger: that knows what serves.
-            before: what served before it.
+            ledger: ledger, which knows what serves.
+            before: version that served before it.
         """
         now = serving(ledger)
         if now is None or (before is not None and now.version == before.version):
             return
         record: Record | None = None
-        with suppress(UserError, OSError):  # the roll back is done; a record that cannot be read is told by the night
+        with suppress(UserError, OSError):  # the rollback is done; the night reports an unreadable record
             record = ledger.champion()
         told = replace(self.state, record=record, served_before=before, serving=now)
         self._tell(lambda each: each.put_back(told))
@@ -161,20 +162,20 @@ class Watch:
     def _end(self, ledger: Ledger, ending: Ending, why: str) -> None:
         self.knows(serving=serving(ledger), ending=ending, why=why, ended=datetime.now(UTC))
         if self.state.record is not None:
-            with suppress(UserError, OSError):  # a record that cannot be read must not hide what ended the night
+            with suppress(UserError, OSError):  # an unreadable record must not hide what ended the night
                 self.knows(record=ledger.of_night(self.state.record.night) or self.state.record)
         try:
             self._tell(lambda each: each.ends(self.state))
-        finally:  # a signal that comes meanwhile waits until all are told
+        finally:  # a signal meanwhile waits until all are called
             self._tell(lambda each: each.ended(self.state))
 
     def _tell(self, tell: Callable[[Watcher], None]) -> None:
-        """Tells all watchers; a signal that comes meanwhile ends the night once all are told."""
+        """Calls all watchers; a signal meanwhile ends the night once all are called."""
         signals: list[BaseException] = []
         for name, watcher in self._watchers.items():
             try:
                 tell(watcher)
-            except Exception as error:  # whoever only looks on must not end what is looked at
+            except Exception as error:  # a watcher must not end the night
                 print(f"watchers.{name}: {one_line(error)}; the night goes on", file=sys.stderr, flush=True)
             except (KeyboardInterrupt, SystemExit) as signal:
                 signals.append(signal)
@@ -183,8 +184,8 @@ class Watch:
 
 
 def one_line(error: BaseException) -> str:
-    """Returns an error in one line for people, without a secret: what it says, with its class unless it was written for
-    them."""
+    """Returns an error in one line for people, secrets masked: its message, with its class unless it was written for
+    people."""
     said = " ".join(masked(str(error)).split())
     if isinstance(error, Stopped):
         return f"stopped by {error.signal.name}"
@@ -196,15 +197,15 @@ def one_line(error: BaseException) -> str:
 
 
 def outcome_of(error: BaseException) -> Literal["refused", "failed", "stopped"]:
-    """Returns how a step, and the night with it, ends by an error."""
+    """Returns the outcome of a step, and of the night, that an exception ends."""
     if isinstance(error, GateRefused):
         return "refused"
     return "failed" if isinstance(error, Exception) else "stopped"  # KeyboardInterrupt, and SystemExit of a signal
 
 
 def serving(ledger: Ledger) -> Serving | None:
-    """Returns what serves, or what served when a roll back began that was interrupted; null where nothing does, or
-    where its files cannot be read, which the night itself tells."""
+    """Returns the served version, or the one that served when an interrupted rollback began; null where none serves, or
+    where its files cannot be read, which the night itself reports."""
     try:
         left = interrupted(ledger)
         return Serving.of(ledger) if left is None else Serving.at(left, None)

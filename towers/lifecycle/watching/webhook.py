@@ -1,4 +1,4 @@
-"""A webhook: a message to a chat or to whoever is on duty, about nights that did not go well."""
+"""A webhook: a message to a chat or to the people on duty about nights that did not go well."""
 
 import hashlib
 import hmac
@@ -31,18 +31,18 @@ SIGNATURE: Final = "X-Towers-Signature-256"
 
 
 class Webhook(Watcher):
-    """Sends a POST request with JSON when a night has ended in one of the ways that are named.
+    """Sends a POST request with JSON when a night has ended in one of the given ways.
 
     Args:
         url_from: environment variable that holds the address; null: nothing is sent.
-        endings: of nights that are told; `put_back` is a roll back.
+        endings: endings of nights that are reported; `put_back` stands for a rollback.
         secret_from: environment variable that holds the key of the signature; null: the body is not signed.
         timeout_s: seconds that one try waits for an answer.
         retries: tries after the first one, where there is no answer, or 429 or 5xx.
         at_most_s: seconds that all tries together may take.
 
     Raises:
-        UserError: an ending that there is not, or a number that does not fit.
+        UserError: an unknown ending, or an invalid number.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Webhook(Watcher):
         self._timeout_s, self._retries, self._at_most_s = timeout_s, retries, at_most_s
         if url_from is None:
             return
-        with suppress(UserError):  # from now on no text shows them, whatever the variables are called
+        with suppress(UserError):  # from now on texts mask them, even under unusual names
             self._secrets()
 
     @property
@@ -76,24 +76,24 @@ class Webhook(Watcher):
         return self._url_from is not None
 
     def check(self) -> None:
-        """Looks whether the variables are set, and hold an address."""
+        """Checks that the variables are set, and contain an address."""
         url, _ = self._secrets()
         if not is_address(url):
             raise UserError(
-                f"watchers.webhook.url_from={self._url_from}: what it holds is no http:// or https:// address, or one "
+                f"watchers.webhook.url_from={self._url_from}: its value is no http:// or https:// address, or one "
                 "with a name and a password"
             )
 
     def ended(self, state: NightState) -> None:
-        """Sends the message if the ending is one of those that are told."""
+        """Sends the message if the ending is one of those to report."""
         if state.ending in self._endings:
             self._send(state, str(state.ending), state.why)
 
     def put_back(self, state: NightState) -> None:
-        """Sends the message if roll backs are told."""
+        """Sends the message if rollbacks are reported."""
         if PUT_BACK in self._endings:
             remarks = () if state.record is None else state.record.remarks
-            self._send(state, PUT_BACK, (remarks[-1].why if remarks else None) or "nobody said why")
+            self._send(state, PUT_BACK, (remarks[-1].why if remarks else None) or "no reason was given")
 
     def _secrets(self) -> tuple[str, str | None]:
         key, variable = "watchers.webhook.secret_from", self._secret_from
@@ -123,12 +123,12 @@ class Webhook(Watcher):
 
 
 def message(state: NightState, ending: str, why: str) -> dict[str, Any]:
-    """Returns what is sent: `text` for chats, and the same in fields.
+    """Returns the message: `text` for chats, and the same in fields.
 
     Args:
-        state: of the night, or of the roll back.
+        state: state of the night, or of the rollback.
         ending: how it ended, or `put_back`.
-        why: in one line.
+        why: reason in one line.
     """
     record, serves = state.record, None if state.serving is None else state.serving.version
     outcomes = [] if record is None or ending == PUT_BACK else record.verdict.get("outcomes", [])
@@ -139,7 +139,7 @@ def message(state: NightState, ending: str, why: str) -> dict[str, Any]:
     host = socket.gethostname()
     if ending == PUT_BACK:
         moved = f"from {before or 'nothing'} to {serves or 'nothing'}"
-        lines = [f"towers: {state.data}: a roll back on {host} has led readers {moved}: {why}"]
+        lines = [f"towers: {state.data}: a rollback on {host} has led readers {moved}: {why}"]
     else:
         lines = [f"towers: the night of {state.data} ({state.experiment}) on {host} has ended: {ending}. {why}"]
         lines += [f"• {each['rule']}: {each['words']}" for each in refused]
@@ -165,18 +165,18 @@ def message(state: NightState, ending: str, why: str) -> dict[str, Any]:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """Follows no redirect: the body and its signature are for the one address that was given."""
+    """Follows no redirect: the body and its signature are for the given address only."""
 
     def redirect_request(self, *told: Any, **named: Any) -> None:
         return None
 
 
 def _post(opener: OpenerDirector, request: Request, timeout_s: float) -> None:
-    """Sends it once. Messages never hold the address, nor what the system says of it.
+    """Sends the request once. Error messages contain neither the address nor the system's text.
 
     Raises:
-        Transient: no answer, or one that says to come again.
-        UserError: an answer that another try does not change.
+        Transient: no answer, or one that asks to try again later.
+        UserError: an answer that another try would not change.
     """
     try:
         with opener.open(request, timeout=timeout_s):
@@ -195,7 +195,8 @@ def _post(opener: OpenerDirector, request: Request, timeout_s: float) -> None:
 
 
 def _retry_after_s(headers: Message | None) -> float | None:
-    """Returns the pause that a server asks for, in seconds or as a date; null where it does not, or not readably."""
+    """Returns the pause that a server asks for, in seconds, also from a date; null where there is none that can be
+    read."""
     asked = "" if headers is None else (headers.get("Retry-After") or "").strip()
     with suppress(ValueError, OverflowError):
         if asked.isascii() and asked.isdecimal():

@@ -1,7 +1,7 @@
-"""The carousel world of an export: its listeners and cards, whose vectors policies are told, and a truth made of them.
+"""The carousel world of an export: its listeners and cards, with vectors known to policies, and drawn true weights.
 
-What a listener thinks of a card is in part what their vectors say, and in part what they do not: a response of the card
-to the same listener's vector that is drawn. The smaller that part, the more a policy gains by the space.
+What a listener thinks of a card is partly given by the two vectors and partly drawn: a response of the card to the same
+listener's vector. The smaller the drawn part, the more a policy gains from the vectors.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Space:
     """Listeners and cards of an export.
 
     Args:
-        user_ids: of the listeners.
+        user_ids: ids of the listeners.
         user_vectors: `[listeners, dim]`.
-        card_ids: of the cards.
+        card_ids: ids of the cards.
         card_vectors: `[cards, dim]`.
         kinds: `[cards]`, index into `schema.KINDS`.
     """
@@ -43,20 +43,20 @@ def catalogue_carousel(
     bias_spread: float,
     seed: int,
 ) -> Carousel:
-    """Draws what the listeners of an export want.
+    """Draws the preferences of an export's listeners.
 
     Args:
-        space: of the export.
-        segments: groups of listeners, by k-means.
-        slots: of a slate.
-        own_share: of the variance of what listeners think of a card, what the vectors do not tell; in [0, 1].
-        strength: standard deviation of that, in logits, over listeners and cards.
-        mean_bias: of the cards, in logits.
-        bias_spread: standard deviation of their biases, in logits.
-        seed: of what is drawn.
+        space: listeners and cards of the export.
+        segments: number of groups of listeners, made by k-means.
+        slots: number of slots of a slate.
+        own_share: share of the variance of preferences that the vectors do not explain, in [0, 1].
+        strength: standard deviation of preferences over listeners and cards, in logits.
+        mean_bias: mean bias of the cards, in logits.
+        bias_spread: standard deviation of the cards' biases, in logits.
+        seed: seed of all random draws.
 
     Raises:
-        ValueError: `own_share` outside [0, 1].
+        ValueError: `own_share` is outside [0, 1].
     """
     if not 0 <= own_share <= 1:
         raise ValueError(f"own_share must be between 0 and 1, got {own_share}")
@@ -66,7 +66,7 @@ def catalogue_carousel(
     mean = users.mean(axis=0)
     moments = np.cov(users, rowvar=False, bias=True) if len(users) > 1 else np.zeros((users.shape[1],) * 2)
     told = _scaled(vectors, moments)
-    # In part a card is wanted as another one would be, so that both parts are alike in their directions.
+    # The drawn part uses the vectors of other cards, so that both parts have the same directions.
     drawn = _scaled(vectors[generator.permutation(len(vectors))], moments)
     weights = strength * (np.sqrt(1 - own_share) * told + np.sqrt(own_share) * drawn)
     biases = generator.normal(mean_bias, bias_spread, size=len(vectors)) - weights @ mean
@@ -87,6 +87,6 @@ def catalogue_carousel(
 def _scaled(
     vectors: Float[np.ndarray, "cards dim"], moments: Float[np.ndarray, "dim dim"]
 ) -> Float[np.ndarray, "cards dim"]:
-    """Vectors whose inner products with listeners have, over listeners and on average over cards, the variance 1."""
+    """Scales vectors so that inner products with listeners have a variance of 1, averaged over cards."""
     variance = float(np.einsum("ck,kl,cl->c", vectors, np.atleast_2d(moments), vectors).mean())
     return vectors / np.sqrt(variance) if variance > 0 else vectors

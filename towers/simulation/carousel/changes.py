@@ -1,7 +1,7 @@
-"""What happens to a carousel world in the course of its rounds: cards that come and go, tastes that turn.
+"""Changes of a carousel world between its rounds: cards that come and go, and tastes that change.
 
-Cards that come are drawn from the normal distribution that the world's cards have together, so that they are neither
-better nor worse than those that are there; their kinds are drawn from those of the cards that are there.
+New cards are drawn from the normal distribution fitted to the world's cards, so that they are neither better nor worse
+than those; their kinds are drawn from the kinds of those cards.
 """
 
 from dataclasses import dataclass, replace
@@ -15,49 +15,49 @@ from towers.simulation.carousel.world import Cards, Carousel
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Change(Protocol):
-    """Another world from a round on."""
+    """A change of the world before one of its rounds."""
 
     @property
     def before_round(self) -> int:
-        """When it happens: before which round, from 0."""
+        """Round before which the change happens, from 0."""
         ...
 
     def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
-        """The world afterwards."""
+        """Returns the world after the change."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCards:
-    """Cards enter that nobody has seen.
+    """A change that adds new cards.
 
     Args:
-        before_round: when they enter, from 0.
-        cards: how many.
+        before_round: round before which they enter, from 0.
+        cards: number of new cards.
     """
 
     before_round: int
     cards: int
 
     def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
-        """The world afterwards."""
+        """Returns the world after the change."""
         return _with_cards(world, np.arange(len(world.cards)), self.cards, generator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacedCards:
-    """A part of the cards goes, and as many come.
+    """A change that replaces a share of the cards with new ones.
 
     Args:
-        before_round: when it happens, from 0.
-        share: of the cards.
+        before_round: round before which it happens, from 0.
+        share: share of the cards that are replaced.
     """
 
     before_round: int
     share: float = 0.5
 
     def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
-        """The world afterwards."""
+        """Returns the world after the change."""
         cards = len(world.cards)
         gone = round(self.share * cards)
         staying = np.sort(generator.permutation(cards)[gone:])
@@ -66,20 +66,20 @@ class ReplacedCards:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnedTastes:
-    """From a round on, listeners take each card for what another one was: weights and biases change places.
+    """A change after which listeners take each card for another one: weights and biases are permuted among cards.
 
-    What policies are told of listeners and cards stays what it was, so all that they learned of these cards is wrong.
+    The vectors that policies know stay as they were, so all that they learned about these cards is wrong.
 
     Args:
-        before_round: when it happens, from 0.
-        share: of the cards that change places.
+        before_round: round before which it happens, from 0.
+        share: share of the cards that are permuted.
     """
 
     before_round: int
     share: float = 1.0
 
     def applied(self, world: Carousel, generator: np.random.Generator) -> Carousel:
-        """The world afterwards."""
+        """Returns the world after the change."""
         cards = world.cards
         turned = generator.permutation(len(cards))[: round(self.share * len(cards))]
         source = np.arange(len(cards))
@@ -92,9 +92,9 @@ class TurnedTastes:
 def _with_cards(
     world: Carousel, staying: Int[np.ndarray, " staying"], more: int, generator: np.random.Generator
 ) -> Carousel:
-    """The world with some of its cards, and new ones behind them."""
+    """Returns the world with the cards `staying`, followed by `more` new ones."""
     cards = world.cards
-    # With what policies are told of them, so that they are told as much of those that come.
+    # Weights are drawn together with the vectors that policies know, so that these tell as much about new cards.
     known = np.column_stack([cards.weights, cards.biases, world.known])
     spread = np.atleast_2d(np.cov(known, rowvar=False)) if len(known) > 1 else np.zeros((known.shape[1],) * 2)
     drawn = generator.multivariate_normal(known.mean(axis=0), spread, size=more, check_valid="ignore")

@@ -1,4 +1,4 @@
-"""The carousel world that is made where nobody brings cards and listeners of their own."""
+"""A generated carousel world, used where the user gives no cards and listeners."""
 
 import numpy as np
 
@@ -26,25 +26,25 @@ def made_carousel(
 ) -> Carousel:
     """Draws a world.
 
-    Its listeners belong to communities: a vector is the community's and what is the listener's own. The larger the own
-    part, the less is known by whoever knows a listener's segment alone. The defaults were chosen, before any policy was
-    tuned on them, so that the bandits published by Bendada et al. lose relative to random what they do there.
+    Listeners belong to communities: a vector is the sum of the community's and the listener's own part. The larger the
+    own part, the less the listener's segment alone tells. The defaults were chosen, before any policy was tuned on
+    them, so that the bandits published by Bendada et al. have the same regret relative to random as in the paper.
 
     Args:
-        cards: how many can be shown.
-        listeners: how many there are.
-        dim: directions of taste.
-        segments: groups that policies are told of.
-        communities: how many there are.
-        own_share: of the variance of a listener's vector, what is his own; in [0, 1].
-        strength: standard deviation of `weights . vector`, between listeners and cards.
-        mean_bias: of the cards' biases, in logits.
+        cards: number of cards.
+        listeners: number of listeners.
+        dim: number of directions of taste.
+        segments: number of groups of listeners that policies know.
+        communities: number of communities.
+        own_share: share of the variance of a listener's vector that is the listener's own, in [0, 1].
+        strength: standard deviation of `weights . vector` over listeners and cards.
+        mean_bias: mean of the cards' biases, in logits.
         bias_spread: standard deviation of the cards' biases, in logits.
-        slots: of a slate.
-        seed: of everything: another seed is another world.
+        slots: number of slots of a slate.
+        seed: seed of all random draws; another seed gives another world.
 
     Raises:
-        ValueError: a number below 1, or a share outside [0, 1].
+        ValueError: a number is below 1, or a share outside [0, 1].
     """
     require_counts(cards=cards, listeners=listeners, dim=dim, segments=segments, communities=communities, slots=slots)
     if not 0 <= own_share <= 1:

@@ -1,4 +1,4 @@
-"""The carousel world that a configuration names: anybody's own files, or one that is made."""
+"""The carousel world that a configuration names: read from the user's files, or generated."""
 
 from pathlib import Path
 
@@ -24,27 +24,26 @@ def own_or_made_carousel(
     bias_spread: float,
     seed: int,
 ) -> Carousel:
-    """Opens the files, or makes a world where none are given.
+    """Reads the world from files, or generates it where none are given.
 
     Args:
-        cards: file of weights and biases, see `carousel_of_files`; null: they are made.
-        listeners: file of vectors; null: they are made. Both files are given, or none.
-        segments: groups of listeners; of files, where they tell none.
-        slots: of a slate.
-        num_cards: that are made; this and all that follow are those of `made_carousel`, but for `seed`, which is that
-            of the segments of files as well.
-        num_listeners: likewise.
-        dim: likewise.
-        communities: likewise.
-        own_share: likewise.
-        strength: likewise.
-        mean_bias: likewise.
-        bias_spread: likewise.
-        seed: of what is drawn.
+        cards: file of weights and biases, see `carousel_of_files`; null: generated.
+        listeners: file of vectors; null: generated. Either both files are given or neither.
+        segments: number of groups of listeners; unused where the listeners' file has segments.
+        slots: number of slots of a slate.
+        num_cards: number of generated cards, see `made_carousel`, as for all below.
+        num_listeners: number of generated listeners.
+        dim: see `made_carousel`.
+        communities: see `made_carousel`.
+        own_share: see `made_carousel`.
+        strength: see `made_carousel`.
+        mean_bias: see `made_carousel`.
+        bias_spread: see `made_carousel`.
+        seed: seed of all random draws; with files, of the segments.
 
     Raises:
-        UserError: one file without the other, or a file that is not such a table.
-        ValueError: a number out of bounds.
+        UserError: one file is given without the other, or a file is not such a table.
+        ValueError: a number is out of range.
     """
     if cards is not None and listeners is not None:
         return carousel_of_files(Path(cards), Path(listeners), segments=segments, slots=slots, seed=seed)

@@ -1,9 +1,9 @@
-"""Plays a policy against a carousel world, round by round, and counts what it loses.
+"""Plays a policy against a carousel world, round by round, and counts its regret.
 
-In a round listeners are drawn, as many come again as chance wants; each is shown one slate; at its end the policy is
-told what came of all of them. Regret is counted in expected streams, without the noise of those that happened: what the
-best slate of the listener would have had more than the one that was shown. Random's is counted beside it for the same
-listeners, so that a policy's can be told relative to it.
+In each round listeners are drawn with replacement, each is shown one slate, and afterwards the policy gets all
+outcomes. Regret is counted in expected streams, without the noise of those that happened: the expected streams of a
+listener's best slate minus those of the slate shown. Regret of random slates is counted for the same listeners, so
+that a policy's regret can be given relative to it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,29 +19,29 @@ from towers.simulation.carousel.changes import Change
 from towers.simulation.carousel.world import Carousel, expected_streams, streams
 
 Attention = Callable[[Float[np.ndarray, "listeners slots"]], Bool[np.ndarray, "listeners slots"]]
-"""Which slots were seen, from what was streamed of each: what a policy may take for a refusal."""
+"""Function from the streams of each slot to whether it was seen: what a policy may count as a rejection."""
 Progress = Callable[[int, int], None]
-"""Is told how many rounds are done, and of how many."""
+"""Callback that gets the number of rounds done and the number in all."""
 Watch = Callable[[int, Outcomes], None]
-"""Is told a round's number and what came of it, before the policy learns from it."""
+"""Callback that gets a round's number and its outcomes, before the policy learns from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What came of a round. Figures are means over its listeners, of one slate each.
+    """Results of a round. Figures are means over its listeners, with one slate each.
 
     Args:
-        number: from 0.
-        streams: that happened.
-        expected: streams expected of what was shown.
-        best: streams expected of the best slates.
-        random: streams expected of slates drawn at random.
-        seen: slots of which the policy was told that they were seen.
-        by_kind: share of the shown slots, by the kind of their card.
-        entered: rows of the cards that have entered since the first round.
-        exposure: `[entered]`, share of the shown slots of each of them.
+        number: number of the round, from 0.
+        streams: streams that happened.
+        expected: expected streams of the slates shown.
+        best: expected streams of the best slates.
+        random: expected streams of random slates.
+        seen: slots that the policy was told were seen.
+        by_kind: share of the slots shown, by the kind of their card.
+        entered: rows of the cards that entered after the first round.
+        exposure: `[entered]`, share of the slots shown of each of them.
         best_exposure: `[entered]`, their share of the slots of the best slates.
-        cards: how many cards could be shown; one's share by chance is 1 / cards.
+        cards: number of cards that could be shown; a card's expected share by chance is 1 / cards.
     """
 
     number: int
@@ -58,12 +58,12 @@ class Round:
 
     @property
     def regret(self) -> float:
-        """Expected streams that the slates shown lack to the best."""
+        """Expected streams of the best slates minus those of the slates shown."""
         return self.best - self.expected
 
     @property
     def random_regret(self) -> float:
-        """Expected streams that random slates lack to the best."""
+        """Expected streams of the best slates minus those of random slates."""
         return self.best - self.random
 
 
@@ -79,20 +79,20 @@ def rounds_of(
     watch: Watch | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Round]:
-    """Plays rounds, each as it is asked for; the policy learns on the way.
+    """Yields rounds, each played when it is asked for; the policy learns on the way.
 
     The same seed draws the same listeners and the same changes for every policy.
 
     Args:
-        policy: that chooses, and is changed.
-        world: before the first round.
-        attention: what the policy is told of what was seen.
-        rounds: how many.
-        listeners: of a round, drawn with replacement.
-        changes: of the world, each before its round.
-        seed: of listeners, slates, streams and changes.
-        watch: is told of every round before the policy is.
-        progress: is told of every round that is done.
+        policy: policy that chooses slates; it is changed in place.
+        world: world before the first round.
+        attention: decides which slots the policy is told were seen.
+        rounds: number of rounds.
+        listeners: listeners per round, drawn with replacement.
+        changes: changes of the world, each before its round.
+        seed: seed of listeners, slates, streams and changes.
+        watch: called with every round before the policy learns from it.
+        progress: called after every round.
     """
     coming, choosing, streaming, changing, blind = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(5))
     first = set(world.cards.rows.tolist())
@@ -138,7 +138,7 @@ def outcomes_of(
     is_streamed: Bool[np.ndarray, "listeners slots"],
     is_seen: Bool[np.ndarray, "listeners slots"],
 ) -> Outcomes:
-    """What a policy is told of slates, slot by slot; the empty ones are left out."""
+    """Returns the outcomes of slates for a policy, slot by slot; empty slots are left out."""
     listener, slot = np.nonzero(slate.content_rows != NOTHING)
     rows = slate.content_rows[listener, slot]
     return Outcomes(
@@ -156,13 +156,13 @@ def outcomes_of(
 def random_places(
     cards: int, listeners: int, slots: int, generator: np.random.Generator
 ) -> Int[np.ndarray, "listeners slots"]:
-    """Places of different cards, every choice of them equally likely."""
+    """Draws places of distinct cards; all choices are equally likely."""
     slots = min(slots, cards)
     if cards < 4 * slots:
         return np.argsort(generator.random((listeners, cards)), axis=1)[:, :slots]
     places = generator.integers(cards, size=(listeners, slots))
     again = np.arange(listeners)
-    while len(again):  # those in whose slate a card stands twice
+    while len(again):  # redraws slates that hold a card twice
         in_order = np.sort(places[again], axis=1)
         again = again[(in_order[:, 1:] == in_order[:, :-1]).any(axis=1)]
         places[again] = generator.integers(cards, size=(len(again), slots))
@@ -170,7 +170,7 @@ def random_places(
 
 
 def _by_kind(world: Carousel, places: Int[np.ndarray, "listeners slots"]) -> dict[str, float]:
-    """The share of the shown slots that each kind has."""
+    """Returns the share of the slots shown, by kind."""
     counts = np.bincount(world.cards.kinds[places[places != NOTHING]], minlength=len(KINDS))
     return {kind: float(count / max(counts.sum(), 1)) for kind, count in zip(KINDS, counts, strict=True) if count}
 
@@ -178,6 +178,6 @@ def _by_kind(world: Carousel, places: Int[np.ndarray, "listeners slots"]) -> dic
 def _shares(
     shown: Int[np.ndarray, "listeners slots"], places: Int[np.ndarray, " some"], cards: int
 ) -> Float[np.ndarray, " some"]:
-    """The share of the shown slots that some cards have, each for itself."""
+    """Returns the share of the slots shown of each of some cards."""
     counts = np.bincount(shown[shown != NOTHING], minlength=cards)
     return counts[places] / max(counts.sum(), 1)

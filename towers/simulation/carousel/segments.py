@@ -1,20 +1,20 @@
-"""Groups of listeners by k-means of their vectors, as the published experiment has them."""
+"""Segments of listeners by k-means of their vectors, as in the published experiment."""
 
 import faiss
 import numpy as np
 from jaxtyping import Float, Int
 
 SAMPLE_PER_SEGMENT = 256
-"""Listeners a centre is fitted to at most; more make it no better (faiss' own bound)."""
+"""Maximum number of listeners that a centre is fitted to; more do not improve it (faiss' own bound)."""
 
 
 def segments_of(vectors: Float[np.ndarray, "listeners dim"], segments: int, seed: int) -> Int[np.ndarray, " listeners"]:
-    """The nearest of as many centres for each listener, from 0.
+    """Returns the nearest of the centres for each listener, from 0.
 
     Args:
-        vectors: of the listeners.
-        segments: how many centres; fewer where there are fewer listeners.
-        seed: of the first centres.
+        vectors: vectors of the listeners.
+        segments: number of centres; fewer where there are fewer listeners.
+        seed: seed of the first centres.
     """
     single = np.ascontiguousarray(vectors, dtype=np.float32)
     fitted = faiss.Kmeans(

@@ -1,4 +1,4 @@
-"""What a play of a policy comes to: its figures, what it predicted of rewards, and both as JSON."""
+"""Summary of a policy's play: its figures, its predictions of rewards, and both as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from towers.contract.policy import Outcomes, Predicts
 from towers.simulation.carousel.rounds import Round
 
 FIRST, LAST = 10, 20
-"""Rounds at the beginning and at the end whose regret is told; that of the last is the slope."""
+"""Numbers of rounds at the start and at the end whose regret is reported; that of the last shows the final rate."""
 BEFORE = 10
-"""Rounds before a change whose regret has to be reached again."""
+"""Number of rounds before a change whose regret has to be reached again."""
 WITHIN = 1.1
-"""As a factor on their mean regret."""
+"""Factor on their mean regret within which a policy counts as recovered."""
 NEW_ROUND = 5
-"""Round of new cards, the first being that in which they enter, in which their exposure is looked at."""
+"""Round after new cards enter in which their exposure is measured; 1 is the round in which they enter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """A policy and what came of it, on one seed of the rounds.
+    """A policy's play with one seed of the rounds.
 
     Args:
-        name: of the policy. Plays of one name are the same policy on other seeds.
-        rounds: in their order, at least one.
-        calibration: what `evaluation.reliability` says of the rewards that it predicted; null: it predicts none.
-        changed_at: the round before which the world changed first; null: it did not.
+        name: name of the policy. Plays with the same name are of the same policy with other seeds.
+        rounds: rounds in order, at least one.
+        calibration: result of `evaluation.reliability` for the predicted rewards; null: the policy predicts none.
+        changed_at: round before which the world first changed; null: it did not change.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Played:
 
     @property
     def figures(self) -> dict[str, float]:
-        """`figures_of` the rounds, and `after_change` where the world changed."""
+        """Result of `figures_of`, with `after_change` where the world changed."""
         after = {} if self.changed_at is None else after_change(self.rounds, self.changed_at)
         return figures_of(self.rounds) | after
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, the figures among them, which need not be finite."""
+        """Returns JSON values; figures may be infinite or NaN."""
         return {
             "name": self.name,
             "changed_at": self.changed_at,
@@ -54,11 +54,11 @@ class Played:
 
 
 class Predictions:
-    """Keeps what a policy predicted of slots that were seen, and what came of them: a `Watch` of `rounds_of`.
+    """Keeps a policy's predictions for seen slots with the outcomes: a `Watch` for `rounds_of`.
 
     Args:
-        policy: that is played.
-        since: round from which on they are kept; early predictions are the prior's.
+        policy: policy that is played.
+        since: first round to keep; early predictions are the prior's.
     """
 
     def __init__(self, policy: Predicts, since: int = 0):
@@ -66,20 +66,20 @@ class Predictions:
         self._parts: list[Float[np.ndarray, "2 rows"]] = []
 
     def __call__(self, number: int, outcomes: Outcomes) -> None:
-        """Keeps those of a round."""
+        """Keeps the predictions of a round."""
         if number >= self._since:
             seen = outcomes.of(outcomes.is_seen)
             self._parts.append(np.stack([self._policy.expected(seen), seen.rewards]))
 
     @property
     def arrays(self) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-        """Predicted and observed rewards."""
+        """Predicted and observed rewards, `[rows]` each."""
         predicted, observed = np.concatenate([np.zeros((2, 0)), *self._parts], axis=1)
         return predicted, observed
 
 
 def figures_of(rounds: Sequence[Round]) -> dict[str, float]:
-    """Regret relative to random's, of all rounds, of the first ten and of the last; streams and seen slots a slate."""
+    """Returns regret relative to random's over all, first and last rounds, and streams and seen slots per slate."""
     regret = np.array([played.regret for played in rounds])
     random = np.array([played.random_regret for played in rounds])
     return {
@@ -95,16 +95,16 @@ def figures_of(rounds: Sequence[Round]) -> dict[str, float]:
 
 
 def after_change(rounds: Sequence[Round], at: int) -> dict[str, float]:
-    """What a change of the world cost.
+    """Returns the cost of a change of the world.
 
     Args:
-        rounds: of the whole play.
-        at: the round before which the world changed.
+        rounds: rounds of the whole play.
+        at: round before which the world changed.
 
     Returns:
-        `recovered_in`: rounds until regret relative to random's is within a tenth of what it was in the ten rounds
-        before, infinite where it never is. `new_exposure`: how often new cards were shown in the fifth round of theirs,
-        or the last one, relative to how often the best slates have them; NaN where these have none.
+        `recovered_in`: rounds until regret relative to random's is within a tenth of its mean over the ten rounds
+        before the change, infinite where it never is. `new_exposure`: exposure of the new cards in their fifth round,
+        or in the last one, relative to that in the best slates; NaN where the best slates have none of them.
     """
     regret = relative_regret(rounds)
     bound = WITHIN * regret[max(0, at - BEFORE) : at].mean()
@@ -116,24 +116,24 @@ def after_change(rounds: Sequence[Round], at: int) -> dict[str, float]:
 
 
 def relative_regret(rounds: Sequence[Round]) -> Float[np.ndarray, " rounds"]:
-    """The regret of each round relative to random's."""
+    """Returns the regret of each round relative to random's."""
     return np.array([played.regret / played.random_regret for played in rounds])
 
 
 def cumulative_regret(rounds: Sequence[Round]) -> Float[np.ndarray, " rounds"]:
-    """The regret up to and with each round, as a share of random's of all rounds; random's own ends at 1."""
+    """Returns the regret up to and including each round, as a share of random's over all rounds."""
     regret = np.cumsum([played.regret for played in rounds])
     return regret / sum(played.random_regret for played in rounds)
 
 
 def new_exposure(played: Round) -> float:
-    """How often the cards that have entered were shown, relative to the best slates; NaN where these have none."""
+    """Returns the exposure of the entered cards relative to the best slates'; NaN where these have none of them."""
     fair = float(played.best_exposure.sum())
     return float(played.exposure.sum()) / fair if fair else float("nan")
 
 
 def _round(played: Round) -> dict[str, Any]:
-    """A round as JSON, with the cards that have entered all together."""
+    """Returns a round as JSON, with the entered cards summed up."""
     return {
         "number": played.number,
         "streams": played.streams,

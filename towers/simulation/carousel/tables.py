@@ -1,4 +1,4 @@
-"""Reads somebody's table of ids and numbers, CSV or Parquet, and says in one line what is wrong with it."""
+"""Reads the user's table of ids and numbers, CSV or Parquet, and reports faults in one line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from towers.errors import UserError
 
 ID_NAMES = ("id", "", "index", "unnamed: 0", "card", "content", "playlist", "listener", "user")
-"""Names of a column of ids, beside those that end in _id; the unnamed are what data frames write."""
+"""Names of id columns, besides those that end in _id; data frames write unnamed ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +21,10 @@ class Numbers:
     """A table of numbers.
 
     Args:
-        key: what the caller was given the file by, such as `world.cards`.
-        path: the file.
-        ids: of the rows; their numbers, from 0, where the file has no column of ids.
-        names: of the columns.
+        key: configuration key that gave the file, such as `world.cards`.
+        path: path of the file.
+        ids: ids of the rows; row numbers from 0 where the file has no column of ids.
+        names: names of the columns.
         values: `[rows, columns]`.
     """
 
@@ -35,11 +35,11 @@ class Numbers:
     values: Float[np.ndarray, "rows columns"]
 
     def error(self, message: str) -> UserError:
-        """One about this file."""
+        """Returns an error about this file."""
         return UserError(f"{self.key}={self.path}: {message}")
 
     def column(self, name: str) -> Float[np.ndarray, " rows"]:
-        """One of its columns."""
+        """Returns the column of a name."""
         return self.values[:, self.names.index(name)]
 
 
@@ -47,12 +47,12 @@ def read_numbers(path: Path, key: str) -> Numbers:
     """Reads a file whose rows have an id and numbers.
 
     Args:
-        path: ends in .csv or .parquet.
-        key: named in what is said of it.
+        path: path that ends in .csv, .parquet or .pq.
+        key: configuration key to name in errors.
 
     Raises:
-        UserError: no such file, not such a table, no rows or no numbers, a name or an id twice, or a cell that is
-            empty, no number or not finite; names the file, the column and the row, from 1.
+        UserError: the file does not exist, is not such a table, has no rows or no numbers, has a name or an id twice,
+            or a cell that is empty, no number or not finite; the message names file, column and row, from 1.
     """
     where = f"{key}={path}"
     table = _read(path, where)
@@ -64,7 +64,7 @@ def read_numbers(path: Path, key: str) -> Numbers:
     id_name = _id_name(table, where)
     names = tuple(name for name in table.column_names if name != id_name)
     if not names:
-        raise UserError(f"{where}: has ids alone, and no column of numbers")
+        raise UserError(f"{where}: has only ids and no column of numbers")
     values = np.empty((len(table), len(names)), dtype=np.float32)
     for at, name in enumerate(names):
         values[:, at] = _numbers(table[name], name, where)
@@ -72,12 +72,12 @@ def read_numbers(path: Path, key: str) -> Numbers:
 
 
 def _read(path: Path, where: str) -> pa.Table:
-    """The table of a file, with its types as they are, or as they look in a CSV."""
+    """Reads a file as a table, with its own types, or types inferred from a CSV."""
     try:
         if path.suffix.lower() == ".csv":
             return pa_csv.read_csv(path)
         if path.suffix.lower() in (".parquet", ".pq"):
-            # The one file as it is: without partitions that a dataset would read out of its folder's name.
+            # Only this file, without partition columns that a dataset would derive from its folder's name.
             return pq.ParquetFile(path).read()
     except FileNotFoundError:
         raise UserError(f"{where}: no such file") from None
@@ -87,7 +87,7 @@ def _read(path: Path, where: str) -> pa.Table:
 
 
 def _id_name(table: pa.Table, where: str) -> str | None:
-    """The column of ids: by its name, or the first where that is text."""
+    """Returns the column of ids: found by its name, or the first column if it is text; null: none."""
     named = [name for name in table.column_names if name.lower() in ID_NAMES or name.lower().endswith("_id")]
     if len(named) > 1:
         raise UserError(f"{where}: {' and '.join(named)} both look like the id; leave one of them out")
@@ -96,12 +96,12 @@ def _id_name(table: pa.Table, where: str) -> str | None:
     first = table.column_names[0]
     column = table[first]
     is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    # A first column of text is the id, unless it is one of numbers with a few bad cells.
+    # A first column of text is the id, unless it is a column of numbers with a few bad cells.
     return first if is_text and not any(_is_number(cell) for cell in column.to_pylist()) else None
 
 
 def _ids(table: pa.Table, name: str | None, where: str) -> tuple[str, ...]:
-    """The ids as text, all different."""
+    """Returns the ids as text; they must be distinct."""
     if name is None:
         return tuple(map(str, range(len(table))))
     first_row: dict[str, int] = {}
@@ -110,16 +110,16 @@ def _ids(table: pa.Table, name: str | None, where: str) -> tuple[str, ...]:
             raise UserError(f"{where}: column {name!r}, row {row}: the id is missing")
         earlier = first_row.setdefault(str(value), row)
         if earlier != row:
-            raise UserError(f"{where}: column {name!r}, row {row}: the id {value!r} stands in row {earlier} already")
+            raise UserError(f"{where}: column {name!r}, row {row}: the id {value!r} is already in row {earlier}")
     return tuple(first_row)
 
 
 def _numbers(column: pa.ChunkedArray, name: str, where: str) -> Float[np.ndarray, " rows"]:
-    """A column as numbers, all of them finite."""
+    """Returns a column as numbers, all of which must be finite."""
     place = f"{where}: column {name!r}, row"
     if column.null_count:
         row = pc.index(column.is_null(), True).as_py()
-        raise UserError(f"{place} {row + 1}: no number stands there")
+        raise UserError(f"{place} {row + 1}: the number is missing")
     is_number = (
         pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
     )
@@ -127,7 +127,7 @@ def _numbers(column: pa.ChunkedArray, name: str, where: str) -> Float[np.ndarray
         cells = column.to_pylist()
         row = next((row for row, cell in enumerate(cells) if not _is_number(cell)), 0)
         raise UserError(f"{place} {row + 1}: {cells[row]!r} is not a number")
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # too large numbers become infinite, and are refused
         numbers = column.cast(pa.float64()).to_numpy().astype(np.float32)
     if not np.isfinite(numbers).all():
         row = int(np.argmin(np.isfinite(numbers)))
@@ -136,7 +136,7 @@ def _numbers(column: pa.ChunkedArray, name: str, where: str) -> Float[np.ndarray
 
 
 def _is_number(cell: object) -> bool:
-    """Whether text can be read as a number."""
+    """Returns whether a cell is text that can be read as a number."""
     if not isinstance(cell, str):
         return False
     try:

@@ -1,13 +1,13 @@
-"""A carousel on a home page: cards that listeners stream with chances that the world knows and policies do not.
+"""A carousel on a home page: cards that listeners stream with probabilities known to the world and not to policies.
 
-In the manner of Bendada, Salha and Bontempelli, Carousel Personalization in Music Streaming Apps with Contextual
-Bandits (RecSys 2020). A listener streams a card with the chance `sigmoid(weights . vector + bias)`, of the card's
-weights and bias and the listener's vector.
+After Bendada, Salha and Bontempelli, Carousel Personalization in Music Streaming Apps with Contextual Bandits (RecSys
+2020). A listener streams a card with the chance `sigmoid(weights . vector + bias)` of the card's weights and bias and
+the listener's vector.
 
-The listener scans a slate from its first slot on, wants each card or not by its own chance, streams the first that he
-wants, and is gone: a slate has at most one stream, as in the published experiment, where whoever streams more has
-come more than once. So a slate's expected streams are `1 - product of (1 - chance)`, in whatever order its cards stand,
-and its regret is what the best cards of the same listener would have had more.
+The listener scans a slate from its first slot on, wants each card or not with its own chance, streams the first wanted
+one, and leaves: a slate has at most one stream, as in the published experiment, where a listener with several streams
+has come several times. So a slate's expected streams are `1 - product of (1 - chance)` in any order of its cards, and
+its regret is the difference to the slate of the listener's best cards.
 """
 
 from dataclasses import dataclass, field
@@ -26,15 +26,15 @@ FIRST_DAY_US = 1_767_225_600_000_000  # 2026-01-01, UTC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cards:
-    """The cards of one time, and what makes listeners stream them.
+    """The cards of the world at one time, with the parameters of their streams.
 
     Args:
-        rows: `[cards]`, the row of each in the world, which no other card ever has.
-        ids: of the cards, by row; also of those that are gone.
+        rows: `[cards]`, row of each card in the world, which is never reused.
+        ids: ids of the cards by row, including those that are gone.
         weights: `[cards, dim]`.
         biases: `[cards]`.
         kinds: `[cards]`, index into `schema.KINDS`.
-        vectors: `[cards, known]`, what policies are told of each; null: nothing.
+        vectors: `[cards, known]`, vectors that policies know; null: none.
     """
 
     rows: Int[np.ndarray, " cards"]
@@ -50,12 +50,12 @@ class Cards:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
-    """Who comes.
+    """The listeners of the world.
 
     Args:
-        ids: of the listeners.
-        vectors: `[listeners, dim]`, what policies are told.
-        segments: `[listeners]`, the group that each belongs to, from 0.
+        ids: ids of the listeners.
+        vectors: `[listeners, dim]`, vectors that policies know.
+        segments: `[listeners]`, segment of each listener, from 0.
     """
 
     ids: tuple[str, ...]
@@ -68,12 +68,12 @@ class Listeners:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carousel:
-    """Cards and listeners, with the truth about both.
+    """Cards and listeners of a world, with the true parameters of both.
 
     Args:
-        cards: that can be shown.
-        listeners: who look at them.
-        slots: of the best slate, against which regret is counted.
+        cards: cards that can be shown.
+        listeners: listeners that look at them.
+        slots: slots of the best slate, which regret is measured against.
     """
 
     cards: Cards
@@ -83,16 +83,16 @@ class Carousel:
 
     @property
     def known(self) -> Float[np.ndarray, "cards known"]:
-        """`[cards, known]`, the vectors that policies are told of; without columns where that is nothing."""
+        """`[cards, known]`, vectors of the cards that policies know; zero columns where they know none."""
         vectors = self.cards.vectors
         return np.zeros((len(self.cards), 0), np.float32) if vectors is None else vectors
 
     def candidates(self) -> Candidates:
-        """The cards as policies are told of them: their kinds and vectors, and nothing of their weights."""
+        """Returns the cards as policies see them: kinds and vectors, without weights."""
         return Candidates(content_rows=self.cards.rows, vectors=self.known, kinds=self.cards.kinds)
 
     def context(self, listeners: Int[np.ndarray, " asked"], number: int) -> Context:
-        """The listeners as policies are told of them; a round is a day, from 0."""
+        """Returns the listeners as policies see them; a round is a day, from 0."""
         return Context(
             user_vectors=self.listeners.vectors[listeners],
             segments=self.listeners.segments[listeners],
@@ -100,20 +100,20 @@ class Carousel:
         )
 
     def places(self, rows: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-        """Where cards stand in `cards`, by their rows; the row `NOTHING` stays what it is."""
-        place_of = np.full(len(self.cards.ids) + 1, NOTHING)  # the last is that of NOTHING
+        """Returns the places in `cards` of cards by their rows; the row `NOTHING` stays `NOTHING`."""
+        place_of = np.full(len(self.cards.ids) + 1, NOTHING)  # the last entry is for NOTHING
         place_of[self.cards.rows] = np.arange(len(self.cards))
         return place_of[rows]
 
     def chances(
         self, listeners: Int[np.ndarray, " asked"], places: Int[np.ndarray, "asked slots"]
     ) -> Float[np.ndarray, "asked slots"]:
-        """The chance that a listener wants a card; 0 of `NOTHING`."""
+        """Returns the chance that a listener wants a card; 0 for `NOTHING`."""
         logits = np.einsum("ask,ak->as", self.cards.weights[places], self.listeners.vectors[listeners])
         return np.where(places == NOTHING, 0.0, expit(logits + self.cards.biases[places]))
 
     def best(self, listeners: Int[np.ndarray, " asked"]) -> Int[np.ndarray, "asked slots"]:
-        """Places of each listener's best cards, best first: found when first asked for, and kept."""
+        """Returns the places of each listener's best cards, best first; computed once and cached."""
         depth = min(self.slots, len(self.cards))
         if not self._best:
             self._best["places"] = np.full((len(self.listeners), depth), NOTHING, dtype=np.int32)
@@ -130,13 +130,13 @@ class Carousel:
 
 
 def expected_streams(chances: Float[np.ndarray, "asked slots"]) -> Float[np.ndarray, " asked"]:
-    """The chance that anything of a slate is streamed."""
+    """Returns the chance that any card of a slate is streamed."""
     return 1 - np.prod(1 - chances, axis=1)
 
 
 def streams(
     chances: Float[np.ndarray, "asked slots"], generator: np.random.Generator
 ) -> Bool[np.ndarray, "asked slots"]:
-    """What each listener streams: the first card that he wants, or nothing."""
+    """Draws what each listener streams: the first wanted card, or none."""
     is_wanted = generator.random(chances.shape) < chances
     return is_wanted & (np.cumsum(is_wanted, axis=1) == 1)

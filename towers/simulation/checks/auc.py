@@ -1,4 +1,4 @@
-"""The area under the ROC curve with weights: scikit-learn's is slower by the checks that it makes of every call."""
+"""Weighted area under the ROC curve, without the checks of each call that make scikit-learn's slower."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 def weighted_auc(
     score: Float[np.ndarray, " n"], is_second: Bool[np.ndarray, " n"], weights: Float[np.ndarray, " n"]
 ) -> float:
-    """Chance that one of the second kind has a higher score than one of the first; equal scores count half.
+    """Returns the chance that an item of the second kind has a higher score than one of the first; ties count half.
 
-    NaN without one of the kinds.
+    NaN where one kind is missing.
 
     >>> weighted_auc(np.array([0.1, 0.5, 0.5]), np.array([False, True, False]), np.ones(3))
     0.75

@@ -1,4 +1,4 @@
-"""The whole check of a simulator: real plays of a period beside those of listeners who ran freely through it."""
+"""The whole check of a simulator: real plays of a period against free-running simulated plays of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,24 +21,24 @@ from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.space import Space
 
 MOST_AUC: Final = 0.65
-"""Real sessions are told from simulated ones no better than this."""
+"""Maximum AUC with which real sessions may be told from simulated ones."""
 REAL_AUC: Final = (0.45, 0.55)
-"""Real sessions are told from real ones between these, or the classifier finds what is not there."""
+"""Range of the AUC of real against real sessions; outside of it the classifier finds differences that do not exist."""
 SHUFFLED_AUC: Final = 0.8
-"""Real sessions are told from shuffled ones at least so well, or the classifier is too weak to count."""
+"""Minimum AUC of real against shuffled sessions; below it the classifier is too weak to count."""
 MOST_BEHIND, MOST_CALIBRATION_ERROR = 0.01, 0.03
 FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSettings:
-    """How a check is made.
+    """Settings of a check.
 
     Args:
-        resamples: draws of listeners that intervals are made of.
-        splits: random halves of the real listeners, which say what a sample of its size can tell.
-        trees: of each classifier of sessions; of fewer it may be too weak to count.
-        seed: of draws, folds, trees and shuffles.
+        resamples: number of bootstrap draws of listeners for intervals.
+        splits: number of random halves of the real listeners, which show the noise of a sample of this size.
+        trees: number of trees of each classifier of sessions; with fewer it may be too weak to count.
+        seed: seed of draws, folds, trees and shuffles.
     """
 
     resamples: int = 400
@@ -52,7 +52,7 @@ class CheckSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentChecked:
-    """What the check says of some of the listeners; no limit rests on it."""
+    """Results of a check for a segment of listeners; no limit depends on them."""
 
     segment: Segment
     compared: tuple[Compared, ...]
@@ -61,16 +61,16 @@ class SegmentChecked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """All that a check found.
+    """All results of a check.
 
     Args:
-        compared: statistics, in their order.
-        told_apart: by the classifier.
-        skips: how well skips were predicted; null where no chances were given, which fails their limits.
-        segments: of the listeners.
-        sizes: listeners, sessions and plays, real and simulated.
-        seen_listeners: listeners of the check whom simulator or export has seen.
-        seen_period: whether one of them has seen the period.
+        compared: compared statistics, in order.
+        told_apart: results of the classifier.
+        skips: quality of skip predictions; null where no chances were given, which fails their limits.
+        segments: results for segments of listeners.
+        sizes: numbers of listeners, sessions and plays, real and simulated.
+        seen_listeners: number of listeners of the check that the simulator or the export was fitted on.
+        seen_period: whether the simulator or the export was fitted on the period.
     """
 
     compared: tuple[Compared, ...]
@@ -94,11 +94,11 @@ class Checked:
 
     @property
     def missed_by_chance(self) -> float:
-        """In what share of samples of this size a simulator without a fault would miss the limit of a statistic."""
+        """Share of samples of this size in which a perfect simulator would miss the limit of some statistic."""
         return float(np.any([one.beyond_by_chance for one in self.compared], axis=0).mean())
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, for a file; numbers that are not finite are null."""
+        """Returns all results as JSON values; numbers that are not finite become null."""
         apart = self.told_apart
         told = {name: asdict(getattr(apart, name)) for name in ("simulated", "real", "shuffled", "shuffled_within")}
         return json_numbers({
@@ -124,11 +124,11 @@ class Checked:
         })  # fmt: skip
 
     def write(self, folder: Path, about: Mapping[str, Any]) -> None:
-        """Writes `check.json`, which `Verdict.read` reads, whole or not at all.
+        """Writes `check.json` atomically; `Verdict.read` reads it.
 
         Args:
-            folder: of the simulator.
-            about: what was checked on what, nested as it likes.
+            folder: folder of the simulator.
+            about: description of the checked data and simulator, nested freely.
         """
         write_json(folder / FILE, self.to_json() | {"about": json_numbers(about)})
 
@@ -147,33 +147,34 @@ def check(
     settings: CheckSettings | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Checked:
-    """Compares what listeners did in a period with what simulated ones did.
+    """Compares real plays of a period with simulated ones.
 
-    Listeners without a play before the period are left out: a simulator goes on from what it knows of somebody.
+    Listeners without a play before the period are left out, since a simulator continues from known plays.
 
     Args:
         real: plays of sessions that began in the period.
-        simulated: by member of the ensemble, plays of the same listeners, who ran freely from `begin_us` on.
+        simulated: plays of the same listeners, simulated freely from `begin_us` on, for each member of the ensemble.
         before: real plays of these listeners before the period.
-        space: contents that were played.
-        begin_us: when the period begins, microseconds since 1970, UTC.
-        end_us: when it ends.
-        skips: the simulator's chances of a skip for each real play of the period, told one play ahead; null: these
-            limits fail as not measured.
-        seen_listeners: how many of these listeners simulator or export has seen.
-        seen_period: whether one of them has seen the period.
-        settings: null: as they stand in `CheckSettings`.
-        progress: is told what comes next.
+        space: space of the played contents.
+        begin_us: start of the period, microseconds since 1970, UTC.
+        end_us: end of the period.
+        skips: the simulator's one-step-ahead chances of a skip for each real play of the period; null: the limits of
+            skips fail as not measured.
+        seen_listeners: number of these listeners that the simulator or the export was fitted on.
+        seen_period: whether the simulator or the export was fitted on the period.
+        settings: settings of the check; null: the defaults of `CheckSettings`.
+        progress: called with the name of each step before it begins.
 
     Raises:
-        UserError: nobody listened both before the period and in it, there is no simulated log, or it is of others.
+        UserError: no listener has plays both before and in the period, there is no simulated log, or one is of other
+            listeners.
     """
     settings = settings or CheckSettings()
     _require_logs(real, simulated, before)
     is_known = np.bincount(before.listener, minlength=len(before.user_ids)) > 0
     real, *simulated = (log.taken(is_known[log.listener]) for log in (real, *simulated))
     if not len(real):
-        raise UserError("nobody of the listeners of the check listened before its period and in it: choose another one")
+        raise UserError("no listener of the check has plays both before its period and in it: choose another period")
     mine, others = (
         [Heard(log=log, before=before, begin_us=begin_us, end_us=end_us) for log in logs]
         for logs in ([real], simulated)
@@ -201,11 +202,11 @@ def _require_logs(real: SessionLog, simulated: Sequence[SessionLog], before: Ses
     if not simulated:
         raise UserError("there are no simulated plays to check")
     if any(log.user_ids != before.user_ids for log in (real, *simulated)):
-        raise UserError("real and simulated plays of a check are to be of the same listeners")
+        raise UserError("real and simulated plays of a check must be of the same listeners")
 
 
 def _with_counted_plays(space: Space, before: SessionLog) -> Space:
-    """Popularity for the classifier: without the fit's plays those before the period."""
+    """Returns the space with plays before the period as popularity, where the fit has counted none."""
     return replace(space, plays=np.bincount(before.content, minlength=len(space)).astype(np.float64))
 
 
@@ -225,7 +226,7 @@ def _sizes(real: Heard, simulated: Sequence[Heard]) -> dict[str, int]:
 
 def _of_statistic(one: Compared) -> Limit:
     statistic = one.statistic
-    # A difference of one figure has a sign.
+    # The difference of a statistic with a single figure is signed.
     least = -statistic.limit if len(statistic.labels()) == 1 else None
     return Limit(
         name=statistic.name, title=statistic.title, told=statistic.told, figure=one.difference, least=least,

@@ -1,8 +1,8 @@
-"""A classifier that tries to tell real from simulated sessions, and whether it is strong enough to count.
+"""A classifier that tries to tell real from simulated sessions, with trials of its own strength.
 
-Gradient-boosted trees (scikit-learn's `HistGradientBoostingClassifier`, in the extra `train`) see one row a session.
-Listeners are split into folds: sessions are scored by trees that have seen neither the listener's real sessions nor
-the simulated ones.
+Gradient-boosted trees (scikit-learn's `HistGradientBoostingClassifier`, in the extra `train`) get one row per session.
+Listeners are split into folds: sessions are scored by trees that were trained neither on the listener's real sessions
+nor on the simulated ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +23,19 @@ from towers.simulation.listeners.space import Space
 
 FOLDS = 5
 MOST_TELLING = 12
-"""So many features are told."""
+"""Number of features that are reported."""
 ACTIONS = ("outcome", "fraction", "liked", "saved", "disliked")
 """Columns that are shuffled together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """How well sessions of two kinds are told apart.
+    """Separability of sessions of two kinds.
 
     Args:
-        auc: chance that a session of the second kind has a higher score than one of the first: .5 is not at all.
+        auc: chance that a session of the second kind has a higher score than one of the first; .5: not at all.
         low: lower 95 % bound, over listeners.
-        high: upper one.
+        high: upper 95 % bound, over listeners.
     """
 
     auc: float
@@ -45,13 +45,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """Scores of sessions of two kinds, each by trees that have not seen its listener.
+    """Scores of sessions of two kinds, by trees that were not trained on the session's listener.
 
     Args:
         listener: row of each session's listener.
-        is_second: whether it is of the second kind.
+        is_second: whether a session is of the second kind.
         score: any number, higher for the second kind.
-        fold: that the session was scored in; scores of other folds are of other trees.
+        fold: fold in which a session was scored; other folds have other trees, so scores compare only within one.
     """
 
     listener: Int[np.ndarray, " sessions"]
@@ -60,7 +60,7 @@ class Scored:
     fold: Int[np.ndarray, " sessions"]
 
     def auc(self, weights: Float[np.ndarray, " listeners"]) -> float:
-        """The mean of the folds' AUC, with a weight for each listener; NaN where a kind is missing in all folds."""
+        """Returns the mean AUC of the folds, with a weight for each listener; NaN where each fold lacks a kind."""
         each = [weighted_auc(self.score[mine], self.is_second[mine], weights[self.listener[mine]])
                 for fold in range(FOLDS) if (mine := self.fold == fold).any()]  # fmt: skip
         known = [one for one in each if np.isfinite(one)]
@@ -69,16 +69,16 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldApart:
-    """What the classifier found.
+    """Results of the classifier.
 
     Args:
-        simulated: real sessions from simulated ones; mean over the members of the ensemble.
-        real: real sessions of one random half of the listeners from those of the other.
-        shuffled: real sessions from the same ones with their actions shuffled among all plays.
-        shuffled_within: the same, with actions shuffled within each session alone.
-        features: by name, how much AUC is lost when the feature is shuffled: the most telling ones, best first.
-        names: of all features that it saw.
-        scored: by member, for groups of listeners.
+        simulated: real against simulated sessions; mean over the members of the ensemble.
+        real: real sessions of a random half of the listeners against those of the other half.
+        shuffled: real sessions against the same ones with actions shuffled among all plays.
+        shuffled_within: real sessions against the same ones with actions shuffled within each session.
+        features: loss of AUC when a feature is shuffled, by name: the most telling features, best first.
+        names: names of all features.
+        scored: scores for each member, to be evaluated for segments of listeners.
     """
 
     simulated: Told
@@ -90,7 +90,7 @@ class ToldApart:
     scored: tuple[Scored, ...]
 
     def among(self, draws: Draws) -> Told:
-        """How well the sessions of some listeners are told from simulated ones, as `draws` has them."""
+        """Returns how well real and simulated sessions of some listeners can be told apart, weighted by `draws`."""
         return _told(self.scored, draws)
 
 
@@ -104,16 +104,16 @@ def tell_apart(
     seed: int,
     progress: Callable[[str], None],
 ) -> ToldApart:
-    """Tries to tell sessions apart: real from simulated, and as a trial of itself real from real and from shuffled.
+    """Tells sessions apart: real from simulated, and as trials of itself real from real and real from shuffled.
 
     Args:
-        real: at least one session.
-        simulated: by member, of the same listeners.
-        space: contents that were played.
-        draws: of listeners and members.
-        trees: of each classifier.
-        seed: of folds, trees, halves and shuffles.
-        progress: is told what comes next.
+        real: real plays, with at least one session.
+        simulated: plays of the same listeners, for each member of the ensemble.
+        space: space of the played contents.
+        draws: draws of listeners and members.
+        trees: number of trees of each classifier.
+        seed: seed of folds, trees, halves and shuffles.
+        progress: called with the name of each step before it begins.
     """
     generator = np.random.default_rng(seed)
     fold_of = generator.permutation(real.listeners) % FOLDS
@@ -150,12 +150,12 @@ def tell_apart(
 def shuffled_actions(log: SessionLog, space: Space, generator: np.random.Generator, *, within: bool) -> SessionLog:
     """Returns a copy of the log in which the columns `ACTIONS` are permuted together among plays.
 
-    Later plays of a session begin as much earlier or later as the ones before it now take, or the clock would tell.
+    Start times within a session are shifted by the changed durations before them, or the clock would give it away.
 
     Args:
-        log: the plays.
-        space: contents that were played.
-        generator: of the order.
+        log: plays.
+        space: space of the played contents.
+        generator: generator of the order.
         within: whether an action stays in its session.
     """
     drawn = generator.random(len(log))
@@ -186,7 +186,7 @@ def _scored(
     seed: int,
     looks: bool = False,
 ) -> tuple[Scored, dict[str, float]]:
-    """Scores of both kinds, and, if it `looks`, how much AUC is lost without each feature."""
+    """Scores the sessions of both kinds; with `looks`, also returns the loss of AUC without each feature."""
     values = np.concatenate([first.values, second.values])
     listener = np.concatenate([first.listener, second.listener])
     is_second = np.arange(len(values)) >= len(first.values)
@@ -214,7 +214,7 @@ def _halves(features: SessionFeatures, half: Bool[np.ndarray, " listeners"]) -> 
 
 
 def _classifier(trees: int, seed: int) -> Any:
-    # A whole process that checks needs it, and nobody else.
+    # Imported here, since only a check needs it.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
@@ -229,7 +229,7 @@ def _lost(
     is_second: Bool[np.ndarray, " n"],
     generator: np.random.Generator,
 ) -> Float[np.ndarray, " features"]:
-    """AUC that is lost when a feature's values change places (Breiman 2001)."""
+    """Returns the AUC lost when a feature's values are permuted (Breiman 2001)."""
     weights = np.ones(len(values))
     whole = weighted_auc(fitted.decision_function(values), is_second, weights)
     lost = np.zeros(values.shape[1])

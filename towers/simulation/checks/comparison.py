@@ -1,4 +1,4 @@
-"""Statistics of real plays beside those of simulated ones, with intervals, for all listeners and for some of them."""
+"""Statistics of real and simulated plays, compared with intervals, for all listeners and for segments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from towers.simulation.checks.resampling import Draws, bounds
 from towers.simulation.checks.statistics import Statistic
 
 POINTS = 120
-"""At most so many bins of a curve are kept to be shown."""
+"""Maximum number of bins of a curve that are kept for display."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A curve with the 95 % bounds of each bin; an interval of listeners and, if simulated, of the ensemble too."""
+    """A curve with 95 % bounds of each bin, over listeners and, if simulated, over members of the ensemble too."""
 
     values: Float[np.ndarray, " bins"]
     low: Float[np.ndarray, " bins"]
@@ -26,23 +26,22 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A statistic of real and simulated plays.
+    """A statistic of real and simulated plays, compared.
 
     Args:
-        statistic: that was compared.
-        difference: that is held to the limit; signed where the statistic has but one bin. NaN where too little
-            was played to tell one.
+        statistic: compared statistic.
+        difference: difference that must be within the limit; signed where the statistic has a single bin. NaN where
+            there are too few plays.
         low: lower 95 % bound of the difference.
-        high: upper one.
-        mean: mean distance of the bins, weighted by what was counted in each of the real plays.
-        noise: what the size of the real sample makes of a difference by itself: 19 times in 20 it is at most this.
-            Half of what random halves of the listeners differ by, for two halves stray from each other twice as far
-            as the whole from the truth.
+        high: upper 95 % bound of the difference.
+        mean: mean distance of the bins, weighted by the counts of the real plays.
+        noise: 95 % quantile of the difference that the size of the real sample causes alone. It is half the distance
+            of random halves of the listeners, since two halves differ twice as much as the whole from the truth.
         beyond_by_chance: by random split, whether noise alone would have missed the limit.
-        labels: of the bins that are shown.
-        real: the real curve.
-        simulated: the simulated one.
-        is_held: by bin, whether it is large enough to be held to the limit.
+        labels: labels of the bins to display.
+        real: curve of the real plays.
+        simulated: curve of the simulated plays.
+        is_held: by bin, whether it has enough plays for the limit to apply.
     """
 
     statistic: Statistic
@@ -59,21 +58,21 @@ class Compared:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within the limit."""
+        """True if the difference is within the limit."""
         return abs(self.difference) <= self.statistic.limit
 
     @property
     def is_clear(self) -> bool:
-        """Whether the sample can tell: the interval is no wider than the limit."""
+        """True if the sample is large enough to tell: the interval is no wider than the limit."""
         return self.high - self.low <= self.statistic.limit
 
     @property
     def is_clearly_beyond(self) -> bool:
-        """Whether all of the interval lies beyond the limit."""
+        """True if the whole interval is beyond the limit."""
         return self.low > self.statistic.limit or self.high < -self.statistic.limit
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that is told, for a file."""
+        """Returns all fields as JSON values."""
         statistic = self.statistic
         return {
             "name": statistic.name, "title": statistic.title, "told": statistic.told, "limit": statistic.limit,
@@ -86,12 +85,12 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """One statistic's counts by listener and cell, from which any group of listeners is compared.
+    """Counts of a statistic by listener and cell, from which any group of listeners can be compared.
 
     Args:
-        statistic: that was counted.
-        real: sparse, `[listeners, cells]`.
-        simulated: one for each member of the ensemble.
+        statistic: counted statistic.
+        real: sparse matrix `[listeners, cells]` of the real plays.
+        simulated: sparse matrix for each member of the ensemble.
     """
 
     statistic: Statistic
@@ -106,9 +105,9 @@ def counts_of(statistic: Statistic, real: Heard, simulated: Sequence[Heard]) -> 
 
 
 def compared(counts: Counts, draws: Draws) -> Compared:
-    """Compares real and simulated curves, in the sample and in all draws of it.
+    """Compares real and simulated curves, in the sample and in all draws.
 
-    The same listeners are drawn for both, as they are the same: what makes listeners differ cancels out.
+    Both use the same draws of the same listeners, so that differences between listeners cancel out.
     """
     statistic = counts.statistic
     real_counts = _summed(counts.real, draws.listeners)
@@ -145,7 +144,7 @@ def _of_ensemble(counts: Counts, draws: Draws) -> Float[np.ndarray, "draws bins"
 
 
 def _noise(counts: Counts, draws: Draws, weights: Float[np.ndarray, " bins"]) -> Float[np.ndarray, " splits"]:
-    """Half the distance of each pair of random halves; NaN where one of them has too little."""
+    """Returns half the distance of each pair of random halves; NaN where one of them has too few plays."""
     others = draws.listeners[0] - draws.halves
     one, other = (counts.statistic.curve(_summed(counts.real, half)) for half in (draws.halves, others))
     return np.abs(counts.statistic.distance(one, other, weights)) / 2
@@ -164,7 +163,7 @@ def _summed(counts: Any, weights: Float[np.ndarray, "draws listeners"]) -> Float
 
 
 def _shown(bins: int, counts: Float[np.ndarray, " cells"]) -> Int[np.ndarray, " shown"]:
-    """Bins that a curve is shown at: from the first to the last that were counted, not too many."""
+    """Returns the bins to display: from the first to the last with counts, at most `POINTS`."""
     if len(counts) != bins or bins <= 1:
         return np.arange(bins)
     filled = np.flatnonzero(counts)
@@ -173,7 +172,7 @@ def _shown(bins: int, counts: Float[np.ndarray, " cells"]) -> Int[np.ndarray, " 
 
 
 def _curve(drawn: Float[np.ndarray, "draws bins"]) -> Curve:
-    low, high = np.clip(bounds(drawn), 0.0, 1.0)  # all are shares, or a coefficient within the same bounds
+    low, high = np.clip(bounds(drawn), 0.0, 1.0)  # shares, or a coefficient, in [0, 1]
     return Curve(values=drawn[0], low=low, high=high)
 
 

@@ -1,4 +1,4 @@
-"""How sure figures of a sample of listeners are: listeners are drawn with replacement, whole (Efron 1979)."""
+"""Bootstrap intervals of figures of a sample of listeners: whole listeners are resampled (Efron 1979)."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """How often each draw has each listener and each member of an ensemble; the first row is the sample itself.
+    """Weights of each listener and each member of an ensemble in each draw; the first row is the sample itself.
 
     Args:
         listeners: `[draws, listeners]`.
@@ -32,11 +32,11 @@ def draws(listeners: int, members: int, *, resamples: int, splits: int, seed: in
     """Draws listeners and members with replacement, and random halves of the listeners.
 
     Args:
-        listeners: how many there are.
-        members: how many an ensemble has.
-        resamples: how many draws beside the sample itself.
-        splits: how many random halves.
-        seed: equal numbers give equal draws.
+        listeners: number of listeners.
+        members: number of members of the ensemble.
+        resamples: number of draws besides the sample itself.
+        splits: number of random halves.
+        seed: seed of the draws.
     """
     generator = np.random.default_rng(seed)
     of_listeners = generator.multinomial(listeners, np.full(listeners, 1 / listeners), size=resamples)
@@ -50,10 +50,10 @@ def draws(listeners: int, members: int, *, resamples: int, splits: int, seed: in
 
 
 def bounds(drawn: Float[np.ndarray, "draws ..."]) -> Float[np.ndarray, "2 ..."]:
-    """The 95 % bounds of a figure, from its values in each of the draws; the first draw is the sample itself.
+    """Returns the 95 % bounds of a figure from its values in the draws; the first draw is the sample itself.
 
-    Percentiles of the draws, moved by the distance between their median and the figure: a distance such as KS grows
-    by the noise of a draw, and its plain percentiles would lie above it. NaN where a figure is never defined.
+    The bounds are percentiles of the draws, shifted by the distance between their median and the figure: a distance
+    such as KS grows with the noise of a draw, so plain percentiles would be too high. NaN where no draw has a value.
     """
     figure, others = drawn[0], drawn[1:]
     if not len(others):

@@ -1,4 +1,4 @@
-"""Groups of listeners of whom a check tells apart from the others, by what they played before the period."""
+"""Segments of listeners that a check reports separately, by their plays before the period."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from towers.simulation.checks.heard import Heard
 from towers.simulation.listeners.space import Space
 
 NEW_PLAYS = 25
-"""A listener with fewer plays before the period is new."""
+"""Number of plays before the period below which a listener is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Some of the listeners.
+    """A group of listeners.
 
     Args:
-        name: of letters, digits and `_`.
-        words: who they are.
-        among: by listener, whether they belong to it.
+        name: name, of letters, digits and `_`.
+        words: description of the listeners.
+        among: whether each listener belongs to the group.
     """
 
     name: str
@@ -28,9 +28,9 @@ class Segment:
 
 
 def segments(heard: Heard, space: Space) -> tuple[Segment, ...]:
-    """New listeners, and of the others thirds by plays before the period and by the entropy of regions in them.
+    """Returns new listeners, and of the others outer thirds by plays before the period and by the entropy of regions.
 
-    A group without any listener is left out.
+    Groups without listeners are left out.
     """
     plays, entropy = heard.plays_before, region_entropy(heard, space)
     is_known = plays >= NEW_PLAYS
@@ -43,7 +43,7 @@ def segments(heard: Heard, space: Space) -> tuple[Segment, ...]:
 
 
 def region_entropy(heard: Heard, space: Space) -> Float[np.ndarray, " listeners"]:
-    """Entropy in nats of the regions of each listener's plays before the period; in no region counts as one."""
+    """Returns the entropy in nats of the regions of each listener's earlier plays; no region counts as a region."""
     regions = len(space.region_names) + 1
     region = np.where(space.region < 0, regions - 1, space.region)[heard.before.content]
     size = heard.listeners * regions

@@ -1,6 +1,6 @@
-"""What the classifier sees of a session: how long, when, what was done with which contents, and how they go together.
+"""Features of a session for the classifier: length, time, actions, contents, and how these relate.
 
-Times are rounded, so that nothing is told apart by how a log stores its numbers.
+Times are rounded, so that sessions cannot be told apart by how a log stores its numbers.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from towers.simulation.listeners.session_log import FINISH, PARTIAL, SKIP, Sessi
 from towers.simulation.listeners.space import Space
 
 NEW_DAYS = 30
-"""Contents are a new release for so many days."""
+"""Days after its release for which a content is new."""
 MONDAY_DAYS = 4
 """Days from 1970-01-01, a Thursday, to a Monday."""
 
@@ -25,11 +25,11 @@ Sessions = Float[np.ndarray, " sessions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFeatures:
-    """Features by session.
+    """Features of sessions.
 
     Args:
-        values: `[sessions, features]`, float64; NaN where a session does not have one.
-        names: of the features, in words.
+        values: `[sessions, features]`, float64; NaN where a session has no value.
+        names: names of the features, in words.
         listener: row of each session's listener.
     """
 
@@ -41,13 +41,13 @@ class SessionFeatures:
 def session_features(
     heard: Heard, space: Space, contexts: tuple[str, ...], devices: tuple[str, ...]
 ) -> SessionFeatures:
-    """Features of every session of a period.
+    """Returns the features of every session of a period.
 
     Args:
-        heard: the plays.
-        space: contents that were played.
-        contexts: in whose order contexts become numbers, the same for all logs that are compared; others are one more.
-        devices: likewise.
+        heard: plays of the period.
+        space: space of the played contents.
+        contexts: order in which contexts are numbered, the same for all compared logs; other contexts share one number.
+        devices: order in which devices are numbered, likewise.
     """
     columns = (
         _of_time(heard, space)
@@ -150,7 +150,7 @@ def _of_contents(heard: Heard, space: Space) -> dict[str, np.ndarray]:
 
 
 def _of_contrasts(heard: Heard, space: Space) -> dict[str, np.ndarray]:
-    """Means of what was skipped less means of what was not: whether the right contents were skipped."""
+    """Returns means over skipped plays minus means over others, which show whether the right plays were skipped."""
     log, content = heard.log, heard.log.content
     is_skip = log.outcome == SKIP
     cosine, artist, _ = _after(log, space)
@@ -198,7 +198,7 @@ def _of_place(log: SessionLog, contexts: tuple[str, ...], devices: tuple[str, ..
 
 
 def _after(log: SessionLog, space: Space) -> tuple[Values, Values, Values]:
-    """Cosine to the play before in the session, whether it has the same artist, and whether another region."""
+    """Returns the cosine to the session's play before, whether the artist is the same, and the region another."""
     first = np.zeros(len(log), bool)
     first[log.session_begins] = True
     before, content = np.roll(log.content, 1), log.content
@@ -218,7 +218,7 @@ def _codes(names: tuple[str, ...], order: tuple[str, ...]) -> Int[np.ndarray, " 
 
 
 def _means(log: SessionLog, values: np.ndarray) -> Sessions:
-    """By session, of the values that are known."""
+    """Returns the mean of the finite values of each session; NaN where there is none."""
     known = np.isfinite(values)
     total = np.add.reduceat(np.where(known, values, 0.0), log.session_begins)
     number = np.add.reduceat(known, log.session_begins, dtype=np.float64)
@@ -241,6 +241,6 @@ def _distinct(log: SessionLog, codes: np.ndarray) -> Int[np.ndarray, " sessions"
 
 
 def _at_the_end(log: SessionLog, is_skip: Bool[np.ndarray, " plays"]) -> Int[np.ndarray, " sessions"]:
-    """Skips after a session's last play that was no skip."""
+    """Returns the number of skips at the end of each session."""
     place = np.where(is_skip, -1, log.position)
     return log.session_lengths - 1 - np.maximum.reduceat(place, log.session_begins)

@@ -1,7 +1,7 @@
-"""How well a simulator says which play will be skipped, beside a classifier that does not simulate anything.
+"""Quality of a simulator's skip predictions, compared with a classifier that simulates nothing.
 
 The classifier is gradient-boosted trees (scikit-learn, in the extra `train`), fitted to the plays that the simulator
-was fitted to and asked about the same plays as the simulator: those of other listeners, in a later period.
+was fitted to and evaluated on the same plays as the simulator: those of other listeners, in a later period.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,20 @@ from towers.simulation.checks.resampling import Draws, bounds
 
 BINS = 10
 DRAWS = 100
-"""At most so many draws are looked at: each sorts all plays."""
+"""Maximum number of draws that are evaluated, since each sorts all plays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipData:
-    """Plays of a check with the simulator's chances of a skip, each made of what was known before the play.
+    """Plays of a check with the simulator's chance of a skip, each from what was known before the play.
 
     Args:
         predicted: `[plays]`, chance of a skip, 0 to 1.
-        features: `[plays, features]`, what a classifier may know of each play; NaN where it is not known.
-        is_skip: `[plays]`, what came.
+        features: `[plays, features]`, features of each play for a classifier; NaN where unknown.
+        is_skip: `[plays]`, whether the play was skipped.
         listener: `[plays]`, row of the listener.
-        fit_features: `[fit_plays, features]`, the same of the plays that the simulator was fitted to.
-        fit_is_skip: `[fit_plays]`, what came of them.
+        fit_features: `[fit_plays, features]`, features of the plays that the simulator was fitted to.
+        fit_is_skip: `[fit_plays]`, whether these were skipped.
     """
 
     predicted: Float[np.ndarray, " plays"]
@@ -43,15 +43,15 @@ class SkipData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipPrediction:
-    """How well skips were predicted.
+    """Quality of predicted skips.
 
     Args:
         calibration_error: mean distance of predicted and observed share in `BINS` bins of equally many plays.
         calibration_bounds: its 95 % bounds over listeners.
-        expected: `[bins]`, mean chance of each bin.
-        observed: `[bins]`, share that was skipped.
-        auc: of the simulator's chances.
-        peer_auc: of the classifier's.
+        expected: `[bins]`, mean predicted chance.
+        observed: `[bins]`, share of skipped plays.
+        auc: AUC of the simulator's chances.
+        peer_auc: AUC of the classifier.
         behind_bounds: 95 % bounds of `behind`.
     """
 
@@ -65,19 +65,19 @@ class SkipPrediction:
 
     @property
     def behind(self) -> float:
-        """By how much the simulator's AUC is below the classifier's; negative where it is above."""
+        """AUC of the classifier minus the simulator's; negative where the simulator is better."""
         return self.peer_auc - self.auc
 
 
 def skip_prediction(data: SkipData, draws: Draws, seed: int, progress: Callable[[str], None]) -> SkipPrediction:
-    """Judges predicted chances, and fits the classifier to compare with.
+    """Evaluates predicted chances, and fits the classifier to compare with.
 
     Raises:
-        UserError: all plays of the fit, or all of the check, were skipped, or none.
+        UserError: of the plays of the fit, or of the check, all or none were skipped.
     """
     for name, came in (("fit", data.fit_is_skip), ("check", data.is_skip)):
         if not len(came) or came.all() or not came.any():
-            raise UserError(f"the plays of the {name} are all skipped, or none is: nothing can be said of skips")
+            raise UserError(f"all or none of the plays of the {name} were skipped: skips cannot be judged")
     progress("predicting skips without simulating")
     peer = _trees(seed).fit(data.fit_features, data.fit_is_skip).decision_function(data.features)
     each = np.array([
@@ -102,7 +102,7 @@ def skip_prediction(data: SkipData, draws: Draws, seed: int, progress: Callable[
 
 
 def _binned(data: SkipData, draws: Draws) -> tuple[Float[np.ndarray, "draws bins"], ...]:
-    """Plays, expected and observed skips in each bin: the bins are the sample's in every draw."""
+    """Returns plays, expected and observed skips of each bin; bins are those of the sample in every draw."""
     order = np.argsort(data.predicted, kind="stable")
     bin_of = np.empty(len(order), np.int64)
     bin_of[order] = np.arange(len(order)) * BINS // len(order)

@@ -1,4 +1,4 @@
-"""The statistics that a simulator is held to, with their limits."""
+"""The statistics that a simulator is checked on, with their limits."""
 
 from functools import partial
 
@@ -12,29 +12,29 @@ from towers.simulation.listeners.session_log import FINISH, SKIP, SessionLog
 from towers.simulation.listeners.space import Space
 
 POSITIONS = 20
-"""Positions in the session that have a skip rate."""
+"""Number of session positions whose skip rate is compared."""
 FEWEST = 2_500
-"""Real plays from which on a bin of a rate is held to its limit: of so many a rate is known to 2 points."""
+"""Real plays that a bin of a rate needs for its limit to apply; so many give the rate to within 2 points."""
 LONGEST_SESSION, LONGEST_RUN = 200, 50
-"""Longer sessions and runs of skips count as so long."""
+"""Longest session and longest run of skips that are distinguished; longer ones count as these."""
 DAYS = (1, 7, 28)
 FAMILIARITY = (0, 1, 2, 4, 8)
 AMONG_LAST = (0, 1, 2, 3)
 REPEATS_AMONG_LAST = (0, 5, 10, 15)
-"""Least numbers of the bins."""
+"""Lower bounds of the bins of the three statistics."""
 GAP_STEP, GAP_CELLS = 1.01, 1_350
-"""Cells of gaps: from a minute on, each longer by a hundredth; the last are of two years."""
+"""Cells of gaps: from one minute on, each longer by a hundredth, up to two years."""
 
 Observed = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]
-"""Listener, bin, and whether it counts."""
+"""Listener, bin, and whether the observation counts for the share."""
 
 
 def stated(space: Space, end_us: int) -> tuple[Statistic, ...]:
-    """All statistics, in the order in which they are told.
+    """Returns all statistics, in the order in which they are reported.
 
     Args:
-        space: contents that were played.
-        end_us: end of the period; contents that were released later could not be played.
+        space: space of the played contents.
+        end_us: end of the period; contents released later could not be played.
     """
     return (
         Rates(
@@ -99,17 +99,17 @@ def stated(space: Space, end_us: int) -> tuple[Statistic, ...]:
 
 
 def played_us(log: SessionLog, space: Space) -> Int[np.ndarray, " plays"]:
-    """How long each play took."""
+    """Returns how long each play took, microseconds."""
     return (log.fraction.astype(np.float64) * space.duration_ms[log.content] * 1_000).astype(np.int64)
 
 
 def session_ends_us(log: SessionLog, space: Space) -> Int[np.ndarray, " sessions"]:
-    """When the last play of each session ended."""
+    """Returns when the last play of each session ended, microseconds since 1970, UTC."""
     return (log.start_us + played_us(log, space))[log.session_begins + log.session_lengths - 1]
 
 
 def skip_runs(log: SessionLog) -> tuple[Int[np.ndarray, " runs"], Int[np.ndarray, " runs"]]:
-    """The place of the first play of each run of skips in a session, and the run's length."""
+    """Returns the index of the first play of each run of skips in a session, and the run's length."""
     is_skip = log.outcome == SKIP
     follows = np.concatenate([[False], is_skip[:-1] & (np.diff(log.session) == 0)]) if len(log) else is_skip
     begins = np.flatnonzero(is_skip & ~follows)

@@ -1,8 +1,8 @@
-"""What is compared between real and simulated plays: each statistic with its limit and with how a difference is told.
+"""Statistics that are compared between real and simulated plays, each with its limit and its measure of difference.
 
-A statistic counts plays, sessions or gaps of each listener in cells, and makes a curve of the counts of many listeners
-together; a difference is a distance between two curves. So any weights of listeners give a figure, and draws of
-listeners an interval.
+A statistic counts plays, sessions or gaps of each listener in cells, and turns the summed counts of listeners into a
+curve; a difference is a distance between two curves. So any weighting of listeners gives a figure, and draws of
+listeners give an interval.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from scipy import sparse
 from towers.simulation.checks.heard import Heard
 
 Cells = tuple[Int[np.ndarray, " observations"], Int[np.ndarray, " observations"]]
-"""Observations that a statistic counts: the listener's row and the cell of each."""
+"""Observations of a statistic: row of the listener and cell of each."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Statistic(Protocol):
-    """A figure or a curve of plays of a period."""
+    """A figure or a curve of the plays of a period."""
 
     @property
     def name(self) -> str:
@@ -30,12 +30,12 @@ class Statistic(Protocol):
 
     @property
     def title(self) -> str:
-        """Title in a few words, for people."""
+        """Short title for display."""
         ...
 
     @property
     def words(self) -> str:
-        """One sentence that says what is counted and how the difference is told."""
+        """Description of what is counted, in a sentence."""
         ...
 
     @property
@@ -50,23 +50,23 @@ class Statistic(Protocol):
 
     @property
     def is_pooled(self) -> bool:
-        """Whether plays of all members of an ensemble are counted together; if not, their curves are averaged."""
+        """True if plays of all members of an ensemble are counted together; otherwise their curves are averaged."""
         ...
 
     def labels(self) -> tuple[str, ...]:
-        """One for each bin of the curve."""
+        """Returns a label for each bin of the curve."""
         ...
 
     def counts(self, heard: Heard) -> Any:
-        """Counts by listener and cell: a sparse matrix `[listeners, cells]`."""
+        """Returns counts by listener and cell, a sparse matrix `[listeners, cells]`."""
         ...
 
     def curve(self, counts: Float[np.ndarray, "draws cells"]) -> Float[np.ndarray, "draws bins"]:
-        """The curve of all listeners' counts; NaN where there is nothing to count."""
+        """Returns the curve of summed counts for each draw; NaN where there is nothing to count."""
         ...
 
     def weights(self, counts: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " bins"]:
-        """How much each bin weighs, by the real counts; 0 for one that is too small to be held to the limit."""
+        """Returns the weight of each bin from the real counts; 0 for a bin too small for the limit to apply."""
         ...
 
     def distance(
@@ -75,28 +75,28 @@ class Statistic(Protocol):
         simulated: Float[np.ndarray, "draws bins"],
         weights: Float[np.ndarray, " bins"],
     ) -> Float[np.ndarray, " draws"]:
-        """The difference that is held to the limit; signed (simulated - real) where there is but one bin."""
+        """Returns the difference to be held within the limit; signed (simulated - real) for a single bin."""
         ...
 
 
 def counted(cells: Cells, listeners: int, num_cells: int) -> Any:
-    """Sparse counts by listener and cell."""
+    """Returns sparse counts by listener and cell."""
     ones = np.ones(len(cells[0]))
     return sparse.csr_array((ones, (cells[0], cells[1])), shape=(listeners, num_cells))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Shares of plays or sessions, in bins; the largest difference of all bins is held to the limit.
+    """Shares of plays or sessions, in bins; the largest difference of all bins must be within the limit.
 
     Args:
         name: see `Statistic`.
         title: see `Statistic`.
         words: see `Statistic`.
-        limit: as a share: .02 is 2 points.
-        bins: a label each.
-        observe: listener, bin, and whether it is one of the share, of all that is counted.
-        fewest: real observations from which on a bin is held to the limit.
+        limit: largest difference, as a share: .02 is 2 points.
+        bins: label of each bin.
+        observe: returns the listener, the bin, and whether the observation counts for the share.
+        fewest: real observations that a bin needs for the limit to apply.
     """
 
     name: str
@@ -144,17 +144,17 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A distribution of a number, as the shares of cells of it.
+    """The distribution of a number, as shares of its cells.
 
     Args:
         name: see `Statistic`.
         title: see `Statistic`.
         words: see `Statistic`.
-        limit: of the distance, 0 to 1.
-        told: Kolmogorov-Smirnov, the largest difference of the two shares below a value; or total variation, half the
-            sum of the differences of the cells' shares.
+        limit: largest distance, 0 to 1.
+        told: Kolmogorov-Smirnov, the largest difference of the shares below a value; or total variation, half the sum
+            of the differences of the cells' shares.
         values: label of each cell.
-        observe: listener and cell.
+        observe: returns listener and cell.
     """
 
     name: str
@@ -199,14 +199,14 @@ class Shape:
 class Concentration:
     """The Gini coefficient of plays over contents.
 
-    It falls with the number of plays, so each member of an ensemble has its own.
+    It falls with the number of plays, so it is computed for each member of an ensemble alone.
 
     Args:
         name: see `Statistic`.
         title: see `Statistic`.
         words: see `Statistic`.
-        limit: of the difference of the coefficients.
-        could_be_played: by content.
+        limit: largest difference of the coefficients.
+        could_be_played: whether each content could be played.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a check says: every limit with its figure, and whether agents may be trained in the simulator."""
+"""The verdict of a check: every limit with its figure, and whether agents may be trained in the simulator."""
 
 import math
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from towers.manifest import json_numbers, read_json
 
 FILE: Final = "check.json"
 TRIALS: Final = ("real_from_real", "real_from_shuffled")
-"""Names of the limits that the classifier has to keep itself."""
+"""Names of the limits on the classifier's own trials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A figure and the bounds that it has to lie within.
+    """A figure and its bounds.
 
     Args:
-        name: of letters, digits and `_`.
-        title: a few words for people.
+        name: name, of letters, digits and `_`.
+        title: short title for display.
         told: unit of the figure.
-        figure: NaN where it could not be measured, which does not pass.
-        least: lower bound that passes; null: any.
-        most: upper one.
+        figure: figure; NaN where it could not be measured, which does not pass.
+        least: lower bound; null: none.
+        most: upper bound; null: none.
         low: lower end of the figure's 95 % interval; null without one.
-        high: upper end.
-        noise: what the size of the sample makes of the figure by itself; null where it is not known.
+        high: upper end of the interval; null without one.
+        noise: 95 % quantile of the figure that the sample's size causes alone; null where unknown.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Limit:
 
     @property
     def passed(self) -> bool:
-        """Whether the figure was measured and lies within its bounds."""
+        """True if the figure was measured and lies within its bounds."""
         is_above = self.least is None or self.figure >= self.least
         is_below = self.most is None or self.figure <= self.most
         return math.isfinite(self.figure) and is_above and is_below
 
     @property
     def can_tell(self) -> bool:
-        """Whether the sample can tell: the interval lies on one side of each bound, or is narrower than the limit."""
+        """True if the sample is large enough: the interval is on one side of each bound, or narrower than the limit."""
         if self.low is None or self.high is None:
             return math.isfinite(self.figure)
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
@@ -60,36 +60,36 @@ class Limit:
 
     @property
     def allowed(self) -> str:
-        """The bounds in words, such as `at most 0.05`."""
+        """Bounds in words, such as `at most 0.05`."""
         if self.least is not None and self.most is not None:
             return f"±{self.most:g}" if self.least == -self.most else f"{self.least:g} to {self.most:g}"
         return f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
 
     def line(self) -> str:
-        """One line for people: title, figure and bounds."""
+        """Returns one line for display: title, figure and bounds."""
         figure = f"{self.figure:.4g}" if math.isfinite(self.figure) else "not measured"
         return f"{self.title}: {figure} ({self.told}; {self.allowed})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """All limits of a check, in the order in which they are told."""
+    """All limits of a check, in the order in which they are reported."""
 
     limits: tuple[Limit, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether every limit is held."""
+        """True if every limit is kept."""
         return all(one.passed for one in self.limits)
 
     @property
     def failed(self) -> tuple[Limit, ...]:
-        """Limits that are not held."""
+        """Limits that are missed."""
         return tuple(one for one in self.limits if not one.passed)
 
     @property
     def words(self) -> str:
-        """The verdict in one sentence."""
+        """Verdict in a sentence or two."""
         failed = [one.title.lower() for one in self.failed]
         if not failed:
             return f"The simulator keeps all {len(self.limits)} limits."
@@ -99,13 +99,13 @@ class Verdict:
         return words
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, for a file; numbers that are not finite are null."""
+        """Returns all fields as JSON values; numbers that are not finite become null."""
         limits = [asdict(one) | {"passed": one.passed, "can_tell": one.can_tell} for one in self.limits]
         return json_numbers({"passed": self.passed, "words": self.words, "limits": limits})
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "Verdict":
-        """What `to_json` told."""
+        """Rebuilds the verdict from the result of `to_json`."""
         names = [each.name for each in fields(Limit)]
         limits = []
         for one in told["limits"]:
@@ -116,10 +116,10 @@ class Verdict:
 
     @classmethod
     def read(cls, folder: Path) -> "Verdict | None":
-        """Reads the verdict of a simulator's folder; null where it was not checked yet.
+        """Reads the verdict from a simulator's folder; null where the simulator was not checked yet.
 
         Raises:
-            UserError: the file is not a check's.
+            UserError: the file is no result of a check.
         """
         path = folder / FILE
         if not path.exists():
@@ -132,17 +132,17 @@ class Verdict:
 
 
 def require_checked(folder: Path, force: bool) -> Verdict | None:
-    """Holds a simulator to its check before somebody trains in it.
+    """Returns a simulator's verdict, and refuses a simulator that may not be used for training.
 
     Args:
-        folder: of the simulator.
-        force: whether to take it all the same.
+        folder: folder of the simulator.
+        force: whether to accept it in any case.
 
     Returns:
-        The verdict; null where it was forced without any check.
+        The verdict; null where the simulator was forced without any check.
 
     Raises:
-        UserError: it was not checked or misses a limit, and nobody forces it.
+        UserError: the simulator was not checked or misses a limit, and `force` is false.
     """
     verdict = Verdict.read(folder)
     if force or (verdict is not None and verdict.passed):

@@ -1,4 +1,4 @@
-"""What an agent for the long term has to beat: the best of the short term, and the usual ways to vary it."""
+"""Short-term baselines that an agent for the long term has to beat: greedy choice, and usual variations of it."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,12 +11,12 @@ from towers.simulation.listeners.space import Space
 
 
 class Greedy:
-    """The candidates that are likeliest to be picked and not skipped, the likeliest first.
+    """A policy that shows the candidates most likely to be picked and not skipped, best first.
 
     Args:
-        space: contents.
-        chance: calibrated.
-        slate_size: contents of a slate.
+        space: space of the contents.
+        chance: calibrated chance.
+        slate_size: number of contents of a slate.
     """
 
     name = "greedy"
@@ -35,15 +35,15 @@ class Greedy:
         return filled(best_of(self._scores(observation), observation["candidates"], self._slate_size))
 
     def _scores(self, observation: Observation) -> Float[np.ndarray, "listeners candidates"]:
-        """The chance of each candidate; of -1 where there is none."""
+        """Returns the chance of each candidate; -1 for empty places."""
         return np.where(observation["candidates"] >= 0, self._chance.of(self._space, observation), -1.0)
 
 
 class CappedGreedy(Greedy):
-    """As `Greedy`, at most `most` of a named region unless nothing else is left.
+    """`Greedy` with at most `most` contents of a named region, unless nothing else is left.
 
     Args:
-        most: contents of a region in a slate.
+        most: maximum number of contents of a region in a slate.
     """
 
     def __init__(self, space: Space, chance: ClickChance, slate_size: int = 10, most: int = MOST_OF_A_REGION):
@@ -57,11 +57,11 @@ class CappedGreedy(Greedy):
 
 
 class EpsilonMixed:
-    """Another policy's slates, each of whose slots is taken by any candidate with a probability.
+    """Another policy's slates, with each slot replaced by a random candidate with a probability.
 
     Args:
-        policy: chooses the slates.
-        epsilon: the probability.
+        policy: policy that chooses the slates.
+        epsilon: probability of a replacement.
     """
 
     def __init__(self, policy: ServingPolicy, epsilon: float = 0.1):
@@ -91,8 +91,8 @@ class EpsilonMixed:
 
 
 def relevance(chance: Float[np.ndarray, " candidates"]) -> Float[np.ndarray, " candidates"]:
-    """The log-odds of chances, from 0 for the least of them to 1 for the greatest, so that it can be weighed against
-    variety."""
+    """Returns the log-odds of chances, scaled to 0 for the least and 1 for the greatest, so that they can be weighed
+    against variety."""
     clipped = np.clip(chance, 1e-6, 1.0 - 1e-6)
     log_odds = np.log(clipped / (1.0 - clipped))
     return (log_odds - log_odds.min()) / max(float(np.ptp(log_odds)), 1e-6)

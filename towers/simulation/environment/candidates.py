@@ -1,4 +1,4 @@
-"""What a service would have at hand for a listener who comes: near their taste, popular, and new."""
+"""Candidate retrieval: contents near a listener's taste, popular ones, and new ones."""
 
 from typing import Final
 
@@ -11,21 +11,21 @@ from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState
 
 _SHARES: Final = (0.5, 0.75)
-"""Up to where in a listener's candidates the nearest ones reach, and then the popular ones; the rest is new."""
+"""Cumulated shares of the nearest candidates, and of the nearest and the popular ones; the rest are new."""
 NEW_DAYS: Final = 14
 _BLOCK: Final = 512
 _MOST_DAYS: Final = 64
 
 
 class CandidateRetrieval:
-    """Candidates of listeners: half of them the nearest to a query, a quarter the most played ones of the fit's log, a
-    quarter the latest of the last `NEW_DAYS` days (more popular ones where there are too few), no content twice.
+    """Retrieves candidates: half are the nearest to a query, a quarter the most played contents of the fit's log, and a
+    quarter the latest of the last `NEW_DAYS` days (more popular ones where there are too few); no content twice.
 
-    Nearest ones are found exactly: work and memory grow with the number of contents.
+    The nearest contents are found exactly: time and memory grow with the number of contents.
 
     Args:
-        space: contents, with the plays of the fit.
-        number: of candidates of a listener; fewer where fewer can be played.
+        space: space of the contents, with the plays of the fit.
+        number: candidates of a listener; fewer where fewer contents can be played.
     """
 
     def __init__(self, space: Space, number: int):
@@ -37,16 +37,16 @@ class CandidateRetrieval:
         plays = space.plays[self._playable] + 1.0
         mean = plays @ self._vectors / plays.sum()
         self.default_query = (mean / max(float(np.linalg.norm(mean)), 1e-6)).astype(np.float32)
-        """What a listener of whom nothing is known is taken to like: the mean of all plays."""
+        """Query of a listener without known plays: the mean of all plays."""
 
     def of(
         self, query: Float[np.ndarray, "some dim"], now_us: Integer[np.ndarray, " some"]
     ) -> Int[np.ndarray, "some candidates"]:
-        """Rows of contents by row, int32; -1 in the last places where fewer have been released.
+        """Returns rows of contents, sorted, int32; -1 in the last places where too few have been released.
 
         Args:
-            query: of each listener.
-            now_us: of each listener; nothing later is offered.
+            query: query of each listener.
+            now_us: time of each listener; contents released later are not candidates.
         """
         found = np.empty((len(query), self.number), np.int32)
         days = now_us // DAY_US
@@ -60,7 +60,7 @@ class CandidateRetrieval:
     def for_listeners(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"]
     ) -> Int[np.ndarray, "some candidates"]:
-        """Those of listeners at this instant, by the contents that they played last; see `of`."""
+        """Returns the candidates of listeners at their present time, by the contents they played last; see `of`."""
         taste = recent_taste(state, rows)
         taste = np.where(taste.any(axis=1, keepdims=True), taste, self.default_query)
         return self.of(taste, state.now_us[rows])
@@ -76,7 +76,7 @@ class CandidateRetrieval:
         return np.where(rows == len(self._space), -1, rows)
 
     def _shared(self, day: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places of what everybody is offered who comes on a day, and whether each content is out at its begin."""
+        """Returns places of the contents offered to all listeners on a day, and which contents are released by then."""
         if day not in self._by_day:
             while len(self._by_day) >= _MOST_DAYS:
                 del self._by_day[next(iter(self._by_day))]

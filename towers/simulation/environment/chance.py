@@ -1,4 +1,4 @@
-"""The calibrated chance that something a listener is offered is picked and not skipped, by what a service knows."""
+"""The calibrated chance that a shown content is picked and not skipped, from what a service knows."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +15,7 @@ READS: Final = (
     "artist_plays", "was_recent", "was_recently_skipped", "popularity", "popular_and_near", "novelty", "first_play",
     "known_and_first", "known_and_near",
 )  # fmt: skip
-"""All of these are counted from what was served; nothing of a listener's hidden state is among them."""
+"""Features of the chance; all are counted from what was served, none from a listener's hidden state."""
 _LAST: Final = 3
 _NEW_DAYS: Final = 14.0
 _BLOCK: Final = 128
@@ -26,13 +26,13 @@ class ClickChance:
     """The chance that a candidate on a slate is picked and then not skipped.
 
     Args:
-        logistic: of `READS`.
+        logistic: logistic regression on `READS`.
     """
 
     logistic: MixedLogistic
 
     def of(self, space: Space, seen: Observation) -> Float[np.ndarray, "listeners candidates"]:
-        """The chance of each candidate for an average listener, 0 where there is no candidate."""
+        """Returns the chance of each candidate for an average listener, 0 for empty places."""
         found = np.empty(seen["candidates"].shape, np.float32)
         for begin in range(0, len(found), _BLOCK):
             at = slice(begin, begin + _BLOCK)
@@ -42,7 +42,7 @@ class ClickChance:
 
 
 def read_candidates(space: Space, seen: Observation) -> Float[np.ndarray, "listeners candidates reads"]:
-    """What the chance reads of each listener's candidates, float32; see `READS`."""
+    """Returns the features of each listener's candidates, float32; see `READS`."""
     found = np.empty((*seen["candidates"].shape, len(READS)), np.float32)
     put = {name: found[..., place] for place, name in enumerate(READS)}
     there = np.maximum(seen["candidates"], 0)

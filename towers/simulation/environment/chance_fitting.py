@@ -1,4 +1,4 @@
-"""Learns the calibrated chance of a pick from slates that were served, random ones first."""
+"""Fits the calibrated chance of a pick on served slates, random ones first."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ from towers.simulation.listeners.space import Space
 
 
 class _Logged:
-    """A serving policy that keeps what came of its slates.
+    """A serving policy that records the outcomes of its slates.
 
     Args:
-        policy: serves.
-        space: of the contents.
+        policy: policy that serves.
+        space: space of the contents.
     """
 
     def __init__(self, policy: ServingPolicy, space: Space):
@@ -44,7 +44,7 @@ class _Logged:
         """See `serving.Learning.learn`."""
         candidates = observation["candidates"]
         read = read_candidates(self._space, observation)
-        # Where in the candidates each slot's content stands; what is shown is a candidate.
+        # Place of each slot's content among the candidates; all shown contents are candidates.
         row, place = np.nonzero((candidates[:, :, None] == slates[:, None]).any(axis=2) & (candidates >= 0))
         self.read.append(read[row, place])
         is_picked = ~step.is_own[row] & (step.content[row] == candidates[row, place])
@@ -52,12 +52,12 @@ class _Logged:
 
 
 def fit_click_chance(world: ListeningWorld, seeds: Sequence[int] = (0,), slate_size: int = 10) -> ClickChance:
-    """Learns the chance from slates of random candidates and then, beside these, from slates that are half the best.
+    """Fits the chance on slates of random candidates, then on these and on slates that mix random and best candidates.
 
     Args:
-        world: of listeners who are not those of a judgement.
-        seeds: of episodes.
-        slate_size: contents of a slate.
+        world: world of listeners other than those of a later evaluation.
+        seeds: seeds of the episodes.
+        slate_size: number of contents of a slate.
     """
     space = world.space
     logged = [_Logged(RandomCandidates(space, slate_size), space)]
@@ -78,6 +78,6 @@ def _served(logged: list[_Logged], world: ListeningWorld, seeds: Sequence[int]) 
 def _fitted(logged: Sequence[_Logged]) -> ClickChance:
     read = np.concatenate([rows for one in logged for rows in one.read])
     happened = np.concatenate([rows for one in logged for rows in one.happened])
-    # All slots count as one listener's: a policy knows no trait of a listener whom it meets first.
+    # All slots count as one listener's: a policy knows no trait of a listener whom it meets for the first time.
     logistic = fit_mixed_logistic(read, happened, np.zeros(len(read), np.int64), np.ones(1))
     return ClickChance(logistic=logistic)

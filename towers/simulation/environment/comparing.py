@@ -1,4 +1,4 @@
-"""Two policies set side by side: differences and ratios with paired intervals, of everybody and of segments."""
+"""Comparison of two policies: differences and ratios with paired intervals, for all listeners and for segments."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,9 +11,9 @@ from towers.simulation.checks.segments import NEW_PLAYS
 from towers.simulation.environment.judging import Judged
 
 LIGHT_SESSIONS: Final = 1.0
-"""A listener who came less often in a week is light."""
+"""Sessions a week below which a listener is light."""
 SPECIALIST_SHARE: Final = 0.5
-"""A listener more of whose plays lie in one region is a specialist."""
+"""Share of plays in one region above which a listener is a specialist."""
 _RESAMPLES: Final = 2_000
 _BLOCK: Final = 200
 RETURN: Final = "return"
@@ -21,18 +21,18 @@ RETURN: Final = "return"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How one mean stands to another, with 95 % intervals by a bootstrap over people that keeps pairs.
+    """Comparison of two means, with 95 % intervals by a paired bootstrap over people.
 
     Args:
-        listeners: rows that were compared.
-        mean: of the one.
-        other_mean: of the other.
-        difference: the one less the other.
-        difference_low: 2.5 % quantile.
-        difference_high: 97.5 % quantile.
-        ratio: the one over the other; not a number where the other is 0.
-        ratio_low: 2.5 % quantile.
-        ratio_high: 97.5 % quantile.
+        listeners: number of compared rows.
+        mean: mean of the one.
+        other_mean: mean of the other.
+        difference: the one minus the other.
+        difference_low: 2.5 % quantile of the difference.
+        difference_high: 97.5 % quantile of the difference.
+        ratio: the one over the other; NaN where the other is 0.
+        ratio_low: 2.5 % quantile of the ratio.
+        ratio_high: 97.5 % quantile of the ratio.
     """
 
     listeners: int
@@ -46,7 +46,7 @@ class Comparison:
     ratio_high: float
 
     def to_json(self) -> dict[str, float]:
-        """All figures by name."""
+        """Returns all figures by name."""
         return asdict(self)
 
 
@@ -60,11 +60,11 @@ def compared(
     """Compares the means of two columns whose rows are pairs.
 
     Args:
-        one: of each listener.
-        other: of the same listeners.
-        who: the person of each row; all rows of a person are drawn together. Null: every row is somebody else.
-        among: the rows that count; null: all.
-        seed: of the bootstrap.
+        one: value of each listener.
+        other: value of the same listeners.
+        who: person of each row; all rows of a person are drawn together. Null: every row is another person.
+        among: whether each row counts; null: all do.
+        seed: seed of the bootstrap.
     """
     rows = np.arange(len(one)) if among is None else np.flatnonzero(among)
     if not len(rows):
@@ -73,7 +73,7 @@ def compared(
     person = rows if who is None else who[rows]
     _, cluster = np.unique(person, return_inverse=True)
     number = int(cluster.max()) + 1
-    # By person: the sums of both columns, and rows.
+    # Sums of both columns and the number of rows, by person.
     sums = np.stack([np.bincount(cluster, column, number) for column in (one[rows], other[rows], np.ones(len(rows)))])
     rng, drawn = np.random.default_rng(seed), np.empty((_RESAMPLES, 3))
     for begin in range(0, _RESAMPLES, _BLOCK):
@@ -101,16 +101,16 @@ def against(
     weights: Mapping[str, float] | None = None,
     among: Bool[np.ndarray, " listeners"] | None = None,
 ) -> dict[str, Comparison]:
-    """One policy beside another in the same world: every figure, and their `return`.
+    """Compares two policies in the same world: every figure, and the `return`.
 
     Args:
-        one: of some listeners.
-        other: of the same ones.
-        weights: of the parts in the return; null: those of the long-term return.
-        among: the listeners who count; null: all.
+        one: episodes of one policy.
+        other: episodes of the other policy, of the same listeners.
+        weights: weight of each part in the return; null: those of the long-term return.
+        among: whether each listener counts; null: all do.
 
     Raises:
-        ValueError: they are not of the same world and listeners.
+        ValueError: the two are of different worlds or listeners.
     """
     if one.world != other.world or not np.array_equal(one.who, other.who):
         raise ValueError(f"{one.policy} in {one.world} and {other.policy} in {other.world} have other listeners")
@@ -121,10 +121,10 @@ def against(
 
 
 def segments(judged: Judged) -> dict[str, Bool[np.ndarray, " listeners"]]:
-    """Who belongs to which segment, by what was known when the episode began.
+    """Returns the listeners of each segment, by what was known when the episode began.
 
-    `new`: fewer than `NEW_PLAYS` plays. Of those who are not: `light`, who came less than `LIGHT_SESSIONS` times a
-    week; `specialists`, most of whose plays lie in one region; a light specialist is both. `others`: neither.
+    `new`: fewer than `NEW_PLAYS` plays. Of the rest, `light`: fewer than `LIGHT_SESSIONS` sessions a week;
+    `specialists`: most plays are in one region; a light specialist is in both. `others`: neither.
     """
     before = judged.before
     is_new = before["plays"] < NEW_PLAYS

@@ -1,4 +1,4 @@
-"""Slates of the likeliest candidates that are varied by Pyversity."""
+"""Slates of the likeliest candidates, diversified by Pyversity."""
 
 from typing import Literal
 
@@ -14,14 +14,14 @@ from towers.simulation.listeners.space import Space
 
 
 class Diversified(Greedy):
-    """The likeliest candidates, varied by Pyversity, one listener after the other.
+    """The likeliest candidates, diversified by Pyversity, one listener after another.
 
-    `mmr`: maximal marginal relevance (Carbonell and Goldstein 1998), of cosines in the space. `dpp`: the greedy mode of
-    a determinantal point process (Chen, Zhang and Zhou 2018). What is relevant is told by `baselines.relevance`.
+    `mmr`: maximal marginal relevance (Carbonell and Goldstein 1998), with cosines in the space. `dpp`: the greedy mode
+    of a determinantal point process (Chen, Zhang and Zhou 2018). Relevance is `baselines.relevance`.
 
     Args:
-        strategy: which.
-        diversity: 0 for the relevance alone, which is `Greedy`, to 1 for the variety alone.
+        strategy: `mmr` or `dpp`.
+        diversity: from 0, relevance alone, which is `Greedy`, to 1, variety alone.
     """
 
     def __init__(

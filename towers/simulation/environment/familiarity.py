@@ -1,4 +1,4 @@
-"""How well each listener knows their candidates, counted from their log: looked up once a session, then counted on."""
+"""Familiarity of listeners with their candidates: looked up in their log once a session, then counted on."""
 
 from typing import Any, Final
 
@@ -9,16 +9,16 @@ from towers.contract.durations import DAY_US
 from towers.simulation.listeners.state import ListenerState
 
 _OLD_DAYS: Final = 1e6
-"""Age of a content whose release is not known."""
+"""Age of a content whose release date is unknown."""
 _ARRAYS: Final = ("plays", "artist_plays", "artist_first_us")
 
 
 class Familiarity:
-    """What each listener has played of each of their candidates, and of its artist.
+    """Plays by each listener of each of their candidates, and of its artist.
 
     Args:
-        num_listeners: rows.
-        num_candidates: of each.
+        num_listeners: number of rows.
+        num_candidates: number of candidates of each listener.
     """
 
     def __init__(self, num_listeners: int, num_candidates: int):
@@ -33,11 +33,11 @@ class Familiarity:
         rows: Integer[np.ndarray, " some"],
         candidates: Integer[np.ndarray, "some candidates"],
     ) -> None:
-        """Listeners begin a session with these candidates; -1 in empty places.
+        """Looks up the candidates of listeners who begin a session; -1 in empty places.
 
         Args:
-            state: of all listeners.
-            rows: of those who begin.
+            state: state of all listeners.
+            rows: rows of the listeners who begin.
             candidates: rows of contents.
         """
         place = state.memory.places_of(rows, candidates)
@@ -56,14 +56,14 @@ class Familiarity:
         content: Integer[np.ndarray, " some"],
         start_us: Integer[np.ndarray, " some"],
     ) -> None:
-        """Each of the listeners has played a content.
+        """Counts a play of each of some listeners.
 
         Args:
-            state: of all listeners.
-            rows: of them, who must differ.
-            candidates: of each.
-            content: that was played.
-            start_us: when it began.
+            state: state of all listeners.
+            rows: rows of the listeners, all distinct.
+            candidates: candidates of each.
+            content: played content of each.
+            start_us: start of each play.
         """
         artist = state.space.artist
         self.plays[rows] += candidates == content[:, None]
@@ -79,7 +79,7 @@ class Familiarity:
         rows: Integer[np.ndarray, " some"],
         candidates: Integer[np.ndarray, "some candidates"],
     ) -> dict[str, Shaped[np.ndarray, "some candidates"]]:
-        """What `observation.observed` says of candidates."""
+        """Returns the part of an observation about candidates; see `observation.observed`."""
         heard, now_us = self.artist_plays[rows], state.now_us[rows]
         age_days = (now_us[:, None].astype(float) - state.space.released_us[candidates]) / DAY_US
         days = ((now_us[:, None] - self.artist_first_us[rows]) / DAY_US).astype(np.float32)
@@ -88,10 +88,10 @@ class Familiarity:
                 "candidate_artist_days": np.where(heard > 0, np.maximum(days, 0.0), np.float32(-1.0))}  # fmt: skip
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Copies of all of it; `restore` takes it back."""
+        """Returns copies of all arrays, for `restore`."""
         return {name: getattr(self, name).copy() for name in _ARRAYS}
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
+        """Restores the result of `arrays`."""
         for name in _ARRAYS:
             getattr(self, name)[:] = arrays[name]

@@ -1,5 +1,5 @@
-"""A home page of one shelf for listeners who otherwise choose for themselves: what it shows is kept, so that a log says
-with what chance each content was shown and what came of it."""
+"""A home page of one shelf for listeners who otherwise choose for themselves; its slates are recorded, so that a log
+says with what probability each content was shown and what the listener picked."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from towers.simulation.environment.picking import LivingListeners, picked
 from towers.simulation.listeners.session_log import SessionLog
 
 _BLOCK: Final = 256
-"""Listeners whose slates are drawn at once: all that is a candidate of any of them is looked at for each."""
+"""Listeners whose slates are drawn at once: the candidates of all of them are scored for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
-    """What was shown at the first plays of sessions, a row for each session with a page.
+    """Pages shown at the first plays of sessions, a row for each session with a page.
 
     Args:
-        play: `[pages]`, place in the log of the session's first play, rising.
-        candidates: `[pages, candidates]`, contents that could have been shown; -1 in places that are empty.
+        play: `[pages]`, index in the log of the session's first play, ascending.
+        candidates: `[pages, candidates]`, contents that could have been shown; -1 in empty places.
         slates: `[pages, slots]`, contents that were shown; `NOTHING` in empty slots.
-        propensities: `[pages, slots]`, as `Slate` has them.
-        slot: `[pages]`, which was picked; `OWN` where the listener put something on themselves.
+        propensities: `[pages, slots]`, see `Slate`.
+        slot: `[pages]`, picked slot; `OWN` where the listener chose a content outside the page.
     """
 
     play: Int[np.ndarray, " pages"]
@@ -42,19 +42,19 @@ class Pages:
 
 
 class HomeShelf:
-    """Says what listeners play (`rollout.lived`).
+    """Chooses what listeners play, for `rollout.lived`.
 
-    At the first play of a session in some contexts they are shown a shelf, and pick one of its contents or put
-    something on themselves (`picking`). All else is their own choice.
+    At the first play of a session in some contexts listeners are shown a shelf, and pick one of its contents or choose
+    another content (`picking`). All other plays are their own choice.
 
     Args:
-        listeners: act.
-        policy: chooses what a shelf shows, from the candidates of its listener; a listener's vector is the mean of what
-            they played last (`recent_taste`).
-        num_candidates: of a listener (`CandidateRetrieval`).
-        contexts: codes of the contexts.
+        listeners: simulated listeners.
+        policy: policy that chooses the shelf's contents from the listener's candidates; a listener's vector is the mean
+            of the latest plays (`recent_taste`).
+        num_candidates: number of candidates of a listener (`CandidateRetrieval`).
+        contexts: codes of the contexts with a shelf.
         own_pull: see `picking.picked`.
-        generator: of the policy's draws.
+        generator: generator of the policy's draws.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class HomeShelf:
         self._retrieval = CandidateRetrieval(space, num_candidates)
         self._kinds = np.array([schema.KIND_CODES[name] for name in space.kinds], np.int64)[space.kind]
         none = np.zeros(0, np.int64)
-        # By column; the first two say which session's first play a page belongs to.
+        # By column; the first two, listener and time, identify a session's first play.
         self._shown: list[tuple[np.ndarray, ...]] = [
             (none, none, np.zeros((0, self._retrieval.number), np.int32), np.zeros((0, policy.slots), np.int64),
              np.zeros((0, policy.slots)), none)
         ]  # fmt: skip
 
     def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
-        """What each listener plays now."""
+        """Returns the content that each listener plays now."""
         listeners, state = self._listeners, self._listeners.state
         is_shown = (state.position[rows] == 0) & np.isin(state.context[rows], self._contexts)
         content = np.zeros(len(rows), np.int64)
@@ -100,7 +100,7 @@ class HomeShelf:
     def _drawn(
         self, rows: Integer[np.ndarray, " some"], candidates: Int[np.ndarray, "some candidates"]
     ) -> tuple[Int[np.ndarray, "some slots"], Float[np.ndarray, "some slots"]]:
-        """The policy's slates and their propensities."""
+        """Returns the policy's slates and their propensities."""
         state = self._listeners.state
         slates = []
         for begin in range(0, len(rows), _BLOCK):
@@ -122,10 +122,10 @@ class HomeShelf:
         )
 
     def pages(self, log: SessionLog) -> Pages:
-        """All pages that were shown so far.
+        """Returns all pages shown so far.
 
         Args:
-            log: what came of the choices.
+            log: log of the listening that followed the choices.
 
         Raises:
             ValueError: the log is of other listening.
@@ -136,6 +136,6 @@ class HomeShelf:
         play = begins[np.isin(log.context[begins], self._contexts)]
         is_same = len(play) == len(order) and (log.listener[play] == listener[order]).all()
         if not is_same or (log.start_us[play] != at_us[order]).any():
-            raise ValueError(f"{len(order)} pages were shown, and they are not the begins of {len(play)} sessions")
+            raise ValueError(f"{len(order)} pages were shown, and they are not the starts of {len(play)} sessions")
         candidates, slates, propensities, slot = (column[order] for column in columns)
         return Pages(play=play, candidates=candidates, slates=slates, propensities=propensities, slot=slot)

@@ -1,6 +1,6 @@
-"""What listeners of simulated worlds do under several policies: what each is judged by, beside the parts of the reward.
+"""Evaluates policies in simulated worlds by what listeners do: the parts of the reward and further figures.
 
-Every policy meets the same listeners at the begin of their episodes; what is drawn after that differs.
+Every policy meets the same listeners at the start of their episodes; later random draws differ.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,37 +22,37 @@ from towers.simulation.listeners.state import ListenerState
 FIGURES: Final = (
     *PARTS, "plays", "clicks", "slots", "tried_artists", "region_entropy", "shown_new_artists", "shown_popularity",
 )  # fmt: skip
-"""Beside the parts of the reward, of a listener's episode: plays; plays that were picked from a slate; slots that were
-shown; artists who were unknown before the episode and streamed in it; entropy in bits of the regions of what was
-streamed, all contents of no region counting as one, 0 without a stream; share of slots with an artist who was
-unknown before the episode; mean logarithm of the popularity of what was shown, 0 being an average content."""
+"""Figures of a listener's episode: the parts of the reward; plays; plays picked from a slate; slots shown; artists
+unknown before the episode and streamed in it; entropy in bits of the regions of streams, with all contents of no region
+as one, 0 without a stream; share of slots with an artist unknown before the episode; mean log-popularity of the
+contents shown, 0 being an average content."""
 BEFORE: Final = ("plays", "sessions_a_week", "main_region")
-"""What is known of a listener when an episode begins: plays; sessions a week since the first play; share of plays that
-lie in the region that they play most."""
+"""Facts about a listener at the start of an episode: plays; sessions a week since the first play; share of plays in the
+region played most."""
 BY_DAY: Final = ("active_days", "adopted_artists", "streams", "skips")
-"""Parts of the reward that are kept by day of the episode too."""
+"""Parts of the reward that are also kept by day of the episode."""
 _LEAST_WEEKS: Final = 1.0
 
 Progress = Callable[[int, int], None]
-"""Is told how many episodes are done, and of how many."""
+"""Callback that gets the number of episodes done and the number in all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What listeners of one world did under one policy.
+    """Results of the listeners of one world under one policy.
 
-    Rows are those of all seeds, one seed behind the other: equal rows of two policies in the same world are the same
-    listener in the same seed.
+    Rows of all seeds are concatenated: equal rows of two policies in the same world are the same listener with the same
+    seed.
 
     Args:
-        policy: its name.
-        world: its name.
-        who: `[listeners]`, number of the person in the population; somebody may be there in several seeds.
-        figures: by the names of `FIGURES`, `[listeners]`.
-        before: by the names of `BEFORE`, `[listeners]`.
-        shown: `[listeners, regions]`, slots by region; the last column is of no region.
+        policy: name of the policy.
+        world: name of the world.
+        who: `[listeners]`, number of the person in the population; a person may occur with several seeds.
+        figures: `[listeners]`, by the names of `FIGURES`.
+        before: `[listeners]`, by the names of `BEFORE`.
+        shown: `[listeners, regions]`, slots by region; the last column is for no region.
         streamed: `[listeners, regions]`, streams by region.
-        by_day: by the names of `BY_DAY`, `[listeners, days]`.
+        by_day: `[listeners, days]`, by the names of `BY_DAY`.
     """
 
     policy: str
@@ -68,7 +68,7 @@ class Judged:
         return len(self.who)
 
     def returns(self, weights: Mapping[str, float] = RETURN_WEIGHTS) -> Float[np.ndarray, " listeners"]:
-        """The return of each listener's episode: the long-term one, or that of other weights of parts."""
+        """Returns the return of each listener's episode: the long-term one, or with other weights of parts."""
         return total(self.figures, weights)
 
 
@@ -82,14 +82,15 @@ def judge(
     """Lets every policy serve all listeners of every world for an episode, once for each seed.
 
     Args:
-        policies: with different names.
-        worlds: by name; all of one catalogue, for which the policies were made.
-        seeds: of who the listeners are and of all that is drawn.
-        progress: is told after each episode.
-        processes: that share the episodes, each with a copy of all worlds; the result is the same for any number.
+        policies: policies with distinct names.
+        worlds: worlds by name, all of the catalogue that the policies were made for.
+        seeds: seeds of the listeners and of all random draws.
+        progress: called after each episode.
+        processes: number of processes that share the episodes, each with a copy of all worlds; any number gives the
+            same result.
 
     Returns:
-        For each world, all policies.
+        The results of all policies, for each world.
     """
     tasks = [(world, place, seed) for world in worlds for place in range(len(policies)) for seed in seeds]
     found: dict[tuple[str, int, int], Judged] = {}
@@ -104,7 +105,7 @@ def judge(
 
 _Task = tuple[str, int, int]
 _given: list[tuple[Sequence[ServingPolicy], Mapping[str, ListeningWorld]]] = []
-"""What a process was given when it began."""
+"""Arguments that a worker process got at its start."""
 
 
 def _done(
@@ -133,7 +134,7 @@ def _of_task(task: _Task) -> Judged:
 
 
 def judged_once(policy: ServingPolicy, name: str, world: ListeningWorld, seed: int) -> Judged:
-    """One policy in one world with one seed; `name` is the world's."""
+    """Evaluates one policy in one world with one seed; `name` is the world's."""
     begun(policy, world, seed)
     seen = _Seen(world)
     before, who = _before(world), world.listeners.who.copy()
@@ -146,7 +147,7 @@ def judged_once(policy: ServingPolicy, name: str, world: ListeningWorld, seed: i
 
 
 class _Seen:
-    """Adds up what listeners do in their episodes."""
+    """Sums of what listeners do in their episodes."""
 
     def __init__(self, world: ListeningWorld):
         self._world, number = world, len(world)
@@ -175,7 +176,7 @@ class _Seen:
             of_day[rows, day] += step.parts[name]
 
     def figures(self) -> dict[str, np.ndarray]:
-        """By the names of `FIGURES`."""
+        """Returns the figures by the names of `FIGURES`."""
         sums = dict(self._sums)
         slots = np.maximum(sums["slots"], 1.0)
         for name in ("shown_popularity", "shown_new_artists"):
@@ -188,14 +189,14 @@ class _Seen:
 def _is_new(
     world: ListeningWorld, rows: Int[np.ndarray, " some"], slates: Int[np.ndarray, "some slate"]
 ) -> Shaped[np.ndarray, "some slate"]:
-    """Whether the artist of each slot is known to the world and was unknown to the listener before the episode."""
+    """Returns whether the artist of each slot is known to the catalogue and was new to the listener in the episode."""
     artists, artist = world.listeners.state.artists, world.space.artist[slates]
     place = artists.places_of(rows, artist)
     return (artist >= 0) & ((place < 0) | (artists.first_us[rows[:, None], np.maximum(place, 0)] >= world.begin_us))
 
 
 def tried_artists(state: ListenerState, begin_us: int) -> Float[np.ndarray, " listeners"]:
-    """How many artists each listener met and streamed from an instant on."""
+    """Returns the number of artists that each listener first met, and streamed, from a time on."""
     artists = state.artists
     is_new = (artists.content >= 0) & (artists.first_us >= begin_us)
     return (is_new & (artists.plays > artists.skips)).sum(axis=1).astype(float)
@@ -206,7 +207,7 @@ def _before(world: ListeningWorld) -> dict[str, np.ndarray]:
     first_us = np.where(memory.content >= 0, memory.first_us, world.begin_us).min(axis=1)
     weeks = np.maximum((world.begin_us - first_us) / (7.0 * DAY_US), _LEAST_WEEKS)
     plays = state.region_plays
-    # Whose first session has just begun has come once without a play.
+    # A listener whose first session has just begun has come once, without a play.
     came = np.maximum(state.sessions - 1, 0)
     return {
         "plays": state.plays.astype(float), "sessions_a_week": came / weeks,
@@ -215,7 +216,7 @@ def _before(world: ListeningWorld) -> dict[str, np.ndarray]:
 
 
 def entropy_bits(counts: Float[np.ndarray, "listeners regions"]) -> Float[np.ndarray, " listeners"]:
-    """Entropy of each row's shares in bits; 0 of a row of zeros."""
+    """Returns the entropy of each row's shares in bits; 0 for a row of zeros."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
     return -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(axis=1)
 

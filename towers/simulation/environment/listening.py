@@ -1,4 +1,4 @@
-"""Gymnasium's two faces of a world of listeners; importing this registers them as `towers/Listening-v0`.
+"""Gymnasium environments of a world of listeners; importing this module registers them as `towers/Listening-v0`.
 
 import gymnasium
 import towers.simulation.environment.listening
@@ -32,7 +32,7 @@ try:
     from gymnasium.vector import AutoresetMode, VectorEnv
     from gymnasium.vector.utils import batch_space
 except ModuleNotFoundError:
-    raise UserError(f"the environment takes Gymnasium: {how_to_install('simulation')}") from None
+    raise UserError(f"the environment needs Gymnasium: {how_to_install('simulation')}") from None
 
 ID: Final = "towers/Listening-v0"
 REWARD_WEIGHTS: Final[Mapping[str, float]] = {"streams": 1.0}
@@ -42,18 +42,18 @@ _MOST_PLAYS: Final = 2**31 - 1
 
 
 class _Face:
-    """What both faces share: spaces, the scalar reward, and the world behind.
+    """Shared parts of both environments: spaces, the scalar reward, and the world.
 
     Args:
-        world: of listeners.
-        action: `slate`, rows of contents; or `query`, a vector whose nearest candidates are the slate.
-        reward_weights: by the names of `rewards.PARTS`; what a part counts in the scalar reward.
+        world: world of listeners.
+        action: `slate`: rows of contents; `query`: a vector whose nearest candidates are the slate.
+        reward_weights: weight of each part in the scalar reward, by the names of `rewards.PARTS`.
     """
 
     def __init__(self, world: ListeningWorld, action: str, reward_weights: Mapping[str, float]):
         unknown = sorted(set(reward_weights) - set(PARTS))
         if unknown:
-            raise UserError(f"reward_weights: {unknown[0]} is none of {', '.join(PARTS)}")
+            raise UserError(f"reward_weights: {unknown[0]} is not one of {', '.join(PARTS)}")
         self.world, self.action, self.reward_weights = world, action, dict(reward_weights)
         self.everybody = np.arange(len(world))
         (contents, dim), number = world.space.vectors.shape, world.candidates.shape[1]
@@ -79,43 +79,43 @@ class _Face:
         elif action == "query":
             self.action_space = spaces.Box(-1.0, 1.0, (dim,), np.float32)
         else:
-            raise UserError(f"action={action}: it is slate or query")
+            raise UserError(f"action={action}: must be slate or query")
 
     def slates(self, rows: Int[np.ndarray, " some"], actions: np.ndarray) -> Int[np.ndarray, "some slate"]:
-        """What the actions of some listeners offer them."""
+        """Returns the slates that the actions of some listeners stand for."""
         width = self.world.slate_size if self.action == "slate" else self.world.space.vectors.shape[1]
         if actions.shape != (len(rows), width):
-            raise UserError(f"an action is an array of {width} numbers, and one came of {actions.shape[1:]}")
+            raise UserError(f"an action must be an array of {width} numbers, got the shape {actions.shape[1:]}")
         if self.action == "query":
             return self.world.slates_of(rows, actions)
         return actions.astype(np.int64)
 
     def reward(self, step: Step) -> Float[np.ndarray, " some"]:
-        """The scalar reward of each listener."""
+        """Returns the scalar reward of each listener."""
         return total(step.parts, self.reward_weights)
 
     def facts(self, step: Step) -> dict[str, np.ndarray]:
-        """What goes into `info`: the parts, what was played and whether it was the listener's own choice."""
+        """Returns the content of `info`: the parts, the played content and whether it was the listener's own choice."""
         return step.parts | {"content": step.content, "is_own": step.is_own}
 
 
 class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """One listener who is served; an episode is theirs, and the next one is another listener's.
+    """Environment of one listener; each episode is another listener's.
 
     Args:
-        simulator: see `make_world`, as all that is not named here.
+        simulator: see `make_world`.
         log: see `make_world`.
         population: see `make_world`.
         member: see `make_world`.
         days: see `make_world`.
-        slate: contents of a slate.
-        candidates: of a listener.
-        action: `slate`, rows of contents; or `query`, a vector whose nearest candidates are the slate.
-        reward_weights: by the names of `rewards.PARTS`; what a part counts in the scalar reward.
+        slate: number of contents of a slate.
+        candidates: number of candidates of a listener.
+        action: `slate`: rows of contents; `query`: a vector whose nearest candidates are the slate.
+        reward_weights: weight of each part in the scalar reward, by the names of `rewards.PARTS`.
         own_pull: see `ListeningWorld`.
         own_candidates: see `make_world`.
         force: see `make_world`.
-        world: instead of a simulator, a world of one listener, such as a planted one.
+        world: world of one listener to use instead of a simulator, such as a planted one.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 Gymnasium's own declaration
@@ -148,27 +148,27 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     @property
     def world(self) -> ListeningWorld:
-        """The world behind, of one listener."""
+        """World of the environment, with one listener."""
         return self._face.world
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Another listener begins an episode.
+        """Starts an episode of another listener.
 
         Args:
-            seed: of all that is drawn from now on.
-            options: none are known.
+            seed: seed of all random draws from now on.
+            options: not used.
         """
         super().reset(seed=seed)
         self.world.reset(self._face.everybody, self.np_random)
         return self._observation(), {}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """The listener plays one content.
+        """Lets the listener play one content.
 
         Raises:
-            UserError: the action holds a row that is not in the catalogue, or is of another shape; nothing has changed.
+            UserError: the action has a row outside of the catalogue, or another shape; the state is unchanged.
         """
         face = self._face
         step = self.world.step(face.everybody, face.slates(face.everybody, np.asarray(action)[None]))
@@ -177,11 +177,11 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return self._observation(), float(face.reward(step)[0]), *over, info
 
     def state(self) -> dict[str, Any]:
-        """Copies of all that changes; `restore` takes it back, and what follows is the same, bit for bit."""
+        """Returns copies of all state; after `restore` of it the same bits follow."""
         return self.world.arrays()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`, which an environment of the same arguments gave."""
+        """Restores the result of `state`, taken from an environment with the same arguments."""
         self.world.listeners.rng = self.np_random
         self.world.restore(state)
 
@@ -190,23 +190,24 @@ class ListeningEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
 
 class ListeningVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
-    """Many listeners who are served, together in numpy; a listener whose episode is over is followed by another one in
-    the next step, whose action is passed over (`AutoresetMode.NEXT_STEP`).
+    """Environment of many listeners, computed together in numpy; a listener whose episode is over is replaced in the
+    next step, which ignores that row's action (`AutoresetMode.NEXT_STEP`).
 
     Args:
-        num_envs: listeners.
-        simulator: see `ListeningEnv`, as all that follows.
-        log: see there.
-        population: see there.
-        member: see there.
-        days: see there.
-        slate: see there.
-        candidates: see there.
-        action: see there.
-        reward_weights: see there.
-        own_pull: see there.
-        own_candidates: see there.
-        world: of `num_envs` listeners, instead of a simulator.
+        num_envs: number of listeners.
+        simulator: see `make_world`.
+        log: see `make_world`.
+        population: see `make_world`.
+        member: see `make_world`.
+        days: see `make_world`.
+        slate: see `ListeningEnv`.
+        candidates: see `ListeningEnv`.
+        action: see `ListeningEnv`.
+        reward_weights: see `ListeningEnv`.
+        own_pull: see `ListeningWorld`.
+        own_candidates: see `make_world`.
+        force: see `make_world`.
+        world: world of `num_envs` listeners to use instead of a simulator.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 as above
@@ -243,17 +244,17 @@ class ListeningVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     @property
     def world(self) -> ListeningWorld:
-        """The world behind."""
+        """World of the environment."""
         return self._face.world
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Other listeners begin an episode each.
+        """Starts an episode of other listeners in every row.
 
         Args:
-            seed: of all that is drawn from now on.
-            options: none are known.
+            seed: seed of all random draws from now on.
+            options: not used.
         """
         super().reset(seed=seed)
         self.world.reset(self._face.everybody, self.np_random)
@@ -261,10 +262,10 @@ class ListeningVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return self.world.observe(self._face.everybody), {}
 
     def step(self, actions: np.ndarray) -> tuple[Observation, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Each listener plays one content, or a new one comes where the episode was over.
+        """Lets each listener play one content; rows whose episode was over get a new listener instead.
 
         Raises:
-            UserError: an action holds a row that is not in the catalogue, or is of another shape; nothing has changed.
+            UserError: an action has a row outside of the catalogue, or another shape; the state is unchanged.
         """
         face, over = self._face, self._is_over
         rows, ended = np.flatnonzero(~over), np.flatnonzero(over)
@@ -282,11 +283,11 @@ class ListeningVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return self.world.observe(face.everybody), rewards, terminated, truncated, infos
 
     def state(self) -> dict[str, Any]:
-        """Copies of all that changes; `restore` takes it back, and what follows is the same, bit for bit."""
+        """Returns copies of all state; after `restore` of it the same bits follow."""
         return self.world.arrays() | {"is_over": self._is_over.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`, which an environment of the same arguments gave."""
+        """Restores the result of `state`, taken from an environment with the same arguments."""
         self.world.listeners.rng = self.np_random
         self.world.restore(state)
         self._is_over = state["is_over"].copy()

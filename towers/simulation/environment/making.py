@@ -1,4 +1,4 @@
-"""Makes a world of listeners from what a fit wrote."""
+"""Makes a world of listeners from a fitted simulator."""
 
 from dataclasses import replace
 from os import PathLike
@@ -15,7 +15,7 @@ from towers.simulation.listeners.model import MODEL, ListenerModel, Simulator
 from towers.simulation.listeners.session_log import SessionLog
 
 OWN_CANDIDATES = 300
-"""New contents that a listener weighs when they put something on themselves; `Choosing.draw_new` weighs a sample."""
+"""New contents that a listener weighs in an own choice; `Choosing.draw_new` weighs a sample of so many."""
 
 
 def make_world(
@@ -33,22 +33,22 @@ def make_world(
     seed: int = 0,
     force: bool = False,
 ) -> ListeningWorld:
-    """Listeners of a fitted simulator in a world; `reset` lets them in.
+    """Makes a world with the listeners of a fitted simulator; `reset` starts their episodes.
 
     Args:
-        simulator: fitted, or the folder of a version, such as simulators/listeners/current.
-        num_listeners: of the world; drawn from the population, with replacement where it has fewer.
-        log: plays before the simulator's end, by whom the population is who listened there.
-        population: who they are, instead of a log; where both are None, listeners of whom nothing is known, with
-            traits of the population that the simulator was fitted to.
-        member: of the ensemble; the model fitted to all listeners if it is None.
-        days: of an episode.
-        slate_size: contents of a slate.
-        num_candidates: of a listener.
+        simulator: fitted simulator, or the folder of a version, such as simulators/listeners/current.
+        num_listeners: number of listeners, drawn from the population, with replacement where it has fewer.
+        log: plays before the simulator's end, whose listeners are the population.
+        population: population to use instead of a log; where both are None, new listeners without plays, with traits
+            drawn from the population that the simulator was fitted to.
+        member: member of the ensemble; None: the model fitted to all listeners.
+        days: length of an episode.
+        slate_size: number of contents of a slate.
+        num_candidates: number of candidates of a listener.
         own_pull: see `ListeningWorld`.
-        own_candidates: new contents that a listener weighs when they put something on themselves.
-        seed: of all that is drawn.
-        force: whether a version is taken that was not checked or misses a limit of its check.
+        own_candidates: new contents that a listener weighs in an own choice.
+        seed: seed of all random draws.
+        force: whether to accept a version that was not checked or misses a limit of its check.
 
     Raises:
         UserError: there is no such simulator or member, it did not pass its check, or both a log and a population are
@@ -72,20 +72,20 @@ def _checked(folder: Path, force: bool) -> Simulator:
 
 
 def model_of(simulator: Simulator, member: int | None) -> ListenerModel:
-    """One of a simulator's models.
+    """Returns a member of a simulator's ensemble, or the central model for None.
 
     Raises:
-        UserError: it has no such member.
+        UserError: there is no such member.
     """
     if member is None:
         return simulator.central
     if not 0 <= member < len(simulator.members):
-        raise UserError(f"member={member}: the simulator has {len(simulator.members)} members, from 0")
+        raise UserError(f"member={member}: the simulator has {len(simulator.members)} members, numbered from 0")
     return simulator.members[member]
 
 
 def with_own_candidates(model: ListenerModel, number: int) -> ListenerModel:
-    """The model with another number of new contents that are weighed in an own choice."""
+    """Returns the model with another number of new contents weighed in an own choice."""
     return replace(model, choosing=replace(model.choosing, max_candidates=number))
 
 
@@ -96,5 +96,5 @@ def _population(simulator: Simulator, model: ListenerModel, num_listeners: int, 
     before = log.between(0, simulator.until_us)
     heard = np.bincount(before.listener, minlength=len(before.user_ids)) > 0
     if not heard.any():
-        raise UserError("log= holds no plays before the simulator's end, so it has no listeners to go on with")
+        raise UserError("log= holds no plays before the simulator's end, so it has no listeners to continue with")
     return population_of(model, simulator.space, before.of_listeners(heard), simulator.until_us)

@@ -1,6 +1,6 @@
-"""Worlds that are not as a fitted simulator says: what an agent that was trained in one may meet in another.
+"""Mis-specified worlds: what an agent trained in a fitted simulator may meet elsewhere.
 
-Each is a fitted model with one thing changed, so that `make_world` takes it as any other.
+Each is a fitted model with one change, so that `make_world` takes it like any other.
 """
 
 from dataclasses import dataclass, replace
@@ -25,14 +25,14 @@ from towers.simulation.planted.returns import LOSS, SHAPE
 from towers.simulation.planted.world import Plant, PlantedWorld
 
 NAMES: Final = ("satiation_half", "satiation_double", "weibull", "satisfaction", "drift")
-"""Satiation half and twice as strong; gaps between sessions of Weibull distributions, whatever the hour and the skips;
-listeners who come back the later, the more of the last session they skipped; tastes that follow plays faster."""
+"""Names of the changes: satiation half and twice as strong; Weibull gaps between sessions, independent of hour and
+skips; listeners who come back later the more of the last session they skipped; tastes that follow plays faster."""
 STATED_SATIATION: Final = 0.3
-"""By how much the log-odds of a skip rise for each faded play of a content's region, where a fit has found less than
-`_HARDLY`: half and twice as much are then added to what it has found, itself halved or doubled."""
+"""Increase of the log-odds of a skip for each faded play of a content's region, used where the fitted increase is below
+`_HARDLY`: half or twice as much is then added to the fitted one, itself halved or doubled."""
 _HARDLY: Final = 0.05
 SLOW_FASTER, FAST_FASTER = 4.0, 2.0
-"""So many times the fitted rates of the slow and the fast taste."""
+"""Factors on the fitted rates of the slow and the fast taste."""
 _MOST_RATE: Final = 0.8
 _USUAL_SKIPS: Final = 0.35
 _LONGEST_HOURS: Final = 1e6
@@ -41,14 +41,14 @@ _MEAN: Final = float(gamma(1.0 + 1.0 / SHAPE))
 
 
 def mis_specified(model: ListenerModel, name: str) -> ListenerModel:
-    """The model with one thing changed.
+    """Returns the model with one change.
 
     Args:
-        model: fitted.
+        model: fitted model.
         name: one of `NAMES`.
 
     Raises:
-        UserError: there is no such world.
+        UserError: the name is not one of them.
     """
     if name == "satiation_half":
         return replace(model, response=with_satiation(model.response, 0.5))
@@ -67,19 +67,19 @@ def mis_specified(model: ListenerModel, name: str) -> ListenerModel:
 
 
 def mis_specified_simulator(simulator: Simulator, name: str) -> Simulator:
-    """A simulator all of whose models have one thing changed (`mis_specified`), for `make_world` with a log.
+    """Returns a simulator with one change in all of its models (`mis_specified`), for `make_world` with a log.
 
-    What the log's listeners remember is then counted by the changed model, too.
+    The memory of the log's listeners is then computed by the changed model, too.
     """
     members = tuple(mis_specified(member, name) for member in simulator.members)
     return replace(simulator, central=mis_specified(simulator.central, name), members=members)
 
 
 def with_satiation(fitted: Response, factor: float) -> Response:
-    """Satiation so many times as strong in all that it does to a reaction, about its mean in the log: listeners are as
-    satisfied on average.
+    """Returns a response with all effects of satiation scaled, about their mean in the log, so that mean satisfaction
+    stays the same.
 
-    Where hardly any was fitted, `factor * STATED_SATIATION` is added to the log-odds of a skip for each unit.
+    Where hardly any satiation was fitted, `factor * STATED_SATIATION` is added to the log-odds of a skip per unit.
     """
     names = response.names(tuple(str(code) for code in range(fitted.num_contexts)))
     at = names.index("satiation")
@@ -100,7 +100,7 @@ def _scaled(chance: MixedLogistic, columns: Int[np.ndarray, " columns"], factor:
 
 
 def by_satisfaction(fitted: Returning, loss: float = LOSS) -> Returning:
-    """A hazard whose logarithm falls by `loss` from a session without a skip to one of nothing else; the rest stays."""
+    """Returns a hazard whose logarithm falls by `loss` between sessions of no and of only skips; all else stays."""
     edges = np.array([0.0, *SKIP_SHARES, 1.0])
     middle = (edges[:-1] + edges[1:]) / 2.0
     return replace(fitted, satisfaction=np.exp(-loss * (middle - _USUAL_SKIPS)))
@@ -108,19 +108,19 @@ def by_satisfaction(fitted: Returning, loss: float = LOSS) -> Returning:
 
 @dataclass(frozen=True, slots=False, kw_only=True)
 class WeibullReturning(Returning):
-    """Gaps of Weibull distributions of `SHAPE`; hours, weekdays and skips play no part.
+    """Weibull gaps of shape `SHAPE` between sessions, independent of hours, weekdays and skips.
 
-    A listener of pace 1 has a mean gap as under the fitted hazard, gaps cut at its horizon; others by their paces.
+    A listener of pace 1 has the mean gap of the fitted hazard, with gaps cut at its horizon; others scale with pace.
 
     Args:
-        scale_hours: of the distribution at pace 1.
+        scale_hours: scale of the distribution at pace 1.
     """
 
     scale_hours: float
 
     @classmethod
     def of(cls, fitted: Returning) -> "WeibullReturning":
-        """The law whose mean gap is that of a fitted one."""
+        """Returns the distribution with the mean gap of a fitted hazard."""
         mean_hours = 24.0 / float(fitted.sessions_a_day(np.ones(1))[0])
         alike = np.ones_like(fitted.satisfaction)
         return cls(
@@ -139,10 +139,10 @@ class WeibullReturning(Returning):
         after_us: Integer[np.ndarray, " gaps"],
         rng: np.random.Generator,
     ) -> Int[np.ndarray, " gaps"]:
-        """See `Returning.draw`; everybody comes back."""
+        """See `Returning.draw`; every listener comes back."""
         scale = self.scale_hours / np.maximum(pace, 1e-9)
         away = np.maximum(after_us - ended_us, 0) / HOUR_US / scale
-        # The cumulative hazard that is reached, from where they are known to have stayed away.
+        # Cumulative hazard at the return, beyond the time that they are known to have been away.
         hours = (away**SHAPE + rng.exponential(size=len(pace))) ** (1.0 / SHAPE) * scale
         gap_us = np.minimum(hours, _LONGEST_HOURS) * HOUR_US
         return np.maximum(ended_us + gap_us.astype(np.int64), np.maximum(after_us, ended_us) + 1)
@@ -153,11 +153,11 @@ NOTHING_PLANTED: Final = Plant(satiation=0.0, drift=0.0)
 
 @dataclass(frozen=True, slots=False, kw_only=True)
 class Control:
-    """A planted world without satiation, whose tastes stay: there is nothing to be gained there by minding either.
+    """A planted world without satiation and with constant tastes, where attention to either gains nothing.
 
     Args:
-        plant: what is true.
-        seed: of what is listened to before.
+        plant: true parameters.
+        seed: seed of the listening before the worlds begin.
     """
 
     plant: Plant = NOTHING_PLANTED
@@ -169,7 +169,7 @@ class Control:
 
     @property
     def log(self) -> SessionLog:
-        """What was listened to until the worlds begin; a simulator can be fitted to it."""
+        """Listening until the worlds begin; a simulator can be fitted to it."""
         return self._lived[0]
 
     def world(
@@ -180,7 +180,7 @@ class Control:
         num_candidates: int = 200,
         seed: int = 0,
     ) -> ListeningWorld:
-        """Its true listeners after the log, in a world; see `ListeningWorld`."""
+        """Returns a world of the true listeners after the log; see `ListeningWorld`."""
         log, there = self._lived
         end_us = there.world.end_us
         space = there.world.space.counted(log.content, int(log.start_us.min()), end_us)

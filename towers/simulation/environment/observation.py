@@ -1,4 +1,4 @@
-"""What a service knows of a listener at an instant, counted from what was served and how it was left."""
+"""Observations: what a service knows of a listener at a time, from what was served and how it was left."""
 
 from typing import Final
 
@@ -12,9 +12,9 @@ from towers.simulation.listeners.state import ListenerState
 MOMENT: Final = (
     "position", "hour", "weekday", "days_away", "days_in_episode", "plays", "skips", "sessions", "context", "device",
 )  # fmt: skip
-"""Plays so far in the session; hour of the day, UTC, with its fraction; day of the week from Monday; days between the
-last session's end and this one's begin, 0 before the second; days since the episode began; all plays, skips and
-sessions of the listener so far; codes of the context and the device."""
+"""Plays so far in the session; hour of the day, UTC, with its fraction; day of the week, 0 for Monday; days between the
+last session's end and this one's start, 0 in the first; days since the episode's start; all plays, skips and sessions
+of the listener so far; codes of the context and the device."""
 _BLOCK: Final = 512
 
 Observation = dict[str, Shaped[np.ndarray, "listeners ..."]]
@@ -27,23 +27,22 @@ def observed(
     away_us: Integer[np.ndarray, " some"],
     begin_us: Integer[np.ndarray, " some"],
 ) -> Observation:
-    """What is known of each listener.
+    """Returns what is known of each listener.
 
     Args:
-        state: of the listeners, of which only what was served is read.
-        rows: of them.
-        candidates: of each.
-        away_us: from the last session's end to this one's begin.
-        begin_us: of the episode.
+        state: state of the listeners, of which only what was served is read.
+        rows: rows of the listeners.
+        candidates: candidates of each.
+        away_us: time between the last session's end and this one's start.
+        begin_us: start of the episode.
 
     Returns:
-        `recent` `[some, RECENT]`, int32, contents that were played, the last one first, -1 where there are fewer;
-        `recent_skipped`, the same shape, int8, 1 where it was skipped; `taste` `[some, dim]`, float32, see
-        `recent_taste`; `moment` `[some, MOMENT]`, float32; `candidates`, int32; `recent_hours`, float32, hours since
-        each of the recent plays began, -1 where there are fewer. What a world adds of each candidate
-        (`familiarity`): `candidate_plays` of the content and `candidate_artist_plays` of its artist, int32,
-        `candidate_artist_days`, float32, days since the artist was first played, -1 for never, and
-        `candidate_age_days`, float32, days since its release.
+        `recent` `[some, RECENT]`, int32, played contents, latest first, -1 where there are fewer; `recent_skipped`, the
+        same shape, int8, 1 where skipped; `taste` `[some, dim]`, float32, see `recent_taste`; `moment`
+        `[some, MOMENT]`, float32; `candidates`, int32; `recent_hours`, float32, hours since the start of each recent
+        play, -1 where there are fewer. A world adds for each candidate (`familiarity`): `candidate_plays` of the
+        content and `candidate_artist_plays` of its artist, int32, `candidate_artist_days`, float32, days since the
+        artist was first played, -1 for never, and `candidate_age_days`, float32, days since its release.
     """
     recent = features.recent_first(state, rows).astype(np.int32)
     skipped = features.recent_skips(state, rows) & (recent >= 0)
@@ -66,8 +65,8 @@ def observed(
 
 
 def recent_taste(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some dim"]:
-    """The mean of the vectors of each listener's last `RECENT` plays that were not skipped, of length 1; of all of them
-    where all were skipped, 0 where there are none; float32."""
+    """Returns the mean vector of each listener's last `RECENT` plays that were not skipped, at length 1, float32;
+    the mean of all of them where all were skipped, zeros without plays."""
     found = np.zeros((len(rows), state.space.vectors.shape[1]), np.float32)
     for begin in range(0, len(rows), _BLOCK):
         some = rows[begin : begin + _BLOCK]

@@ -1,4 +1,4 @@
-"""What a listener plays who is offered a slate: one of its contents, or something that they put on themselves."""
+"""Picking: a listener who is offered a slate plays one of its contents, or makes an own choice."""
 
 from typing import Final, Protocol, runtime_checkable
 
@@ -10,53 +10,54 @@ from towers.simulation.listeners.live import Acting
 
 OWN_PULL: Final = 5.0
 OWN: Final = -1
-"""Slot of what a listener puts on themselves."""
+"""Slot of a listener's own choice."""
 
 Rows = Integer[np.ndarray, " some"]
 
 
 @runtime_checkable
 class LivingListeners(Acting, Protocol):
-    """Listeners who act, fitted or planted, and make room for others."""
+    """Acting listeners, fitted or planted, that can be replaced by others."""
 
     rng: np.random.Generator
     who: Int[np.ndarray, " listeners"]
-    """The person in each row, as a number in the population that they were drawn from."""
+    """Number of the person in each row, in the population that they were drawn from."""
 
     def renew(self, rows: Rows) -> None:
-        """Rows are taken by other listeners of a population."""
+        """Replaces the listeners in some rows by others of the population."""
         ...
 
     def attraction(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
-        """Logarithm of how many average contents each content weighs for its listener."""
+        """Returns the log-weight of each content for its listener, relative to an average content."""
         ...
 
     def sessions_a_day(self, rows: Rows) -> Float[np.ndarray, " some"]:
-        """How often each listener truly comes, in the long run."""
+        """Returns each listener's true long-run number of sessions a day."""
         ...
 
     def skip_chance(self, rows: Rows, content: Integer[np.ndarray, "some many"]) -> Float[np.ndarray, "some many"]:
-        """The true chance that each listener would skip each content if it played now."""
+        """Returns the true chance that each listener would skip each content if it played now."""
         ...
 
 
 def picked(
     listeners: LivingListeners, rows: Rows, slates: Integer[np.ndarray, "some slate"], own_pull: float
 ) -> tuple[Int[np.ndarray, " some"], Int[np.ndarray, " some"]]:
-    """Draws what each listener plays, by a softmax of what each content and own choice weigh.
+    """Draws what each listener plays, by a softmax of the weights of each content and of own choice.
 
-    A content weighs as much as its likelihood under the listener's fitted own choice beside that of an average content,
-    own choice `exp(own_pull)` such contents. A log without impressions does not tell `own_pull`: it is an assumption.
-    What cannot be played, is not out yet or stands in the slate already is never picked.
+    A content's weight is its likelihood under the listener's fitted own choice relative to that of an average content;
+    own choice weighs as much as `exp(own_pull)` average contents. A log without impressions cannot determine
+    `own_pull`: it is an assumption. Contents that cannot be played, are not released yet or are already in the slate
+    are never picked.
 
     Args:
-        listeners: in a session each; what they pick is not played yet.
-        rows: of them.
+        listeners: listeners, each in a session; the picked contents are not played yet.
+        rows: rows of the listeners.
         slates: rows of contents that each is offered; `NOTHING` in an empty slot.
-        own_pull: logarithm of how many average contents weigh as much as own choice.
+        own_pull: log-weight of own choice relative to an average content.
 
     Returns:
-        Rows of contents, and the slot of each; `OWN` where the listener put it on themselves.
+        Rows of contents, and the slot of each; `OWN` for a listener's own choice.
     """
     space, now_us = listeners.state.space, listeners.state.now_us[rows]
     is_there = slates != NOTHING

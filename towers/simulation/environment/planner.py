@@ -1,10 +1,10 @@
 """A planner that knows the true state of simulated listeners: an upper bound for policies that do not.
 
-In each step it knows how much every candidate truly weighs for its listener beside own choice, how likely it is truly
-skipped, how often the listener comes, and which artists they have met, streamed and adopted in the episode. From these
-it shows the slate whose pick is worth most in expectation, found exactly: one step of lookahead with true chances. What
-lies beyond the step is a worth of an artist's next stage, of whose form four numbers were chosen (`Worth`) by a handful
-of tries on two seeds of one world. So it is a strong policy and no proof of an optimum.
+In each step it knows the true weight of every candidate for its listener against own choice, the true chance of a skip,
+how often the listener comes, and which artists they have met, streamed and adopted in the episode. From these it finds,
+exactly, the slate whose pick has the highest expected value: one step of lookahead with true chances. Value beyond the
+step is a heuristic value of an artist's next stage with four numbers (`Worth`), chosen by a handful of tries on two
+seeds of one world. So it is a strong policy, but no proof of an optimum.
 """
 
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ _ROUNDS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """What a stream is worth beyond its step.
+    """Value of a stream beyond its step.
 
-    An artist is kept who is streamed on one day of the episode and on a later one within its last `KEPT_DAYS` days. So
-    a stream there of an artist who was first streamed on an earlier day is worth 1 for certain. The first stream of an
-    unknown artist is worth the chance that a second one comes: `trying * comes * min(1, room * days / (open + 1))`.
-    There `days` is how many later days within the last `KEPT_DAYS` the listener is expected on, `comes` the chance that
-    they come on any, and `open` how many artists wait for it already.
+    An artist is kept if streamed on one day of the episode and on a later one within its last `KEPT_DAYS` days. So a
+    stream there of an artist first streamed on an earlier day has the value 1. The first stream of an unknown artist
+    has the value of the chance of a second one: `trying * comes * min(1, room * days / (open + 1))`. `days` is the
+    expected number of later days with the listener within the last `KEPT_DAYS`, `comes` the chance of any such day, and
+    `open` the number of artists that already wait for a second stream.
 
     Args:
         trying: see above.
-        room: artists who can be brought to be kept on one day.
-        reminding: worth of a stream of an artist who waits, before the last days, as a share of the chance.
-        skip_cost: of a skip beside what the return counts: who skips leaves sooner and comes back later.
-        pick: worth of a pick from the slate, whatever comes of it; the return counts none, and with it a planner holds
-            picks up at some cost of the return.
+        room: number of artists that can be brought to be kept on one day.
+        reminding: value of a stream of a waiting artist before the last days, as a share of the chance.
+        skip_cost: cost of a skip besides its weight in the return: a listener who skips leaves sooner, returns later.
+        pick: value of any pick from the slate; the return has none, and with it a planner trades some return for more
+            picks.
     """
 
     trying: float = 1.0
@@ -50,11 +50,11 @@ class Worth:
 
 
 class Planner:
-    """See the module. It is `Clairvoyant`: `act_in` is what it acts by.
+    """Policy of this module; it is `Clairvoyant` and acts by `act_in`.
 
     Args:
-        slate_size: contents of a slate; fewer are shown where any more would be worse.
-        worth: beyond a step.
+        slate_size: number of contents of a slate; fewer are shown where more would lower the value.
+        worth: value of a stream beyond its step.
     """
 
     name = "planner with the true state"
@@ -69,8 +69,8 @@ class Planner:
         """See `ServingPolicy.begin_day`."""
 
     def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
-        """Raises: it cannot choose by what a service knows."""
-        raise TypeError("a planner with the true state acts in a world, by act_in")
+        """Raises `TypeError`: the policy cannot act on an observation."""
+        raise TypeError("a planner with the true state needs the world: call act_in")
 
     def act_in(
         self, world: ListeningWorld, rows: Integer[np.ndarray, " listeners"]
@@ -92,7 +92,7 @@ class Planner:
         return best_slates(weight, value, np.exp(world.own_pull), -cost * usual, candidates, self._slate_size)
 
     def _ahead(self, world: ListeningWorld, rows: np.ndarray, content: np.ndarray) -> np.ndarray:
-        """What a stream of each content is worth beyond its step."""
+        """Returns the value of a stream of each content beyond its step."""
         worth, now_us = self.worth, world.now_us[rows, None]
         artists, artist = world.listeners.state.artists, world.space.artist[content]
         place = artists.places_of(rows, artist)
@@ -100,7 +100,7 @@ class Planner:
         is_new = (artist >= 0) & ((place < 0) | (met_us >= world.begin_us))
         first_us, last_us = world.rewards.streamed_us(rows, artist)
         late_us = world.end_us - KEPT_DAYS * DAY_US
-        # Later days than this one that lie in the last days of the episode.
+        # Days after this one that are among the last days of the episode.
         tomorrow_us = (now_us // DAY_US + 1) * DAY_US
         days_left = np.maximum(world.end_us - np.maximum(tomorrow_us, late_us), 0) / DAY_US
         days = days_left * -np.expm1(-world.listeners.sessions_a_day(rows))[:, None]
@@ -123,20 +123,20 @@ def best_slates(
     candidates: Integer[np.ndarray, "listeners candidates"],
     number: int,
 ) -> Int[np.ndarray, "listeners number"]:
-    """The slate of at most `number` candidates whose pick is worth most in expectation, for each listener.
+    """Returns the slate of at most `number` candidates with the highest expected value of a pick, for each listener.
 
-    A pick falls on a candidate or on own choice in proportion to what they weigh (multinomial logit). The best value z
-    of a slate is where the sum of the greatest `weight * (value - z)` above 0 equals `own_weight * (z - own_value)`,
-    and these are its slate (Rusmevichientong, Shen and Shmoys 2010, "Dynamic assortment optimization with a multinomial
-    logit choice model and capacity constraint"); Dinkelbach's steps find it.
+    A pick is a candidate or own choice, with probabilities proportional to weights (multinomial logit). The best value
+    z of a slate is where the sum of the greatest `weight * (value - z)` above 0 equals `own_weight * (z - own_value)`,
+    and these form the slate (Rusmevichientong, Shen and Shmoys 2010, "Dynamic assortment optimization with a
+    multinomial logit choice model and capacity constraint"); it is found by Dinkelbach's method.
 
     Args:
-        weight: 0 for what cannot be picked.
-        value: of a pick of each.
-        own_weight: of own choice.
-        own_value: of own choice.
+        weight: weight of each candidate, 0 where it cannot be picked.
+        value: value of a pick of each.
+        own_weight: weight of own choice.
+        own_value: value of own choice.
         candidates: rows of contents, -1 for none.
-        number: contents of a slate.
+        number: number of contents of a slate.
     """
     z = own_value.astype(float)
     for _ in range(_ROUNDS):
@@ -147,6 +147,6 @@ def best_slates(
         z = worth / (taken.sum(axis=1) + own_weight)
     gain = weight * (value - z[:, None])
     slates = best_of(gain, np.where(gain > 0, candidates, -1), number)
-    # Where nothing is better than own choice, the least harm is shown.
+    # Where no candidate is better than own choice, the least harmful one is shown.
     first = np.take_along_axis(candidates, gain.argmax(axis=1)[:, None], axis=1)
     return filled(np.where(slates[:, :1] < 0, first, slates))

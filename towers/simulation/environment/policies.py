@@ -1,5 +1,4 @@
-"""Simple policies that serve slates: what the order of policies in a simulator is checked with, and what an agent
-should beat."""
+"""Simple serving policies: baselines for an agent, and policies whose ranking by a simulator is checked."""
 
 from typing import Final, Protocol, runtime_checkable
 
@@ -15,30 +14,30 @@ MOST_OF_A_REGION: Final = 2
 
 @runtime_checkable
 class ServingPolicy(Protocol):
-    """Chooses slates by what a service knows."""
+    """A policy that chooses slates from what a service knows."""
 
     name: str
 
     def begin(self, seed: int) -> None:
-        """A period begins; what was learned in another one is forgotten."""
+        """Starts a period; forgets what was learned in another one."""
         ...
 
     def begin_day(self, streamed: Int[np.ndarray, " contents"] | None) -> None:
-        """A day begins, on the day before of which all listeners together streamed each content so often; None on the
-        first day."""
+        """Starts a day, with the day before's number of streams of each content by all listeners; None on the first
+        day."""
         ...
 
     def act(self, observation: Observation) -> Int[np.ndarray, "listeners slate"]:
-        """A slate of content rows for each listener of an observation."""
+        """Returns a slate of content rows for each listener of an observation."""
         ...
 
 
 class _Policy:
-    """What a policy does that learns nothing.
+    """Base of policies that do not learn.
 
     Args:
-        space: contents, with the plays of the fit.
-        slate_size: contents of a slate.
+        space: space of the contents, with the plays of the fit.
+        slate_size: number of contents of a slate.
     """
 
     def __init__(self, space: Space, slate_size: int = 10):
@@ -52,7 +51,7 @@ class _Policy:
 
 
 class RandomCandidates(_Policy):
-    """Any of the candidates."""
+    """A policy that shows random candidates."""
 
     name = "random"
 
@@ -68,7 +67,7 @@ class RandomCandidates(_Policy):
 
 
 class MostPlayed(_Policy):
-    """What was played most in the log of the fit, the same for everybody."""
+    """A policy that shows all listeners the contents played most in the fit's log."""
 
     name = "most played"
 
@@ -81,12 +80,12 @@ class MostPlayed(_Policy):
         return np.tile(self._slate, (len(observation["candidates"]), 1))
 
     def _top(self, streamed: Float[np.ndarray, " contents"]) -> Int[np.ndarray, " slate"]:
-        """What was streamed most, and of equals what was played most in the log of the fit."""
+        """Returns the most streamed contents; ties are broken by plays in the fit's log."""
         return np.lexsort((-self._space.plays, -streamed, ~self._space.is_playable))[: self._slate_size]
 
 
 class YesterdaysMostPlayed(MostPlayed):
-    """What all listeners together streamed most on the day before; on the first day, what was played most of all."""
+    """A policy that shows yesterday's most streamed contents; on the first day, those played most in the fit's log."""
 
     name = "yesterday's most played"
 
@@ -96,7 +95,7 @@ class YesterdaysMostPlayed(MostPlayed):
 
 
 class Nearest(_Policy):
-    """The candidates that are nearest to the mean of what the listener played lately."""
+    """A policy that shows the candidates nearest to the mean of the listener's recent plays."""
 
     name = "nearest"
 
@@ -114,7 +113,7 @@ class Nearest(_Policy):
 
 
 class NearestOfRegions(Nearest):
-    """Serves the nearest contents, at most `MOST_OF_A_REGION` of a named region unless nothing else is left."""
+    """`Nearest` with at most `MOST_OF_A_REGION` contents of a named region, unless nothing else is left."""
 
     name = "nearest, two of a region"
 
@@ -131,24 +130,24 @@ def at_most_of_a_region(
     number: int,
     most: int,
 ) -> Integer[np.ndarray, "listeners number"]:
-    """The candidates of the highest scores, the highest first, of which at most `most` lie in a named region unless
-    nothing else is left; -1 in the last places of who has fewer candidates."""
+    """Returns the candidates with the highest scores, best first, with at most `most` of a named region unless nothing
+    else is left; -1 in the last places where there are too few candidates."""
     order = np.argsort(-score, axis=1, kind="stable")
     sorted_ = np.take_along_axis(candidates, order, axis=1)
     is_over = (earlier_equals(space.region[sorted_]) >= most) & (space.region[sorted_] >= 0)
-    # Those over the limit come behind all others, and places without a candidate behind them.
+    # Candidates over the limit come after all others, and empty places after these.
     first = np.argsort(is_over + 2 * (sorted_ < 0), axis=1, kind="stable")[:, :number]
     return np.take_along_axis(sorted_, first, axis=1)
 
 
 def filled(slates: Integer[np.ndarray, "listeners slate"]) -> Int[np.ndarray, "listeners slate"]:
-    """Slates in whose empty places, where a listener has fewer candidates, the first content stands again, which counts
-    once."""
+    """Returns slates with the first content repeated in empty places, where a listener has too few candidates; a repeat
+    counts once."""
     return np.where(slates < 0, slates[:, :1], slates).astype(np.int64)
 
 
 def earlier_equals(values: Integer[np.ndarray, "rows many"]) -> Int[np.ndarray, "rows many"]:
-    """How many equal values stand before each one in its row."""
+    """Returns the number of equal values before each one in its row."""
     order = np.argsort(values, axis=1, kind="stable")
     sorted_ = np.take_along_axis(values, order, axis=1)
     place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
@@ -159,6 +158,6 @@ def earlier_equals(values: Integer[np.ndarray, "rows many"]) -> Int[np.ndarray, 
 
 
 def five_policies(space: Space, slate_size: int = 10) -> tuple[ServingPolicy, ...]:
-    """The policies whose order is checked."""
+    """Returns the policies whose ranking is checked."""
     kinds = RandomCandidates, MostPlayed, YesterdaysMostPlayed, Nearest, NearestOfRegions
     return tuple(kind(space, slate_size) for kind in kinds)

@@ -15,33 +15,33 @@ from towers.simulation.environment.world import ListeningWorld, Step
 
 @runtime_checkable
 class Learning(Protocol):
-    """A serving policy that learns from what comes of its slates, while it serves."""
+    """A serving policy that learns from the outcomes of its slates while it serves."""
 
     def learn(self, observation: Observation, slates: Int[np.ndarray, "listeners slate"], step: Step) -> None:
-        """Is told what came of the slates that it chose for these observations; rows of all three belong together."""
+        """Learns from the outcomes of the slates chosen for these observations; all three have the same rows."""
         ...
 
 
 @runtime_checkable
 class Clairvoyant(Protocol):
-    """A serving policy that reads what no service knows: the true state of simulated listeners."""
+    """A serving policy that reads the true state of simulated listeners, which no service knows."""
 
     def act_in(
         self, world: ListeningWorld, rows: Integer[np.ndarray, " listeners"]
     ) -> Int[np.ndarray, "listeners slate"]:
-        """A slate of content rows for each of the listeners in these rows of a world."""
+        """Returns a slate of content rows for each of the listeners in these rows of a world."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One step of some listeners.
+    """A step of some listeners.
 
     Args:
-        rows: of the listeners in the world.
-        slates: what each was offered.
-        start_us: when each play began, microseconds.
-        step: what came of it.
+        rows: rows of the listeners in the world.
+        slates: slate that each was offered.
+        start_us: start of each play, microseconds.
+        step: result of the step.
     """
 
     rows: Int[np.ndarray, " some"]
@@ -51,19 +51,19 @@ class Turn:
 
 
 def begun(policy: ServingPolicy, world: ListeningWorld, seed: int) -> None:
-    """Lets listeners in, the same ones for every policy, and tells the policy that a period begins."""
+    """Starts an episode of every listener, the same ones for every policy, and a period of the policy."""
     world.reset(np.arange(len(world)), np.random.default_rng([seed, 32]))
     policy.begin(seed)
 
 
 def turns(policy: ServingPolicy, world: ListeningWorld) -> Iterator[Turn]:
-    """Serves all listeners of a world to the end of their episodes; `begun` comes first.
+    """Serves all listeners of a world to the end of their episodes; call `begun` first.
 
-    Listeners wait at midnight until all others have come to it, so that what was streamed yesterday is complete.
+    Listeners wait at midnight for all others, so that the streams of a day are complete.
 
     Args:
-        policy: serves; one that is `Clairvoyant` or `Learning` is told more than others.
-        world: whose listeners' episodes have just begun.
+        policy: serving policy; one that is `Clairvoyant` or `Learning` gets more than the observation.
+        world: world whose episodes have just begun.
     """
     is_over = np.zeros(len(world), bool)
     streamed = None
@@ -93,12 +93,12 @@ def _turn(policy: ServingPolicy, world: ListeningWorld, rows: Int[np.ndarray, " 
 def region_counts(
     rows: Integer[np.ndarray, " plays"], region: Integer[np.ndarray, "plays ..."], shape: tuple[int, int]
 ) -> Float[np.ndarray, "listeners regions"]:
-    """How often each region stands in the rows of each listener; those in no region count in the last column.
+    """Returns how often each region occurs in the rows of each listener; the last column is for no region.
 
     Args:
-        rows: a listener's row for each row of `region`.
-        region: codes, -1 for none.
-        shape: listeners, and regions with the one for none.
+        rows: row of the listener for each row of `region`.
+        region: codes of regions, -1 for none.
+        shape: numbers of listeners, and of regions with the one for none.
     """
     listener = np.broadcast_to(rows.reshape(-1, *[1] * (region.ndim - 1)), region.shape)
     cell = listener * shape[1] + np.where(region < 0, shape[1] - 1, region)

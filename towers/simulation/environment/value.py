@@ -1,4 +1,4 @@
-"""What a policy is worth among simulated listeners, paired: every policy meets the same listeners."""
+"""Value of a policy among simulated listeners, paired: every policy meets the same listeners."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _RESAMPLES: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyValue:
-    """What listeners did under a policy.
+    """Results of listeners under a policy.
 
     Args:
-        name: of the policy.
-        parts: by the names of `rewards.PARTS`, `[listeners]`, summed over an episode; those of all seeds one behind the
-            other, so that equal places are the same listener under another policy.
+        name: name of the policy.
+        parts: `[listeners]`, summed over an episode, by the names of `rewards.PARTS`; seeds are concatenated, so that
+            equal places are the same listener under another policy.
     """
 
     name: str
@@ -37,7 +37,7 @@ class PolicyValue:
         return {name: mean_and_interval(part - other.parts[name]) for name, part in self.parts.items()}
 
     def reward(self, weights: Mapping[str, float]) -> Float[np.ndarray, " listeners"]:
-        """The scalar reward of each listener's episode."""
+        """Returns the scalar reward of each listener's episode."""
         return total(self.parts, weights)
 
 
@@ -45,9 +45,9 @@ def value_of(policy: ServingPolicy, world: ListeningWorld, seeds: Sequence[int])
     """Lets a policy serve all listeners of a world for an episode, once for each seed.
 
     Args:
-        policy: serves.
-        world: of listeners; its days are the episode's.
-        seeds: of who they are and of all that is drawn; listeners are the same for all policies.
+        policy: serving policy.
+        world: world of listeners; its days are the episode's.
+        seeds: seeds of the listeners and of all random draws; listeners are the same for all policies.
     """
     found = [_served(policy, world, seed) for seed in seeds]
     return PolicyValue(
@@ -65,7 +65,7 @@ def _served(policy: ServingPolicy, world: ListeningWorld, seed: int) -> dict[str
 
 
 def mean_and_interval(values: Float[np.ndarray, " listeners"]) -> tuple[float, float, float]:
-    """The mean, and the 95 % interval of it by a bootstrap over listeners."""
+    """Returns the mean, and its 95 % interval by a bootstrap over listeners."""
     rng = np.random.default_rng(0)
     counts = rng.multinomial(len(values), np.full(len(values), 1.0 / len(values)), _RESAMPLES)
     low, high = np.quantile(counts @ values / len(values), (0.025, 0.975))

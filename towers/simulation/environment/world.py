@@ -1,6 +1,6 @@
-"""A world of listeners who are served: slates go in, what was played and how it was left comes out.
+"""A world of listeners who are served: slates go in, and plays and reactions come out.
 
-Listeners step together in numpy, each at their own pace: a step takes each of them through one play, whenever it is.
+Listeners step together in numpy, each with their own clock: a step takes each of them through one play.
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ from towers.simulation.listeners.rollout import MAX_PLAYS
 NEVER: Final = np.iinfo(np.int64).max
 _DRAWS: Final = 20
 _BLOCK: Final = 32
-"""Listeners whose candidates are weighed at once, so that their vectors stay in a core's cache."""
+"""Listeners whose candidates are scored at once, so that their vectors stay in a core's cache."""
 
 Rows = Integer[np.ndarray, " some"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a step brought, a row for each listener that took it.
+    """Result of a step, with a row for each listener in it.
 
     Args:
-        content: `[some]`, what was played.
+        content: `[some]`, content that was played.
         is_own: `[some]`, whether it was the listener's own choice rather than from the slate.
-        parts: by the names of `rewards.PARTS`, `[some]` each.
+        parts: `[some]` each, parts of the reward by the names of `rewards.PARTS`.
         terminated: `[some]`, whether the listener never comes back.
         truncated: `[some]`, whether the episode's days are over.
     """
@@ -46,19 +46,19 @@ class Step:
 
 
 class ListeningWorld:
-    """Listeners, each in a session at every instant that can be seen from outside.
+    """Listeners of whom each is in a session whenever observed.
 
-    In a step a listener is offered a slate and picks one of its contents or puts something on themselves (`picking`).
-    Then they react, and stay or leave; who leaves is next seen at the begin of their next session.
+    In a step a listener is offered a slate and picks one of its contents or makes an own choice (`picking`). Then they
+    react, and stay or leave; a listener who leaves is next observed at the start of their next session.
 
-    An episode lasts `days`. A listener who does not come within them has none: another one is drawn.
+    An episode lasts `days`. A listener without a session within them gets no episode: another one is drawn.
 
     Args:
-        listeners: act; their clocks stand at `begin_us` or before.
-        begin_us: when episodes begin, microseconds.
-        days: of an episode.
-        slate_size: contents of a slate.
-        num_candidates: of a listener, fewer where fewer can be played.
+        listeners: acting listeners, with their clocks at `begin_us` or before.
+        begin_us: start of episodes, microseconds.
+        days: length of an episode.
+        slate_size: number of contents of a slate.
+        num_candidates: number of candidates of a listener, fewer where fewer can be played.
         own_pull: see `picking.picked`.
     """
 
@@ -91,15 +91,15 @@ class ListeningWorld:
 
     @property
     def now_us(self) -> Int[np.ndarray, " listeners"]:
-        """The instant at which each listener is."""
+        """Present time of each listener, microseconds."""
         return self.listeners.state.now_us
 
     def reset(self, rows: Rows, rng: np.random.Generator | None = None) -> None:
-        """Other listeners begin an episode in these rows.
+        """Starts an episode of other listeners in these rows.
 
         Args:
-            rows: of the world.
-            rng: from now on all is drawn from it; what was used so far if it is None.
+            rows: rows of the world.
+            rng: generator of all random draws from now on; None: the one used so far.
         """
         listeners = self.listeners
         listeners.rng = listeners.rng if rng is None else rng
@@ -111,22 +111,22 @@ class ListeningWorld:
                 break
             listeners.renew(rows[absent])
             start_us[absent] = listeners.next_session_us(rows[absent], np.full(len(absent), self.begin_us))
-        # Hardly any of these listeners come within the days: they come at once.
+        # Where hardly any listeners come within the days, the last drawn ones come at once.
         start_us = np.where(start_us < self.end_us, start_us, self.begin_us)
         self._begin(rows, start_us)
 
     def observe(self, rows: Rows) -> Observation:
-        """What a service knows of listeners; see `observation.observed`."""
+        """Returns what a service knows of listeners; see `observation.observed`."""
         begin_us = np.full(len(rows), self.begin_us)
         state = self.listeners.state
         seen = observed(state, rows, self.candidates[rows], self._away_us[rows], begin_us)
         return seen | self._familiarity.told(state, rows, self.candidates[rows])
 
     def slates_of(self, rows: Rows, query: Float[np.ndarray, "some dim"]) -> Int[np.ndarray, "some slate"]:
-        """The candidates of each listener that are nearest to a query, the nearest one first.
+        """Returns the candidates of each listener that are nearest to a query, nearest first.
 
         Raises:
-            UserError: a query holds a number that is not finite.
+            UserError: a query has a number that is not finite.
         """
         if not np.isfinite(query).all():
             raise UserError("a query vector must be of finite numbers")
@@ -137,18 +137,18 @@ class ListeningWorld:
             vectors = self.space.vectors[np.maximum(candidates, 0)]
             score = np.matmul(vectors, query[at, :, None].astype(np.float32))[..., 0]
             slates[at] = best_of(np.where(candidates >= 0, score, -np.inf), candidates, self.slate_size)
-        # Where fewer are out, the first one stands there again, and counts once.
+        # Where fewer are released, the first one is repeated, and counts once.
         return np.where(slates < 0, slates[:, :1], slates)
 
     def step(self, rows: Rows, slates: Integer[np.ndarray, "some slate"]) -> Step:
-        """Each listener plays one content.
+        """Lets each listener play one content.
 
         Args:
-            rows: of listeners, each at most once, whose episodes are not over.
+            rows: rows of distinct listeners whose episodes are not over.
             slates: rows of contents that each is offered.
 
         Raises:
-            UserError: a content is not in the catalogue; nothing has changed.
+            UserError: a content is not in the catalogue; the state is unchanged.
         """
         self._require_contents(slates)
         if not len(rows):
@@ -190,13 +190,13 @@ class ListeningWorld:
             )
 
     def arrays(self) -> dict[str, Any]:
-        """Copies of all that changes; `restore` takes it back."""
+        """Returns copies of all state, for `restore`."""
         return {"listeners": self.listeners.arrays(), "rewards": self.rewards.arrays(),
                 "familiarity": self._familiarity.arrays(), "candidates": self.candidates.copy(),
                 "away_us": self._away_us.copy()}  # fmt: skip
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
+        """Restores the result of `arrays`."""
         self.listeners.restore(arrays["listeners"])
         self.rewards.restore(arrays["rewards"])
         self._familiarity.restore(arrays["familiarity"])
@@ -212,7 +212,7 @@ def _nothing() -> Step:
 def best_of(
     score: Float[np.ndarray, "some candidates"], candidates: Integer[np.ndarray, "some candidates"], number: int
 ) -> Int[np.ndarray, "some number"]:
-    """The candidates of the highest scores, the highest first."""
+    """Returns the candidates with the highest scores, best first."""
     top = np.argpartition(score, score.shape[1] - number, axis=1)[:, -number:]
     order = np.argsort(-np.take_along_axis(score, top, axis=1), axis=1, kind="stable")
     return np.take_along_axis(candidates, np.take_along_axis(top, order, axis=1), axis=1).astype(np.int64)

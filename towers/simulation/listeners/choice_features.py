@@ -1,4 +1,4 @@
-"""What a listener's own choice depends on: features of contents that they know, and of those that they do not."""
+"""Features of a listener's own choice: of contents that the listener knows, and of new ones."""
 
 from typing import Final
 
@@ -19,16 +19,16 @@ OF_NEW: Final = (
     "popular_and_near", "popularity", "novelty", "previous", "same_artist",
 )  # fmt: skip
 BY_CONTEXT: Final = 2
-"""The last so many features have a weight of their own in each context."""
+"""Number of last features that have a weight of their own in each context."""
 
 _ALONE: Final = ("slow", "fast", "session", "previous")
-"""What contents are compared with one by one, before the separate tastes of a listener, which count together."""
+"""Directions that contents are compared with one by one; a listener's separate tastes follow and count together."""
 
 
 def repeat_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], num_contexts: int
 ) -> Float[np.ndarray, "some features"]:
-    """What the chance of a repeat reads: the moment, how much is known, and the context, float32."""
+    """Returns the features of the chance of a repeat: the moment, number of known contents, and context, float32."""
     known = np.log1p(state.memory.met[rows])[:, None]
     contexts = state.context[rows, None] == np.arange(num_contexts - 1)
     return np.concatenate([features.of_moment(state, rows), known, known**2, contexts], axis=1, dtype=np.float32)
@@ -37,7 +37,7 @@ def repeat_features(
 def known_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"], num_contexts: int
 ) -> Float[np.ndarray, "some met features"]:
-    """Features of contents that listeners know, by their places in the memory, float32; -1 for none."""
+    """Returns the features of contents that listeners know, by their places in the memory, float32; -1: no content."""
     found = of_known(state, rows, place, directions_of(state, rows))
     return _stacked(found, OF_KNOWN, state.context[rows], num_contexts)
 
@@ -45,7 +45,7 @@ def known_features(
 def new_features(
     state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."], num_contexts: int
 ) -> Float[np.ndarray, "some many features"]:
-    """Features of contents, float32: `[many]`, the same for all listeners, or `[some, many]`, of each."""
+    """Returns the features of contents, float32: `[many]`, the same for all listeners, or `[some, many]`."""
     found = of_new(state, rows, content, directions_of(state, rows))
     return _stacked(found, OF_NEW, state.context[rows], num_contexts)
 
@@ -53,7 +53,7 @@ def new_features(
 def of_known(
     state: ListenerState, rows: np.ndarray, place: np.ndarray, directions: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """By the names of `OF_KNOWN`, `[some, met]` each; `directions` of `directions_of`."""
+    """Returns features by the names of `OF_KNOWN`, `[some, met]` each; `directions` comes from `directions_of`."""
     memory, space = state.memory, state.space
     at = rows[:, None], np.maximum(place, 0)
     content = np.maximum(memory.content[at], 0)
@@ -76,7 +76,7 @@ def of_known(
 def of_new(
     state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """By the names of `OF_NEW`, `[some, many]` each; `directions` of `directions_of`."""
+    """Returns features by the names of `OF_NEW`, `[some, many]` each; `directions` comes from `directions_of`."""
     space, shape = state.space, (len(rows), content.shape[-1])
     found = _likeness(state, rows, content, directions)
     for name in ("slow", "fast", "session"):
@@ -94,7 +94,7 @@ def of_new(
 
 
 def _artist_plays(state: ListenerState, rows: np.ndarray, artist: np.ndarray) -> np.ndarray:
-    """How often listeners have played artists, as a logarithm: the same artists for all, or artists of each."""
+    """Returns the log of listeners' plays of artists: of the same artists for all, or of artists for each."""
     artists = state.artists
     if artist.ndim > 1:
         place = artists.places_of(rows, artist)
@@ -102,14 +102,14 @@ def _artist_plays(state: ListenerState, rows: np.ndarray, artist: np.ndarray) ->
     heard = np.zeros((len(rows), int(state.space.artist.max(initial=0)) + 2), np.float32)
     place = artists.listed(rows)
     at = rows[:, None], np.maximum(place, 0)
-    # The last column is of those who are not known, as artists and as places.
+    # The last column is for unknown artists and for empty places.
     heard[np.arange(len(rows))[:, None], np.where(place >= 0, artists.content[at], -1)] = np.log1p(artists.plays[at])
     heard[:, -1] = 0.0
     return heard[:, artist]
 
 
 def knows(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, "some contents"]:
-    """Whether each listener knows each content."""
+    """Returns whether each listener knows each content."""
     known = np.zeros((len(rows), len(state.space) + 1), bool)
     place = state.memory.listed(rows)
     content = np.where(place >= 0, state.memory.content[rows[:, None], np.maximum(place, 0)], -1)
@@ -118,7 +118,7 @@ def knows(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Bool[np.n
 
 
 def directions_of(state: ListenerState, rows: np.ndarray) -> Float[np.ndarray, "some directions dim"]:
-    """What listeners like and have just heard, of length 1, float32: `_ALONE`, and then their tastes."""
+    """Returns unit vectors of what listeners like and have just heard, float32: `_ALONE`, then their tastes."""
     last = features.last_played(state, rows)
     previous = np.where(((state.position[rows] > 0) & (last >= 0))[:, None], state.space.vectors[last], 0.0)
     alone = state.slow[rows], state.fast[rows], state.session_taste[rows]
@@ -131,16 +131,16 @@ def directions_of(state: ListenerState, rows: np.ndarray) -> Float[np.ndarray, "
 def _likeness(
     state: ListenerState, rows: np.ndarray, content: np.ndarray, directions: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Cosines of contents to what listeners like and have just heard, `[some, many]` each, by name."""
+    """Returns cosines of contents to the directions of listeners, `[some, many]` each, by name."""
     vectors = state.space.vectors[content]
-    # [some, directions, many]; of the same contents for all it is one product of matrices.
+    # [some, directions, many]; for the same contents of all listeners it is one matrix product.
     found = directions @ (vectors.swapaxes(1, 2) if content.ndim > 1 else vectors.T)
     likeness = {name: found[:, place] for place, name in enumerate(_ALONE)}
     likeness["taste"] = features.taste_affinity(state, rows, found[:, len(_ALONE) :].swapaxes(1, 2))
-    # After one play or two, a session's mean says less of what it is about than later.
+    # After one or two plays a session's mean says less about the session than later.
     early = (1.0 / np.maximum(state.position[rows], 1.0)).astype(np.float32)[:, None]
     found = likeness | {f"{name}_early": likeness[name] * early for name in ("session", "fast")}
-    # After many repeats the means are of what is known best; what comes next need not be as near to them.
+    # After many repeats the means are near the best-known contents; what comes next need not be as near.
     repeats = features.recent_repeats(state, rows)[:, None]
     return found | {f"{name}_repeats": likeness[name] * repeats for name in ("taste", "fast")}
 
@@ -154,7 +154,7 @@ def _same_artist(state: ListenerState, rows: np.ndarray, artist: Integer[np.ndar
 def _stacked(
     found: dict[str, np.ndarray], names: tuple[str, ...], context: Integer[np.ndarray, " some"], num_contexts: int
 ) -> Float[np.ndarray, "some many features"]:
-    """The features side by side, the last two once for each context."""
+    """Returns the features side by side, the last two once for each context."""
     plain = np.stack([found[name] for name in names[:-BY_CONTEXT]], axis=-1).astype(np.float32)
     here = (context[:, None] == np.arange(num_contexts)).astype(np.float32)[:, None]
     return np.concatenate([plain, *(found[name][..., None] * here for name in names[-BY_CONTEXT:])], axis=-1)

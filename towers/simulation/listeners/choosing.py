@@ -1,9 +1,9 @@
-"""What a listener puts on when nobody recommends: something known or something new, and which.
+"""Own choice: which content a listener plays without recommendations, a known or a new one.
 
-Whether it is known is a logistic regression with a trait of the listener (novelty seeking, with its sign turned).
-Which content it is, is a conditional logit over what they know, or over all that they do not (McFadden 1974,
-"Conditional logit analysis of qualitative choice behavior"), fitted to the chosen one beside some drawn evenly, which
-leaves weights unbiased (McFadden 1978, "Modelling the choice of residential location").
+Whether it is known is a logistic regression with a trait of the listener (novelty seeking, with negative sign). Which
+content it is, is a conditional logit over the known contents or over all new ones (McFadden 1974, "Conditional logit
+analysis of qualitative choice behavior"), fitted to the chosen content beside some drawn evenly, which keeps weights
+unbiased (McFadden 1978, "Modelling the choice of residential location").
 """
 
 from dataclasses import dataclass, replace
@@ -30,23 +30,23 @@ _NEWTON_STEPS: Final = 12
 _HALVINGS: Final = 12
 _RIDGE: Final = 1.0
 _BLOCK: Final = 256
-"""Listeners whose contents are weighed at once: what stays in a core's cache is several times faster."""
+"""Listeners whose contents are weighed at once: data that stay in a core's cache are several times faster."""
 _DRAWN_KNOWN: Final = 16
 _DRAWN_NEW: Final = 32
-"""Contents by which it is estimated how much all known and all new ones weigh for a listener."""
+"""Numbers of contents from which the total weight of all known and of all new ones is estimated for a listener."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choosing:
-    """The fitted choices.
+    """Fitted models of own choice.
 
     Args:
-        repeat: chance that the next content is a known one; its trait is the listener's.
-        known: `[2, features]`, weights of which known one (`OF_KNOWN`, and the last two by context), of the first
-            play of a session and of later ones.
-        new: `[2, features]`, the same of which new one (`OF_NEW`).
-        num_contexts: codes of contexts.
-        max_candidates: so many contents at most are weighed when something new is chosen.
+        repeat: chance that the next content is a known one, with a trait of the listener.
+        known: `[2, features]`, weights for the choice among known contents (`OF_KNOWN`, the last two by context), for
+            the first play of a session and for later ones.
+        new: `[2, features]`, weights for the choice among new contents (`OF_NEW`), likewise.
+        num_contexts: number of codes of contexts.
+        max_candidates: maximum number of contents that are weighed for a new one.
     """
 
     repeat: MixedLogistic
@@ -58,16 +58,16 @@ class Choosing:
     def repeats(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], trait: Float[np.ndarray, " some"]
     ) -> Float[np.ndarray, " some"]:
-        """The chance that each listener's next content is a known one."""
+        """Returns the chance that each listener's next content is a known one."""
         chance = self.repeat.chance(repeat_features(state, rows, self.num_contexts), trait)
         return np.where(state.memory.met[rows] > 0, chance, 0.0)
 
     def draw_known(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], rng: np.random.Generator
     ) -> Int[np.ndarray, " some"]:
-        """A content that each listener knows, of those who know one."""
+        """Draws a known content for each of some listeners who know at least one."""
         drawn = np.zeros(len(rows), int)
-        # Those who know about as many side by side: the widest one of a block says how much is weighed for all of it.
+        # Listeners with similar numbers of known contents share a block, as its largest number determines its width.
         order = np.argsort(state.memory.met[rows], kind="stable")
         for begin in range(0, len(rows), _BLOCK):
             some = order[begin : begin + _BLOCK]
@@ -79,7 +79,7 @@ class Choosing:
     def draw_new(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], rng: np.random.Generator
     ) -> Int[np.ndarray, " some"]:
-        """A content that each listener does not know yet; any where none is left."""
+        """Draws a new content for each listener; any content where none is new."""
         candidates, log_weight = self.candidates(state.space, rng)
         drawn = np.zeros(len(rows), int)
         for begin in range(0, len(rows), _BLOCK):
@@ -94,13 +94,13 @@ class Choosing:
     def known_utility(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], place: Integer[np.ndarray, "some met"]
     ) -> Float[np.ndarray, "some met"]:
-        """Utility of contents that listeners know, by their places in the memory: `known_features` times weights."""
+        """Returns the utility of known contents, by their places in the memory: `known_features` times weights."""
         return self._known_utility(state, rows, place, directions_of(state, rows))
 
     def new_utility(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "..."]
     ) -> Float[np.ndarray, "some many"]:
-        """Utility of contents that listeners do not know, `[many]` or `[some, many]`: `new_features` times weights."""
+        """Returns the utility of new contents, `[many]` or `[some, many]`: `new_features` times weights."""
         return self._new_utility(state, rows, content, directions_of(state, rows))
 
     def _known_utility(
@@ -121,17 +121,17 @@ class Choosing:
         trait: Float[np.ndarray, " some"],
         rng: np.random.Generator,
     ) -> Float[np.ndarray, "some many"]:
-        """How much likelier each content is in its listener's own choice than an average content, as a logarithm.
+        """Returns the log-likelihood of each content in its listener's own choice, relative to an average content.
 
-        It is the chance of the content by `repeats` and by the choice among the known or among the new, times the
-        number of contents that can be played. What those choices divide by is estimated from a few drawn contents.
+        It is the chance of the content by `repeats` and by the choice among known or new contents, times the number of
+        playable contents. The normalisers of those choices are estimated from a few drawn contents.
 
         Args:
-            state: of the listeners.
-            rows: of them.
-            content: of each listener.
-            trait: of `repeat`, of each listener.
-            rng: draws.
+            state: state of the listeners.
+            rows: rows of the listeners.
+            content: contents of each listener.
+            trait: trait of `repeat` of each listener.
+            rng: generator of the draws.
         """
         offered, log_weight = replace(self, max_candidates=_DRAWN_NEW).candidates(state.space, rng)
         found = np.empty(content.shape, np.float32)
@@ -166,7 +166,7 @@ class Choosing:
     def candidates(
         self, space: Space, rng: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
-        """What may be chosen: all that can be played, or a sample with weights that undo its leaning to the popular."""
+        """Returns all playable contents, or a sample favouring popular ones, with log-weights that correct for it."""
         playable = np.flatnonzero(space.is_playable)
         if len(playable) <= self.max_candidates:
             return playable, np.zeros(len(playable), np.float32)
@@ -175,12 +175,12 @@ class Choosing:
         return drawn, -0.5 * space.log_popularity[drawn]
 
     def facts(self) -> dict[str, Any]:
-        """Its parameters by name, for a file."""
+        """Returns the parameters by name, for a file."""
         return {"repeat": self.repeat.facts()} | {name: getattr(self, name) for name in _PLAIN}
 
     @classmethod
     def of_facts(cls, facts: dict[str, Any]) -> "Choosing":
-        """What `facts` made."""
+        """Rebuilds the models from the result of `facts`."""
         return cls(repeat=MixedLogistic(**facts["repeat"]), **{name: facts[name] for name in _PLAIN})
 
 
@@ -192,12 +192,12 @@ def fit_choice(
     may_come: Bool[np.ndarray, "choices offered"],
     weights: Float[np.ndarray, " choices"],
 ) -> Float[np.ndarray, " features"]:
-    """Weights of a conditional logit by maximum likelihood, with a ridge that is small beside thousands of choices.
+    """Fits weights of a conditional logit by maximum likelihood, with a ridge negligible for thousands of choices.
 
     Args:
-        read: features of what was offered; the first one was chosen.
-        may_come: false where there was nothing.
-        weights: how often each choice counts.
+        read: features of the offered contents; the first one was chosen.
+        may_come: false for empty places.
+        weights: weight of each choice.
     """
     scale = np.maximum(read[may_come].std(axis=0, dtype=float), 1e-3)
     rows = (read / scale).astype(np.float32)
@@ -210,7 +210,7 @@ def fit_choice(
         weighed = (rows * np.sqrt(chance * weights[:, None])[..., None].astype(np.float32)).reshape(-1, rows.shape[-1])
         outer = weighed.T @ weighed - (expected * weights[:, None]).T @ expected
         step = np.linalg.solve(outer + _RIDGE * np.eye(len(found)), gradient)
-        # A whole step may overshoot where choices are nearly certain: it is halved until it helps.
+        # A whole step may overshoot where choices are nearly certain; it is halved until the likelihood grows.
         for _ in range(_HALVINGS):
             chance = _chances(rows, found + step, may_come)
             if (reached := _likelihood(chance, weights, found + step)) > likelihood:
@@ -241,7 +241,7 @@ def _utility(
     state: ListenerState,
     rows: Integer[np.ndarray, " some"],
 ) -> Float[np.ndarray, "some many"]:
-    """What `_stacked` times the weights would be, float32, without the many columns that are 0."""
+    """Returns the result of `_stacked` times the weights, float32, without the many columns that are 0."""
     of_row = weights.astype(np.float32)[(state.position[rows] > 0).astype(int)]
     plain = len(names) - BY_CONTEXT
     num_contexts = (of_row.shape[1] - plain) // BY_CONTEXT
@@ -253,13 +253,13 @@ def _utility(
 
 
 def _log_mean(utility: Float[np.ndarray, "some many"]) -> Float[np.ndarray, " some"]:
-    """The logarithm of the mean of what utilities weigh."""
+    """Returns the logarithm of the mean of the exponentials of utilities."""
     top = utility.max(axis=-1, keepdims=True)
     return np.log(np.exp(utility - top).mean(axis=-1)) + top[..., 0]
 
 
 def _drawn(utility: np.ndarray, may_come: np.ndarray, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
-    """One of each row, by a softmax of its utilities."""
+    """Draws one column of each row, by a softmax of its utilities."""
     utility = np.where(may_come, utility, -np.inf)
     cumulative = np.exp(utility - utility.max(axis=1, keepdims=True)).cumsum(axis=1, dtype=float)
     return (cumulative <= rng.random((len(utility), 1)) * cumulative[:, -1:]).sum(axis=1)

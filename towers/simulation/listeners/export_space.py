@@ -1,4 +1,4 @@
-"""The contents of an export as a simulator of listeners reads them."""
+"""The contents of an export as the space of a simulator of listeners."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,14 +16,14 @@ def space_of(export: Export) -> Space:
     """Reads the contents of an export; their numbers of plays are zeros.
 
     Raises:
-        UserError: it is of a format from before regions were named, or nothing in it can be played.
+        UserError: the export's format has no named regions, or none of its contents can be played.
     """
     regions = export.regions
     if regions is None:
         raise UserError(f"export={export.folder}: has no named regions (format 4); export the run again")
     is_playable = export.catalogue.of_kinds(PLAYABLE_KINDS)
     if not is_playable.any():
-        raise UserError(f"export={export.folder}: nothing in it can be played")
+        raise UserError(f"export={export.folder}: none of its contents can be played")
     kinds, kind = np.unique(export.kinds, return_inverse=True)
     return Space(
         space_id=export.space_id,
@@ -42,14 +42,14 @@ def space_of(export: Export) -> Space:
 
 
 def _unit(vectors: np.ndarray) -> Float[np.ndarray, "contents dim"]:
-    """Vectors of unit length, float32; one of length 0 stays so."""
+    """Returns vectors scaled to unit length, float32; zeros stay zeros."""
     long = vectors.astype(np.float32)
     lengths = np.linalg.norm(long, axis=1, keepdims=True)
     return long / np.where(lengths > 0, lengths, 1).astype(np.float32)
 
 
 def _first(artists: Ragged) -> Int[np.ndarray, " contents"]:
-    """The first value of each list; -1 of an empty one."""
+    """Returns the first value of each list; -1 for an empty one."""
     has_any = artists.lengths > 0
     first = np.full(len(artists), -1, np.int64)
     first[has_any] = artists.values[artists.offsets[:-1][has_any]]
@@ -57,18 +57,18 @@ def _first(artists: Ragged) -> Int[np.ndarray, " contents"]:
 
 
 def _durations_ms(durations_ms: Float[np.ndarray, " contents"]) -> Float[np.ndarray, " contents"]:
-    """Durations, with the median of the known ones where one is unknown.
+    """Returns durations, with the median of the known ones where unknown.
 
     Raises:
-        UserError: none is known.
+        UserError: no duration is known.
     """
     is_known = durations_ms > 0
     if not is_known.any():
-        raise UserError("export: no content has a duration_ms; without it nobody knows what was heard to its end")
+        raise UserError("export: no content has a duration_ms; without it finished plays cannot be told")
     return np.where(is_known, durations_ms, np.median(durations_ms[is_known])).astype(np.float64)
 
 
 def _released_us(released: np.ndarray) -> Int[np.ndarray, " contents"]:
-    """Days of release in microseconds since 1970, `UNKNOWN_RELEASE` where unknown."""
+    """Returns release days in microseconds since 1970, `UNKNOWN_RELEASE` where unknown."""
     is_unknown = np.isnat(released)
     return np.where(is_unknown, UNKNOWN_RELEASE, released.astype("datetime64[us]").astype(np.int64))

@@ -1,4 +1,4 @@
-"""What a listener's reaction to a content depends on, as numbers: the one definition for fitting and for simulating."""
+"""Features of a listener's reaction to a content: the one definition for fitting and for simulating."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,25 +11,25 @@ from towers.simulation.listeners.state import RECENT, ListenerState
 
 _SHARPNESS: Final = 8.0
 _NEW_DAYS: Final = 14.0
-"""Days in which a release ceases to be new to 1/e."""
+"""Days after which the novelty of a release has fallen to 1/e."""
 
 OF_CONTENT: Final = (
     "slow_affinity", "taste_affinity", "fast_affinity", "session_affinity", "nearest_recent", "region_share",
     "is_known", "known_plays", "activation", "known_skip_share", "was_skipped", "in_session", "artist_plays",
     "artist_run", "popularity", "novelty", "satiation",
 )  # fmt: skip
-"""Of a listener and a content."""
+"""Features of a listener and a content."""
 OF_MOMENT: Final = (
     "position", "first", "second", "early", "previous_skipped", "recent_skips", "streak", "recent_repeats",
     "experience", "morning_sin", "morning_cos", "noon_sin", "noon_cos", "weekend",
 )  # fmt: skip
-"""Of a listener and an instant."""
+"""Features of a listener and a time."""
 
 
 def of_content(
     state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
 ) -> Float[np.ndarray, "some many features"]:
-    """What each listener has to do with each of the contents, float32; see `OF_CONTENT`."""
+    """Returns the features of each listener and each of the contents, float32; see `OF_CONTENT`."""
     space = state.space
     vectors = space.vectors[content]
     found = np.empty((*content.shape, len(OF_CONTENT)), np.float32)
@@ -71,13 +71,13 @@ def of_content(
 def novelty(
     state: ListenerState, rows: Integer[np.ndarray, " some"], released_us: Integer[np.ndarray, "some many"]
 ) -> Float[np.ndarray, "some many"]:
-    """How new contents are to the world: 1 at their release, then falling; they are taken to be old without one."""
+    """Returns how new contents are: 1 at their release, then falling; near 0 where the release is unknown."""
     age_days = np.maximum(state.now_us[rows, None].astype(float) - released_us, 0.0) / DAY_US
     return np.exp(-age_days / _NEW_DAYS)
 
 
 def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some features"]:
-    """Where each listener is in session, day and life, float32; see `OF_MOMENT`."""
+    """Returns the features of each listener's session, time of day and experience, float32; see `OF_MOMENT`."""
     found = np.empty((len(rows), len(OF_MOMENT)), np.float32)
     put = _putter(found, OF_MOMENT)
     position = state.position[rows]
@@ -103,28 +103,28 @@ def of_moment(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float
 
 
 def recent_repeats(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-    """The share of the last `RECENT` plays whose content the listener knew, float32."""
+    """Returns the share of the last `RECENT` plays whose content the listener knew, float32."""
     plays = np.maximum(np.minimum(state.plays[rows], RECENT), 1)
     return (state.recent_repeated[rows].sum(axis=1) / plays).astype(np.float32)
 
 
 def recent_first(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, "some recent"]:
-    """Rows of the last `RECENT` contents of each listener, the last one first; -1 where there are fewer."""
+    """Returns the rows of the last `RECENT` contents of each listener, latest first; -1 where there are fewer."""
     return np.take_along_axis(state.recent[rows], _backwards(state, rows), axis=1)
 
 
 def last_played(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, " some"]:
-    """Row of the content that each listener played last; -1 for none."""
+    """Returns the row of the content that each listener played last; -1 for none."""
     return state.recent[rows, (state.plays[rows] - 1) % RECENT]
 
 
 def recent_skips(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np.ndarray:
-    """Whether each of `recent_first` was skipped."""
+    """Returns whether each of `recent_first` was skipped."""
     return np.take_along_axis(state.recent_skipped[rows], _backwards(state, rows), axis=1)
 
 
 def recent_us(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Integer[np.ndarray, "some recent"]:
-    """When each of `recent_first` began, microseconds since 1970."""
+    """Returns the start of each of `recent_first`, microseconds since 1970."""
     return np.take_along_axis(state.recent_us[rows], _backwards(state, rows), axis=1)
 
 
@@ -133,7 +133,7 @@ def _backwards(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> np.n
 
 
 def unit_tastes(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, "some tastes dim"]:
-    """The separate tastes of each listener, of length 1; those that are not open are 0."""
+    """Returns the separate tastes of each listener as unit vectors; unused ones are 0."""
     tastes = state.tastes[rows]
     return tastes / np.maximum(np.linalg.norm(tastes, axis=2, keepdims=True), 1e-6)
 
@@ -141,11 +141,11 @@ def unit_tastes(state: ListenerState, rows: Integer[np.ndarray, " some"]) -> Flo
 def taste_affinity(
     state: ListenerState, rows: Integer[np.ndarray, " some"], likeness: Float[np.ndarray, "some many tastes"]
 ) -> Float[np.ndarray, "some many"]:
-    """How well contents match the best of several tastes: a soft maximum of cosines, weighed by plays of each.
+    """Returns how well contents match the best of several tastes: a soft maximum of cosines, weighted by their plays.
 
     Args:
-        state: of the listeners.
-        rows: of them.
+        state: state of the listeners.
+        rows: rows of the listeners.
         likeness: cosine of each content to each taste.
     """
     weight = state.taste_weight[rows]
@@ -154,7 +154,7 @@ def taste_affinity(
 
 
 def unit(vectors: Float[np.ndarray, "some dim"]) -> Float[np.ndarray, "some dim"]:
-    """Vectors of length 1; those of length 0 stay."""
+    """Returns vectors of length 1; those of length 0 stay."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 

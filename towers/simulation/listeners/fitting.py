@@ -1,4 +1,4 @@
-"""Fits every module of the simulator to a log, once to all listeners and once for each member of an ensemble."""
+"""Fits every module of the simulator to a log, to all listeners and again for each member of an ensemble."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,22 +24,22 @@ from towers.simulation.listeners.state import Drift, ListenerState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
-    """How a simulator is fitted.
+    """Settings of a fit.
 
     Args:
-        members: models of the ensemble, each fitted to listeners drawn with replacement.
-        seed: of what is drawn.
-        min_listeners: listeners with plays that a fit needs at least.
-        max_listeners: of so many the plays are read; of more, some are drawn.
-        num_choices: first choices of sessions, and as many later ones, that are compared with other contents.
-        max_candidates: contents that a simulated listener weighs at most when they choose something new.
-        free_days: days before the end through which some listeners run freely, to correct what they choose.
-        free_rounds: corrections; 0: none.
-        free_listeners: so many of them at most.
-        drift_listeners: listeners by whom the speeds of taste and satiation are chosen.
-        slow_rates: shares of the slow taste that a play replaces, of which the likeliest is taken.
-        fast_rates: the same of the fast taste.
-        recovery_hours: the shortest and the longest time in which satiation may fall to 1/e, in hours.
+        members: number of models of the ensemble, each fitted to listeners drawn with replacement.
+        seed: seed of all random draws.
+        min_listeners: minimum number of listeners with plays.
+        max_listeners: maximum number of listeners whose plays are read; of more, so many are drawn.
+        num_choices: number of first choices of sessions, and of later ones, that are compared with other contents.
+        max_candidates: maximum number of contents that a simulated listener weighs for a new one.
+        free_days: days before the end that some listeners simulate freely, to correct their choices.
+        free_rounds: number of corrections; 0: none.
+        free_listeners: maximum number of these listeners.
+        drift_listeners: number of listeners that the speeds of taste and satiation are fitted to.
+        slow_rates: candidate shares of the slow taste that a play replaces; the likeliest is taken.
+        fast_rates: candidate shares of the fast taste that a play replaces.
+        recovery_hours: range of the time in which satiation falls to 1/e, in hours.
     """
 
     members: int = 5
@@ -68,10 +68,10 @@ def fit(
 
     Args:
         log: plays of the fit's listeners, all before `until_us`.
-        space: contents; their numbers of plays are counted anew.
-        settings: see `FitSettings`.
+        space: space of the contents; their plays are counted anew.
+        settings: settings of the fit.
         until_us: end of the log's period, microseconds.
-        progress: is told what is done.
+        progress: called with a line about each finished step.
 
     Raises:
         UserError: the log has too few listeners, or none of them came back.
@@ -88,7 +88,7 @@ def fit(
     log = log.of_listeners(kept)
     space = space.counted(log.content, int(log.start_us.min()), until_us)
     drift = fit_drift(log, space, settings, progress)
-    progress(f"{len(log):,} plays of {len(log.user_ids):,} listeners are walked through")
+    progress(f"{len(log):,} plays of {len(log.user_ids):,} listeners are replayed")
     recorded = record(log, space, drift, settings.num_choices, settings.seed)
     pauses = pauses_of(log, recorded.ended_us)
     everybody = np.ones(len(log.user_ids))
@@ -153,13 +153,13 @@ def _choice(choices: Choices | None, weights: Float[np.ndarray, " listeners"]) -
 
 
 def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Callable[[str], None]) -> Drift:
-    """The speeds of tastes and of satiation under which the log's skips are likeliest, one after the other.
+    """Fits the speeds of tastes and of satiation by the likelihood of the log's skips, one after another.
 
     Args:
         log: plays.
-        space: contents, with the plays of the fit.
-        settings: what may be chosen.
-        progress: is told what was chosen.
+        space: space of the contents, with the plays of the fit.
+        settings: candidate values.
+        progress: called with a line about the fitted values.
     """
     drawn = np.random.default_rng([settings.seed, 23]).permutation(len(log.user_ids))[: settings.drift_listeners]
     kept = np.zeros(len(log.user_ids), bool)
@@ -186,7 +186,7 @@ def fit_drift(log: SessionLog, space: Space, settings: FitSettings, progress: Ca
 
 
 def _likelihood(log: SessionLog, space: Space, drift: Drift) -> float:
-    """Log-likelihood of the skips of a log, with traits at their posterior modes and their price."""
+    """Returns the log-likelihood of a log's skips with traits at their posterior modes, penalised by their prior."""
     read = np.empty((len(log), len(features.OF_CONTENT) + len(features.OF_MOMENT)), np.float32)
 
     def look(state: ListenerState, rows: np.ndarray, plays: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Rates that differ by a gamma distribution: of listeners who come back, of contents that are played."""
+"""Gamma-distributed rates: of listeners who come back, of contents that are played."""
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -9,13 +9,13 @@ from scipy.special import gammaln
 def gamma_shape(
     events: Shaped[np.ndarray, " of"], expected: Float[np.ndarray, " of"], weights: Float[np.ndarray, " of"]
 ) -> float:
-    """The shape under which numbers of events are most likely, whose rates are gamma distributed about 1 (negative
+    """Returns the likeliest shape for counts of events whose rates are gamma distributed with mean 1 (negative
     binomial).
 
     Args:
-        events: number of each.
-        expected: what it would be at rate 1.
-        weights: how often each counts.
+        events: number of events of each.
+        expected: expected number of events at rate 1.
+        weights: weight of each.
     """
 
     def loss(log_shape: float) -> float:

@@ -1,4 +1,4 @@
-"""Which listeners a fit leaves out, so that a check has some whom neither simulator nor export has seen."""
+"""Selection of the listeners that a fit leaves out, so that a check has some unseen by simulator and export."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from jaxtyping import Bool
 
 
 def is_held_out(user_ids: Iterable[str], share: float, seed: int) -> Bool[np.ndarray, " listeners"]:
-    """Says of each listener whether the fit leaves them out: by a hash of the id, so it is the same for every log.
+    """Returns whether the fit leaves each listener out: by a hash of the id, so it is the same for every log.
 
     Args:
-        user_ids: in any order.
-        share: of all listeners, between 0 and 1.
-        seed: another one leaves out others.
+        user_ids: ids in any order.
+        share: share of listeners to leave out, between 0 and 1.
+        seed: seed; another one leaves out other listeners.
     """
     key = str(seed).encode()
     drawn = [

@@ -1,4 +1,4 @@
-"""Simulated listeners who live: they come, choose, react, leave and come back, by a fitted model."""
+"""Simulated listeners that live by a fitted model: they come, choose, react, leave and come back."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -18,19 +18,19 @@ from towers.simulation.listeners.state import ListenerState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """What is known of listeners at an instant: their states, and what their plays say of their traits.
+    """Listeners at one time: their states, and the posteriors of their traits given their plays.
 
     Args:
-        state: after their last plays.
-        modes: by name of a trait, its likeliest value for each listener.
-        deviations: by name of a trait, how uncertain it is.
-        pace_shape: `[listeners]`, shape of the gamma distribution of each one's pace.
-        pace_rate: `[listeners]`, its rate.
-        contexts: `[listeners, contexts]`, sessions in each.
-        devices: `[listeners, devices]`, sessions on each.
+        state: state after their last plays.
+        modes: posterior mode of each trait for each listener, by name.
+        deviations: posterior standard deviation of each trait, by name.
+        pace_shape: `[listeners]`, shape of the gamma posterior of each listener's pace.
+        pace_rate: `[listeners]`, rate of that posterior.
+        contexts: `[listeners, contexts]`, sessions in each context.
+        devices: `[listeners, devices]`, sessions on each device.
         user_ids: raw ids.
-        context_names: by code.
-        device_names: by code.
+        context_names: names of contexts, by code.
+        device_names: names of devices, by code.
     """
 
     state: ListenerState
@@ -48,7 +48,7 @@ class Population:
         return len(self.user_ids)
 
     def drawn(self, rows: Integer[np.ndarray, " drawn"]) -> "Population":
-        """Some of the listeners, perhaps more than once, each with a state of their own."""
+        """Returns the listeners in some rows, possibly repeated, each with a state of its own."""
         state = ListenerState(self.state.space, len(rows), self.state.drift, self.state.memory.content.shape[1])
         state.take(np.arange(len(rows)), self.state, rows)
         return replace(
@@ -62,15 +62,15 @@ class Population:
 def new_population(
     model: ListenerModel, space: Space, contexts: tuple[str, ...], devices: tuple[str, ...], number: int, at_us: int
 ) -> Population:
-    """Listeners of whom nothing is known: empty memories, and traits of the population that the model was fitted to.
+    """Returns listeners without plays: empty memories, and traits of the population that the model was fitted to.
 
     Args:
-        model: fitted.
-        space: contents, with the plays of the fit.
+        model: fitted model.
+        space: space of the contents, with the plays of the fit.
         contexts: names of the codes of contexts.
         devices: names of the codes of devices.
-        number: of listeners.
-        at_us: when they arrive, microseconds: their first sessions follow as if one had just ended.
+        number: number of listeners.
+        at_us: arrival, microseconds: first sessions follow as if one had just ended.
     """
     state = ListenerState(space, number, model.drift, PLACES)
     state.now_us[:], state.ended_us[:] = at_us, at_us
@@ -86,13 +86,13 @@ def new_population(
 
 
 def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us: int) -> Population:
-    """Listeners as they are after their plays of a log; one without a play is new, and has the population's traits.
+    """Returns the listeners of a log after their plays; one without plays is new, with the population's traits.
 
     Args:
-        model: fitted, perhaps to other listeners.
-        space: contents, with the plays of the fit.
-        log: their plays, all before `until_us`.
-        until_us: the present, microseconds.
+        model: fitted model, possibly fitted to other listeners.
+        space: space of the contents, with the plays of the fit.
+        log: plays of the listeners, all before `until_us`.
+        until_us: present time, microseconds.
     """
     seen = record(log, space, model.drift)
     number = len(log.user_ids)
@@ -116,52 +116,52 @@ def population_of(model: ListenerModel, space: Space, log: SessionLog, until_us:
 
 @runtime_checkable
 class Acting(Protocol):
-    """Listeners who act, whatever they act by; `Listeners` says what each method does."""
+    """Acting listeners of any kind; see `Listeners` for the methods."""
 
     state: ListenerState
 
     def next_session_us(
         self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
     ) -> Int[np.ndarray, " some"]:
-        """When each listener's next session begins, later than `after_us`; the largest number for never."""
+        """Returns the start of each listener's next session, later than `after_us`; the largest integer for never."""
         ...
 
     def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
-        """Listeners begin a session."""
+        """Begins a session of each listener."""
         ...
 
     def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
-        """What each listener puts on by their own choice."""
+        """Returns the content of each listener's own choice."""
         ...
 
     def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
-        """What each listener does with a content that plays now; their state moves on to its end."""
+        """Returns each listener's reaction to a content that plays now; moves the state to the play's end."""
         ...
 
     def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
-        """Whether each listener ends the session after the play that just ended."""
+        """Returns whether each listener ends the session after the play that just ended."""
         ...
 
     def go_on(self, rows: Integer[np.ndarray, " some"]) -> None:
-        """Lets the pause before the next play pass."""
+        """Moves the clock over the pause before the next play."""
         ...
 
     def arrays(self) -> dict[str, Any]:
-        """All that changes, to be kept; `restore` takes it back."""
+        """Returns all state, for `restore`."""
         ...
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
+        """Restores the result of `arrays`."""
         ...
 
 
 class Listeners:
-    """Listeners who act by a fitted model.
+    """Listeners that act by a fitted model.
 
     Args:
-        model: how they behave.
-        population: as they are now; their state is moved along.
-        seed: of all that is drawn, traits included.
+        model: model of their behaviour.
+        population: present listeners; their state is changed in place.
+        seed: seed of all random draws, traits included.
     """
 
     def __init__(self, model: ListenerModel, population: Population, seed: int):
@@ -175,19 +175,19 @@ class Listeners:
         self._contexts = model.sessions.contexts.of_counts(population.contexts).cumsum(axis=1)
         self._devices = model.sessions.devices.of_counts(population.devices).cumsum(axis=1)
         self.who = np.arange(len(population))
-        """Row of each in the population that they were drawn from."""
+        """Row of each listener in the population that it was drawn from."""
         self._source = population
 
     @classmethod
     def drawn(cls, model: ListenerModel, population: Population, number: int, seed: int) -> "Listeners":
-        """Some listeners of a population, which stays as it is: whoever makes room is followed by another (`renew`)."""
+        """Draws listeners from a population, which stays unchanged; `renew` replaces them by others of it."""
         listeners = cls(model, population.drawn(np.arange(number) % len(population)), seed)
         listeners._source = population
         listeners.renew(np.arange(number))
         return listeners
 
     def renew(self, rows: Integer[np.ndarray, " some"]) -> None:
-        """Rows are taken by other listeners of the population: drawn without one twice, where there are enough."""
+        """Replaces the listeners in some rows by others of the population, without repeats where it is large enough."""
         source, rng = self._source, self.rng
         number, there = len(rows), len(source)
         who = rng.permutation(there)[:number] if number <= there else rng.integers(there, size=number)
@@ -203,19 +203,19 @@ class Listeners:
     def next_session_us(
         self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
     ) -> Int[np.ndarray, " some"]:
-        """When each listener's next session begins, later than `after_us`; the largest number for never."""
+        """Returns the start of each listener's next session, later than `after_us`; the largest integer for never."""
         returning, state = self.model.returning, self.state
-        # Before their first play they are neither satisfied nor not.
+        # Before their first play listeners are neither satisfied nor dissatisfied.
         keenness = np.where(state.plays[rows] > 0, returning.keenness(state.skip_share(rows)), 1.0)
         return returning.draw(self.pace[rows] * keenness, state.ended_us[rows], after_us, self.rng)
 
     def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
-        """Listeners begin a session, in a context and on a device of their habit."""
+        """Begins a session of each listener, in a context and on a device drawn by habit."""
         context, device = (self._drawn(chances[rows]) for chances in (self._contexts, self._devices))
         self.state.begin_session(rows, time_us, context, device)
 
     def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
-        """What each listener puts on by their own choice."""
+        """Returns the content of each listener's own choice."""
         choosing, state = self.model.choosing, self.state
         content = np.zeros(len(rows), int)
         repeats = self.rng.random(len(rows)) < choosing.repeats(state, rows, self.traits["repeat"][rows])
@@ -228,23 +228,23 @@ class Listeners:
     def attraction(
         self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
     ) -> Float[np.ndarray, "some many"]:
-        """Logarithm of how many average contents each content weighs in the own choice of its listener; see
+        """Returns the log-weight of each content in its listener's own choice, relative to an average content; see
         `Choosing.attraction`."""
         return self.model.choosing.attraction(self.state, rows, content, self.traits["repeat"][rows], self.rng)
 
     def sessions_a_day(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-        """How often each listener truly comes, in the long run."""
+        """Returns each listener's true long-run number of sessions a day."""
         return self.model.returning.sessions_a_day(self.pace[rows])
 
     def skip_chance(
         self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
     ) -> Float[np.ndarray, "some many"]:
-        """The true chance that each listener would skip each content if it played now."""
+        """Returns the true chance that each listener would skip each content if it played now."""
         response = self.model.response
         return response.skip_chance(response.of_plays(self.state, rows, content), self.traits["skip"][rows, None])
 
     def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
-        """What each listener does with a content that plays now; their state moves on to its end."""
+        """Returns each listener's reaction to a content that plays now; moves the state to the play's end."""
         response = self.model.response
         read = response.of_plays(self.state, rows, content[:, None])[:, 0]
         traits = {name: self.traits[name][rows] for name in TRAITS}
@@ -253,12 +253,12 @@ class Listeners:
         return reaction
 
     def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
-        """Whether each listener ends the session after the play that just ended."""
+        """Returns whether each listener ends the session after the play that just ended."""
         read = sessions.leave_features(self.state, rows, len(self._contexts[0]))
         return self.rng.random(len(rows)) < self.model.sessions.leaving.chance(read, self.traits["leave"][rows])
 
     def go_on(self, rows: Integer[np.ndarray, " some"]) -> None:
-        """Lets the pause before the next play pass."""
+        """Moves the clock over the pause before the next play."""
         self.state.at(rows, self.state.ended_us[rows] + self.model.sessions.draw_pause_us(len(rows), self.rng))
 
     def _drawn(self, cumulative: Float[np.ndarray, "some codes"]) -> Int[np.ndarray, " some"]:
@@ -266,7 +266,7 @@ class Listeners:
         return (drawn > cumulative).sum(axis=1)
 
     def arrays(self) -> dict[str, Any]:
-        """All that changes, to be kept; `restore` takes it back."""
+        """Returns all state, for `restore`."""
         return {"state": {name: value.copy() for name, value in self.state.arrays().items()},
                 "traits": {name: value.copy() for name, value in self.traits.items()}, "pace": self.pace.copy(),
                 "contexts": self._contexts.copy(), "devices": self._devices.copy(), "who": self.who.copy(),
@@ -274,7 +274,7 @@ class Listeners:
                 "rng": self.rng.bit_generator.state}  # fmt: skip
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
+        """Restores the result of `arrays`."""
         self.state.restore(arrays["state"])
         self.state.space = self.state.space.with_log_popularity(arrays["log_popularity"])
         self.traits = {name: value.copy() for name, value in arrays["traits"].items()}

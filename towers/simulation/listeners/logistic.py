@@ -15,18 +15,18 @@ _ROUNDS: Final = 12
 _TRAIT_STEPS: Final = 4
 _HALVINGS: Final = 6
 _RIDGE: Final = 3.0
-"""Rows that speak for a weight of 0, of a standardised feature."""
+"""Strength of the prior for weights of 0 of standardised features, in rows."""
 _MIN_SPREAD: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedLogistic:
-    """A fitted chance.
+    """A fitted chance of an event.
 
     Args:
-        mean: `[features]`, of the fit's rows.
+        mean: `[features]`, means of the fit's rows.
         scale: `[features]`, standard deviation of the fit's rows; 1 where it was 0.
-        weights: `[features]`, of standardised features.
+        weights: `[features]`, weights of standardised features.
         bias: log-odds of an average row and listener.
         spread: standard deviation of listeners' traits, in log-odds.
     """
@@ -38,14 +38,14 @@ class MixedLogistic:
     spread: float
 
     def log_odds(self, features: Float[np.ndarray, "*rows features"]) -> Float[np.ndarray, "*rows"]:
-        """Of an average listener."""
+        """Returns the log-odds for an average listener."""
         weights = (self.weights / self.scale).astype(np.float32)
         return features @ weights + np.float32(self.bias - float(self.mean @ (self.weights / self.scale)))
 
     def chance(
         self, features: Float[np.ndarray, "*rows features"], trait: Float[np.ndarray, "*#rows"]
     ) -> Float[np.ndarray, "*rows"]:
-        """Of listeners with these traits."""
+        """Returns the chance for listeners with these traits."""
         return sigmoid(self.log_odds(features) + trait)
 
     def traits(
@@ -55,14 +55,14 @@ class MixedLogistic:
         listener: Integer[np.ndarray, " rows"],
         num_listeners: int,
     ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
-        """The posterior mode of each listener's trait and its standard deviation; 0 and `spread` without a row."""
+        """Returns each listener's posterior mode of the trait and standard deviation; 0 and `spread` without rows."""
         return _traits(
             self.log_odds(features), happened.astype(float), listener, np.zeros(num_listeners), np.ones(num_listeners),
             self.spread,
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
-        """Its parameters by name, for a file."""
+        """Returns the parameters by name, for a file."""
         return {name: getattr(self, name) for name in ("mean", "scale", "weights", "bias", "spread")}
 
 
@@ -76,14 +76,14 @@ def fit_mixed_logistic(
     """Fits weights, bias and the spread of traits.
 
     Args:
-        features: any units.
-        happened: the event.
+        features: features in any units.
+        happened: whether the event happened.
         listener: row of each row's listener.
-        listener_weights: how often each listener counts, in a bootstrap; 1 otherwise.
-        start: an earlier fit of nearly the same rows, which shortens this one.
+        listener_weights: weight of each listener, for a bootstrap; 1 otherwise.
+        start: earlier fit of nearly the same rows, which makes this one faster.
     """
     mean, scale = (start.mean, start.scale) if start else _scales(features)
-    # float32 halves what the products cost, and the sums below are float64.
+    # float32 halves the cost of the products; the sums below are float64.
     rows = np.concatenate([(features - mean) / scale, np.ones((len(features), 1))], axis=1, dtype=np.float32)
     weight = listener_weights[listener]
     target = happened.astype(float)
@@ -102,7 +102,7 @@ def fit_mixed_logistic(
         curvature = (weight * np.maximum(chance * (1.0 - chance), 1e-6)).astype(np.float32)
         hessian = (rows * curvature[:, None]).T @ rows + np.diag(ridge)
         step = np.linalg.solve(hessian.astype(float), gradient.astype(float))
-        # A whole step overshoots where an event hardly happens or nearly always: it is halved until it helps.
+        # A whole step overshoots for very rare or very frequent events; it is halved until the likelihood grows.
         offset, reached = traits[listener], -np.inf
         before = _likelihood(fixed + offset, target, weight) - 0.5 * float(ridge @ coefficients**2)
         for _ in range(_HALVINGS):
@@ -139,9 +139,9 @@ def _traits(
     listener_weights: Float[np.ndarray, " listeners"],
     spread: float,
 ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
-    """Newton's steps of all listeners at once.
+    """Takes Newton's steps for all listeners at once.
 
-    A bootstrap repeats whole listeners, and a repeated listener has one trait: weights play no part here.
+    A bootstrap repeats whole listeners, and a repeated listener has one trait, so weights have no effect here.
     """
     traits, curvature = start, np.full(len(listener_weights), spread**-2)
     for _ in range(_TRAIT_STEPS):
@@ -153,5 +153,5 @@ def _traits(
 
 
 def sigmoid(log_odds: Float[np.ndarray, "*rows"]) -> Float[np.ndarray, "*rows"]:
-    """`1 / (1 + exp(-log_odds))`, without an overflow."""
+    """Returns `1 / (1 + exp(-log_odds))`, without overflow."""
     return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0)))

@@ -1,4 +1,4 @@
-"""What simulated listeners remember of single contents: how often each was played, when, and how it was left."""
+"""Memory of simulated listeners for single contents: number of plays, times, and whether they were skipped."""
 
 from typing import Any, Final
 
@@ -13,14 +13,13 @@ _MIN_AGE_HOURS: Final = 0.05
 
 
 class ContentMemory:
-    """A table of a fixed number of places for each listener, found by open addressing.
+    """A hash table of a fixed number of places for each listener, with open addressing.
 
-    A listener who meets more contents than there are places near where one belongs forgets the one that was met the
-    longest time ago.
+    A listener who meets more contents than fit near a content's place forgets the one whose last play is oldest.
 
     Args:
-        num_listeners: rows.
-        places: of each listener, a power of two; three times the contents of an ordinary listener leave room.
+        num_listeners: number of rows.
+        places: places of each listener, a power of two; three times an ordinary listener's contents leave room.
     """
 
     def __init__(self, num_listeners: int, places: int):
@@ -37,13 +36,13 @@ class ContentMemory:
         self.met = np.zeros(num_listeners, np.int32)
 
     def _first_place(self, content: Integer[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-        # Fibonacci hashing spreads rows that follow each other.
+        # Fibonacci hashing spreads consecutive rows.
         return ((content.astype(np.int64) * 2_654_435_769) >> 16) & self._mask
 
     def places_of(
         self, listener: Integer[np.ndarray, " asked"], content: Integer[np.ndarray, "asked ..."]
     ) -> Int[np.ndarray, "asked ..."]:
-        """The place of each content in its listener's row of the table; -1 where the listener has not met it."""
+        """Returns the place of each content in its listener's row of the table; -1 where it has not been met."""
         rows = np.broadcast_to(listener.reshape(-1, *[1] * (content.ndim - 1)), content.shape).ravel()
         wanted = content.ravel().astype(np.int32)
         place = self._first_place(wanted)
@@ -53,7 +52,7 @@ class ContentMemory:
             there = self.content[rows[open_], place[open_]]
             hit = there == wanted[open_]
             found[open_[hit]] = place[open_[hit]]
-            # An empty place ends the search: what is met is never taken out, only replaced.
+            # An empty place ends the search: entries are never removed, only replaced.
             open_ = open_[~hit & (there != _EMPTY)]
             if not len(open_):
                 break
@@ -68,7 +67,7 @@ class ContentMemory:
         session: Integer[np.ndarray, " met"],
         is_skip: Bool[np.ndarray, " met"],
     ) -> None:
-        """Adds one encounter of each listener, who must differ."""
+        """Adds one encounter for each of some distinct listeners."""
         place = self.places_of(listener, content)
         new = np.flatnonzero(place < 0)
         if len(new):
@@ -96,7 +95,7 @@ class ContentMemory:
         return np.take_along_axis(offered, met_us.argmin(axis=1)[:, None], axis=1)[:, 0]
 
     def listed(self, listener: Integer[np.ndarray, " asked"]) -> Int[np.ndarray, "asked met"]:
-        """The places of all that each listener has met, in the order of the first meetings; -1 behind the last."""
+        """Returns the places of all contents that each listener has met, in order of first meetings; -1 as padding."""
         met = self.met[listener]
         places = self.order[listener, : int(met.max(initial=1))].astype(int)
         return np.where(np.arange(places.shape[1]) < met[:, None], places, -1)
@@ -107,9 +106,9 @@ class ContentMemory:
         place: Integer[np.ndarray, "asked ..."],
         now_us: Integer[np.ndarray, " asked"],
     ) -> Float[np.ndarray, "asked ..."]:
-        """Base-level activation, the logarithm of `age_hours ** -0.5` summed over encounters, float32; 0 if not met.
+        """Returns base-level activation, the log of `age_hours ** -0.5` summed over encounters, float32; 0 if not met.
 
-        The last encounter counts by its age, earlier ones as if spread evenly since the first (Petrov 2006,
+        The last encounter counts by its age, earlier ones as if spread evenly since the first one (Petrov 2006,
         "Computationally efficient approximation of the base-level learning equation in ACT-R").
         """
         shape = (-1, *[1] * (place.ndim - 1))
@@ -117,17 +116,17 @@ class ContentMemory:
         now = now_us.reshape(shape)
         last = np.maximum(((now - self.last_us[at]) / HOUR_US).astype(np.float32), _MIN_AGE_HOURS)
         first = np.maximum(((now - self.first_us[at]) / HOUR_US).astype(np.float32), last + _MIN_AGE_HOURS)
-        # The mean of age ** -0.5 between two ages, which has no difference of nearly equal numbers.
+        # The mean of age ** -0.5 between two ages, in a form without a difference of nearly equal numbers.
         earlier = 2.0 / (np.sqrt(first) + np.sqrt(last))
         total = 1.0 / np.sqrt(last) + (self.plays[at] - 1) * earlier
         return np.where(place >= 0, np.log(np.maximum(total, 1e-9)), 0.0).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it by name, to be kept; `restore` takes it back."""
+        """Returns all arrays by name, for `restore`."""
         return {name: getattr(self, name) for name in _ARRAYS}
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
+        """Restores the result of `arrays`."""
         for name in _ARRAYS:
             getattr(self, name)[:] = arrays[name]
 

@@ -1,4 +1,4 @@
-"""A fitted simulator: all modules' parameters, several times, and the contents they are about."""
+"""A fitted simulator: the parameters of all modules for each member of an ensemble, and the contents."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ from towers.simulation.listeners.state import Drift
 FORMAT: Final = 1
 _READS: Final = [*OF_CONTENT, *OF_MOMENT, *OF_KNOWN, *OF_NEW]
 MODEL: Final = "model"
-"""Folder in a version's that `write` makes."""
+"""Name of the folder within a version's folder that `write` makes."""
 _FACTS, _SPACE, _MODEL = "simulator.json", "space.npz", "model-{}.npz"
 _SPACE_ARRAYS: Final = (
     "vectors", "region", "artist", "duration_ms", "released_us", "kind", "is_playable", "plays", "days",
@@ -30,14 +30,14 @@ _SPACE_ARRAYS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerModel:
-    """How listeners behave: the parameters of every module.
+    """Model of listeners' behaviour: the parameters of every module.
 
     Args:
-        drift: how tastes move and satiation fades.
-        response: what happens to a content that plays.
-        choosing: what listeners put on themselves.
-        sessions: how a session runs.
-        returning: when the next one begins.
+        drift: model of how tastes move and satiation fades.
+        response: model of reactions to a content that plays.
+        choosing: model of own choice.
+        sessions: model of the course of a session.
+        returning: model of the time to the next session.
     """
 
     drift: Drift
@@ -47,7 +47,7 @@ class ListenerModel:
     returning: Returning
 
     def facts(self) -> dict[str, Any]:
-        """All parameters by name, for a file."""
+        """Returns all parameters by name, for a file."""
         return {
             "drift": asdict(self.drift), "response": self.response.facts(), "choosing": self.choosing.facts(),
             "sessions": self.sessions.facts(), "returning": self.returning.facts(),
@@ -55,7 +55,7 @@ class ListenerModel:
 
     @classmethod
     def of_facts(cls, facts: dict[str, Any]) -> "ListenerModel":
-        """What `facts` made."""
+        """Rebuilds the model from the result of `facts`."""
         return cls(
             drift=Drift(**facts["drift"]), response=Response.of_facts(facts["response"]),
             choosing=Choosing.of_facts(facts["choosing"]), sessions=Sessions.of_facts(facts["sessions"]),
@@ -65,15 +65,15 @@ class ListenerModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulator:
-    """What a fit made.
+    """Result of a fit.
 
     Args:
-        central: fitted to all listeners.
-        members: each fitted to as many listeners, drawn with replacement: their differences are what is not known.
-        space: the contents, with their plays in the fit's log.
+        central: model fitted to all listeners.
+        members: models fitted to as many listeners drawn with replacement; their differences show the uncertainty.
+        space: space of the contents, with their plays in the fit's log.
         contexts: names of the codes of contexts.
         devices: names of the codes of devices.
-        until_us: nothing from this instant on was in the fit's log.
+        until_us: end of the fit's log.
     """
 
     central: ListenerModel
@@ -84,7 +84,7 @@ class Simulator:
     until_us: int
 
     def write(self, folder: Path) -> None:
-        """Makes `folder` with a file of facts, one of the space, and one of each model."""
+        """Creates `folder` with a file of facts, one of the space, and one of each model."""
         folder.mkdir(parents=True)
         facts = {
             "format": FORMAT, "space_id": self.space.space_id, "members": len(self.members), "contexts": self.contexts,
@@ -99,16 +99,16 @@ class Simulator:
 
     @classmethod
     def read(cls, folder: Path) -> "Simulator":
-        """What `write` wrote.
+        """Reads a simulator that `write` wrote.
 
         Raises:
-            UserError: there is none, or it is of another format.
+            UserError: there is no simulator, or it has another format.
         """
         if not (folder / _FACTS).exists():
             raise UserError(f"{folder} holds no simulator; `towers simulate action=fit` makes one")
         facts = read_json(folder / _FACTS)
         if facts.get("format") != FORMAT:
-            raise UserError(f"{folder} is of format {facts.get('format')}, and {FORMAT} can be read; fit it again")
+            raise UserError(f"{folder} is of format {facts.get('format')}, and only {FORMAT} can be read; fit it again")
         if facts.get("reads") != _READS:
             raise UserError(f"{folder} was fitted by a version of Towers that reads other features; fit it again")
         with np.load(folder / _SPACE) as arrays:

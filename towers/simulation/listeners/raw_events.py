@@ -1,4 +1,4 @@
-"""Plays in sessions from the events of the raw data contract, and back to them."""
+"""Conversion of events of the raw data contract to plays in sessions, and back."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -14,11 +14,11 @@ from towers.simulation.listeners.session_log import FINISH, FINISHED, PARTIAL, S
 from towers.simulation.listeners.space import Space
 
 NOWHERE, NOT_IN_SPACE = -2, -1
-"""Stand in place of a content's row: where an event names none, and where the space lacks the one that it names."""
+"""Values in place of a content's row: the event names no content, and the space lacks the content."""
 UNTOLD: Final = ""
 """Name of the context or device of plays whose event names none."""
 REACTIONS: Final = {"liked": schema.LIKE, "saved": schema.SAVE, "disliked": schema.DISLIKE}
-"""Columns of a `SessionLog` by the action that they come from."""
+"""Actions of events, by the column of a `SessionLog` that they set."""
 EVENT_SCHEMA: Final = pa.schema(
     [
         ("user_id", pa.string()),
@@ -35,20 +35,20 @@ EVENT_SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEvents:
-    """Events of the raw data contract as arrays: by listener, then time, then order of arrival.
+    """Events of the raw data contract as arrays, sorted by listener, time and order of arrival.
 
     Args:
-        user_ids: raw ids; a listener's row is the place in it.
+        user_ids: raw ids; a listener's row is the index of the id.
         listener: `[events]`, row of the listener.
         content: `[events]`, row in the `Space`, or `NOWHERE`, or `NOT_IN_SPACE`.
         action: `[events]`, index into `schema.ACTIONS`.
         timestamp_us: `[events]`, microseconds since 1970, UTC; a play is logged when it begins.
         played_ms: `[events]`, milliseconds; -1 where unknown.
-        session: `[events]`, any number that is the same for the events of one session of a listener; -1 where unknown.
-        context: `[events]`, place in `contexts`; -1 where unknown.
-        contexts: names.
-        device: `[events]`, place in `devices`; -1 where unknown.
-        devices: names.
+        session: `[events]`, any number shared by the events of one session of a listener; -1 where unknown.
+        context: `[events]`, index into `contexts`; -1 where unknown.
+        contexts: names of contexts.
+        device: `[events]`, index into `devices`; -1 where unknown.
+        devices: names of devices.
     """
 
     user_ids: tuple[str, ...]
@@ -66,13 +66,13 @@ class LoggedEvents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Numbers of events that are in a log and in no `SessionLog`.
+    """Numbers of events of a log that are in no `SessionLog`.
 
     Args:
         without_content: searches and visits that name no content.
-        not_in_space: events of contents that the export lacks, or that cannot be played.
+        not_in_space: events of contents that the export lacks or that cannot be played.
         without_session: plays and skips that name no session.
-        without_play: likes, saves and dislikes of what was not played in their session before.
+        without_play: likes, saves and dislikes of contents not played before in their session.
         others: events of other actions, such as unsave, and searches and visits that name a content.
     """
 
@@ -86,9 +86,9 @@ class LeftOut:
         """Yields a line for each number that is not 0."""
         words = {
             "without_content": "name no content",
-            "not_in_space": "name a content that the export lacks or nobody plays",
+            "not_in_space": "name a content that the export lacks or that cannot be played",
             "without_session": "are plays without a session_id",
-            "without_play": "like, save or dislike what their session did not play before",
+            "without_play": "like, save or dislike a content not played before in their session",
             "others": "are neither plays nor likes, saves or dislikes",
         }
         for field in fields(self):
@@ -97,19 +97,19 @@ class LeftOut:
 
 
 def session_log(events: LoggedEvents, space: Space) -> tuple[SessionLog, LeftOut]:
-    """Makes plays in sessions of events.
+    """Converts events to plays in sessions.
 
-    A skip is a play that was skipped. A like, save or dislike goes to the last play of the same content in its session
-    that began no later. A play of unknown length counts as heard to its end, a skip of unknown length as one at once.
+    A skip is a play that was skipped. A like, save or dislike belongs to the last play of the same content in its
+    session that began no later. A play of unknown length counts as finished, a skip of unknown length as immediate.
 
     Args:
-        events: of all listeners.
-        space: the contents whose rows the events name.
+        events: events of all listeners.
+        space: space of the contents whose rows the events name.
 
     Returns:
-        The plays of all listeners who have one, and how many events are not among them.
+        The plays of all listeners with plays, and the numbers of events left out.
     """
-    is_playable = np.append(space.is_playable, [False, False])  # the last two are what -2 and -1 stand for
+    is_playable = np.append(space.is_playable, [False, False])  # two more entries, for -2 and -1
     is_known = is_playable[events.content]
     is_play = np.isin(events.action, (schema.PLAY, schema.SKIP)) & is_known
     is_kept = is_play & (events.session >= 0)
@@ -147,18 +147,18 @@ def session_log(events: LoggedEvents, space: Space) -> tuple[SessionLog, LeftOut
 
 
 def event_table(log: SessionLog, space: Space, session_prefix: str) -> pa.Table:
-    """The rows of a log for `events/` of the raw data contract, each reaction in a row behind its play.
+    """Converts a log to rows of `events/` of the raw data contract, each reaction in a row after its play.
 
-    Times of plays are kept to the microsecond and played fractions to the millisecond, so that what `session_log` made
-    of events is made of these again.
+    Times of plays are kept to the microsecond and played fractions to the millisecond, so that `session_log` makes the
+    same plays of the result.
 
     Args:
         log: plays.
-        space: the contents whose rows it names.
-        session_prefix: with which ids of sessions begin; the number of the session in the log follows.
+        space: space of the contents whose rows the log names.
+        session_prefix: prefix of session ids; the number of the session in the log follows.
 
     Returns:
-        A table of `EVENT_SCHEMA`, by listener and then by session and time.
+        A table of `EVENT_SCHEMA`, by listener, then session and time.
     """
     played_ms = played_ms_of(log, space)
     codes = [np.where(log.outcome == SKIP, schema.SKIP, schema.PLAY)]
@@ -186,10 +186,10 @@ def event_table(log: SessionLog, space: Space, session_prefix: str) -> pa.Table:
 
 
 def played_ms_of(log: SessionLog, space: Space) -> Int[np.ndarray, " plays"]:
-    """How long each play was, in milliseconds whose share of the content says the same outcome as the log does."""
+    """Returns the length of each play in whole milliseconds, adjusted so that it implies the outcome in the log."""
     duration_ms = space.duration_ms[log.content]
     played_ms = np.rint(log.fraction.astype(np.float64) * duration_ms)
-    # The least number of whole milliseconds that counts as finished, whichever way the product was rounded.
+    # The least number of whole milliseconds that counts as finished, however the product was rounded.
     least = np.floor(FINISHED * duration_ms)
     least = np.where(least / duration_ms >= FINISHED, least, least + 1)
     played_ms = np.where(log.outcome == FINISH, np.maximum(played_ms, least), played_ms)
@@ -200,10 +200,10 @@ def played_ms_of(log: SessionLog, space: Space) -> Int[np.ndarray, " plays"]:
 def _reacted(
     events: LoggedEvents, is_play: Bool[np.ndarray, " events"], is_reaction: Bool[np.ndarray, " events"]
 ) -> tuple[Int[np.ndarray, " reactions"], Int[np.ndarray, " reactions"]]:
-    """Finds for each reaction the play that it is about.
+    """Finds the play that each reaction belongs to.
 
     Returns:
-        Places of the reactions that are about one, and the places of these plays.
+        Indices of the reactions that belong to a play, and the indices of these plays.
     """
     taken = np.flatnonzero(is_play | is_reaction)
     keys = [column[taken] for column in (events.content, events.session, events.listener)]
@@ -222,7 +222,7 @@ def _in_order(
     session: Integer[np.ndarray, " plays"],
     time_us: Integer[np.ndarray, " plays"],
 ) -> Int[np.ndarray, " plays"]:
-    """Numbers sessions so that they grow with the time of their first play."""
+    """Returns session numbers that grow with the time of a listener's first play in them."""
     if not len(listener):
         return np.zeros(0, np.int64)
     key = listener.astype(np.int64) * (int(session.max()) + 1) + session
@@ -239,7 +239,7 @@ def _heard(
     duration_ms: Float[np.ndarray, " plays"],
     is_skip: Bool[np.ndarray, " plays"],
 ) -> tuple[Float[np.ndarray, " plays"], Integer[np.ndarray, " plays"]]:
-    """Returns how much of each content was played, float32, and the outcomes, int8."""
+    """Returns the played fraction of each content, float32, and the outcomes, int8."""
     fraction = np.minimum(played_ms / duration_ms, 1.0)
     fraction = np.where(played_ms >= 0, fraction, np.where(is_skip, 0.0, 1.0))
     outcome = np.where(is_skip, SKIP, np.where(fraction >= FINISHED, FINISH, PARTIAL))
@@ -247,7 +247,7 @@ def _heard(
 
 
 def _reaction_us(log: SessionLog, played_ms: Int[np.ndarray, " plays"]) -> Int[np.ndarray, " plays"]:
-    """Returns the time of what a listener did about each play: its end, or before the session's next play begins."""
+    """Returns the time of the reaction to each play: its end, but before the session's next play."""
     end_us = log.start_us + 1_000 * played_ms
     is_last = np.diff(log.session, append=-1) != 0
     next_us = np.where(is_last, np.iinfo(np.int64).max, np.append(log.start_us[1:], 0))
@@ -257,7 +257,7 @@ def _reaction_us(log: SessionLog, played_ms: Int[np.ndarray, " plays"]) -> Int[n
 def _named(
     code: Integer[np.ndarray, " plays"], names: tuple[str, ...]
 ) -> tuple[Int[np.ndarray, " plays"], tuple[str, ...]]:
-    """Codes of the names that are used, in alphabetical order; `UNTOLD` is used where a code is -1."""
+    """Returns codes of the names in use, in alphabetical order, and the names; `UNTOLD` stands for the code -1."""
     known = np.array([*names, UNTOLD], dtype=object)
     used = sorted({*known[np.unique(code)].tolist()})
     place = {name: number for number, name in enumerate(used)}
@@ -266,5 +266,5 @@ def _named(
 
 
 def _texts(names: tuple[str, ...], code: Integer[np.ndarray, " rows"]) -> pa.Array:
-    """Names by code; null for `UNTOLD`."""
+    """Returns names by code; null for `UNTOLD`."""
     return pa.array([name or None for name in names], pa.string()).take(pa.array(code.astype(np.int64)))

@@ -1,4 +1,4 @@
-"""A real log, walked through play by play: what each module could have known before and after every play."""
+"""Replay of a real log, play by play, with what each module could have known before and after every play."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _OFFERED = 60
 """Contents that a choice is compared with, drawn evenly."""
 
 Look = Callable[[ListenerState, Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]], None]
-"""Is given the state, rows of listeners, and the places of their plays in the log."""
+"""Callback that gets the state, rows of listeners, and the indices of their plays in the log."""
 
 
 def replay(
@@ -27,19 +27,19 @@ def replay(
     before: Look | None = None,
     after: Look | None = None,
 ) -> ListenerState:
-    """The state of all listeners of a log after their last play.
+    """Returns the state of all listeners of a log after their last play.
 
     Args:
         log: plays.
-        space: contents.
-        drift: how tastes move.
-        before: looks at the state before each play, in its session.
-        after: looks at it after the play.
+        space: space of the contents.
+        drift: speeds of tastes and satiation.
+        before: called before each play, with the state in its session.
+        after: called after each play.
     """
     state = ListenerState(space, len(log.user_ids), drift, PLACES)
     begins = np.flatnonzero(np.diff(log.listener, prepend=-1))
     lengths = np.diff(begins, append=len(log))
-    # The longest first, so that those who still play are always a head of the arrays.
+    # The longest histories first, so that listeners who still play are always at the head of the arrays.
     order = np.argsort(-lengths, kind="stable")
     begins, lengths = begins[order], lengths[order]
     listeners, position = log.listener[begins], log.position
@@ -61,12 +61,12 @@ def replay(
 
 @dataclass(slots=True, kw_only=True)
 class Choices:
-    """Choices of a log, each beside others that might have been made.
+    """Choices of a log, each beside alternatives.
 
     Args:
-        read: `[choices, offered, features]`, the chosen one first.
-        may_come: `[choices, offered]`, false where there was nothing.
-        listener: `[choices]`, who chose.
+        read: `[choices, offered, features]`, features with the chosen content first.
+        may_come: `[choices, offered]`, false for empty places.
+        listener: `[choices]`, row of the listener.
         is_first: `[choices]`, whether it was the first play of a session.
     """
 
@@ -78,7 +78,7 @@ class Choices:
 
 @dataclass(slots=True, kw_only=True)
 class Recorded:
-    """What the modules read of a log's plays.
+    """Features of a log's plays for all modules.
 
     Args:
         of_content: `[plays, features]`, before each play.
@@ -86,10 +86,10 @@ class Recorded:
         repeat: `[plays, features]`, before each play (`choice_features.repeat_features`).
         is_repeat: `[plays]`, whether the listener knew the content.
         leave: `[plays, features]`, after each play (`sessions.leave_features`).
-        ended_us: `[plays]`, when each play ended.
-        known: choices among what was known; empty where none was asked for.
-        new: choices of something new.
-        state: after the last play of all.
+        ended_us: `[plays]`, end of each play.
+        known: choices of known contents; null where none were recorded.
+        new: choices of new contents; null where none were recorded.
+        state: state after the last plays.
     """
 
     of_content: Float[np.ndarray, "plays content_features"]
@@ -104,14 +104,14 @@ class Recorded:
 
 
 def record(log: SessionLog, space: Space, drift: Drift, num_choices: int = 0, seed: int = 0) -> Recorded:
-    """Walks through a log and writes down what the modules read.
+    """Replays a log and records the features of all modules.
 
     Args:
         log: plays.
-        space: contents, with plays of the fit.
-        drift: how tastes move.
-        num_choices: about so many first and later choices are recorded with what else there was.
-        seed: of what else there was.
+        space: space of the contents, with plays of the fit.
+        drift: speeds of tastes and satiation.
+        num_choices: approximate number of first choices, and of later ones, that are recorded with alternatives.
+        seed: seed of the alternatives.
     """
     rng = np.random.default_rng([seed, 22])
     contexts = len(log.contexts)
@@ -120,7 +120,7 @@ def record(log: SessionLog, space: Space, drift: Drift, num_choices: int = 0, se
     repeat = np.empty((len(log), len(features.OF_MOMENT) + 1 + contexts), np.float32)
     leave = np.empty((len(log), len(features.OF_MOMENT) + 12 + contexts), np.float32)
     is_repeat, ended_us = np.zeros(len(log), bool), np.zeros(len(log), np.int64)
-    # As many of the first plays of sessions as of later ones, which have weights of their own.
+    # First plays of sessions and later ones are recorded in equal numbers, as they have weights of their own.
     is_first = log.position == 0
     chance = num_choices / np.maximum(np.where(is_first, is_first.sum(), (~is_first).sum()), 1)
     is_asked = rng.random(len(log)) < chance
@@ -183,7 +183,7 @@ def _new_offered(
     num_contexts: int,
     rng: np.random.Generator,
 ) -> _Piece:
-    # The same others for all who choose at this step; they differ from step to step.
+    # All listeners who choose at this step get the same alternatives, which differ from step to step.
     drawn = rng.choice(playable, _OFFERED)
     offered, place_of = np.unique(np.concatenate([chosen, drawn]), return_inverse=True)
     read = choice_features.new_features(state, rows, offered, num_contexts)

@@ -1,4 +1,4 @@
-"""What a listener does with a content that plays: skips it and when, hears it out, likes, saves or dislikes it."""
+"""A listener's reaction to a content that plays: skip and its time, finish, like, save or dislike."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,30 +13,30 @@ from towers.simulation.listeners.space import DURATION_GROUPS, Space
 from towers.simulation.listeners.state import ListenerState
 
 TRAITS: Final = ("skip", "finish", "like", "save", "dislike")
-"""Chances that have a trait of the listener: a skip; the end of what is not skipped; a like and a save of what is not
-skipped; a dislike of what is."""
+"""Chances with a trait of the listener: a skip; a finish of a play not skipped; a like and a save of a play not
+skipped; a dislike of a skipped one."""
 _PAIRED: Final = (
     "taste_affinity", "session_affinity", "fast_affinity", "slow_affinity", "is_known", "known_plays",
     "activation", "known_skip_share", "position", "popularity", "region_share", "early", "satiation",
 )  # fmt: skip
-"""Features whose products the chance of a skip reads, too: a boosted tree finds no more than these in the catalogue."""
+"""Features whose products the chance of a skip also reads; a boosted tree finds no more than these in the catalogue."""
 _QUANTILES: Final = 201
 _FEWEST: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """The fitted chances of what happens to a content that plays.
+    """The fitted chances of reactions to a content that plays.
 
     Args:
-        chances: by their names in `TRAITS`.
+        chances: chances by their names in `TRAITS`.
         centre: `[paired]`, means of the features whose products are read.
-        width: `[paired]`, their standard deviations.
-        amounts: `[outcomes, groups, quantiles]`, how much of a content is played by outcome (`SKIP`, `PARTIAL`,
-            `FINISH`) and by the group of its length, as quantiles at even steps from 0 to 1.
-        in_seconds: `[outcomes, groups]`, whether an amount is seconds and not a share of the content: what is alike of
-            many lengths, such as of those who stop after an hour.
-        num_contexts: codes of contexts.
+        width: `[paired]`, standard deviations of these features.
+        amounts: `[outcomes, groups, quantiles]`, quantiles at even steps from 0 to 1 of the amount played, by outcome
+            (`SKIP`, `PARTIAL`, `FINISH`) and by the group of the content's length.
+        in_seconds: `[outcomes, groups]`, whether an amount is in seconds rather than a share of the content, for
+            amounts that do not depend on length, such as of listeners who stop after an hour.
+        num_contexts: number of codes of contexts.
     """
 
     chances: dict[str, MixedLogistic]
@@ -52,7 +52,7 @@ class Response:
         of_moment: Float[np.ndarray, "*rows moment_features"],
         context: Integer[np.ndarray, "*rows"],
     ) -> Float[np.ndarray, "*rows features"]:
-        """What the chances read, float32: the features, the context, and products of pairs."""
+        """Returns the input of the chances, float32: the features, the context, and products of pairs."""
         return design(of_content, of_moment, context, self.centre, self.width, self.num_contexts)
 
     def traits_of(
@@ -62,7 +62,7 @@ class Response:
         of_content: Float[np.ndarray, "plays content_features"],
         of_moment: Float[np.ndarray, "plays moment_features"],
     ) -> dict[str, tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]]:
-        """By name, the likeliest trait of each listener of a log and its standard deviation."""
+        """Returns the posterior mode and standard deviation of each trait for each listener of a log, by name."""
         read = self.design(of_content, of_moment, log.context)
         group, number = space.duration_group[log.content], len(log.user_ids)
         return {
@@ -75,7 +75,7 @@ class Response:
     def of_plays(
         self, state: ListenerState, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
     ) -> Float[np.ndarray, "some many features"]:
-        """`design` for contents that listeners might play at this instant, many each."""
+        """Returns `design` for contents that listeners might play now, many for each."""
         shape = content.shape
         moment = np.broadcast_to(features.of_moment(state, rows)[:, None], (*shape, len(features.OF_MOMENT)))
         context = np.broadcast_to(state.context[rows, None], shape)
@@ -84,22 +84,22 @@ class Response:
     def skip_chance(
         self, read: Float[np.ndarray, "*rows features"], trait: Float[np.ndarray, "*#rows"]
     ) -> Float[np.ndarray, "*rows"]:
-        """The chance that each is skipped.
+        """Returns the chance that each content is skipped.
 
         Args:
-            read: of `design`.
-            trait: of `skip`, of the listener.
+            read: result of `design`.
+            trait: trait `skip` of the listener.
         """
         return self.chances["skip"].chance(read, trait)
 
     def effect(self, name: str, read: Float[np.ndarray, "rows features"]) -> float:
-        """By how much the log-odds of a skip rise with one feature, per unit of it, averaged over rows.
+        """Returns the increase of the log-odds of a skip per unit of one feature, averaged over rows.
 
-        The products that the feature stands in count too.
+        Products that contain the feature are included.
 
         Args:
-            name: of `features.OF_CONTENT` or `features.OF_MOMENT`.
-            read: of `design`.
+            name: a name in `features.OF_CONTENT` or `features.OF_MOMENT`.
+            read: result of `design`.
         """
         plain, chance = features.OF_CONTENT + features.OF_MOMENT, self.chances["skip"]
         weights = chance.weights / chance.scale
@@ -122,14 +122,14 @@ class Response:
         traits: dict[str, Float[np.ndarray, " rows"]],
         rng: np.random.Generator,
     ) -> "Reaction":
-        """What listeners do with a content each.
+        """Draws the reactions of listeners to one content each.
 
         Args:
-            read: of `design`.
-            space: of the contents.
-            content: their rows.
-            traits: by name, of each row's listener.
-            rng: draws.
+            read: result of `design`.
+            space: space of the contents.
+            content: rows of the contents.
+            traits: traits of each row's listener, by name.
+            rng: generator of the draws.
         """
         drawn = rng.random((len(TRAITS) + 1, len(read)))
         group = space.duration_group[content]
@@ -145,7 +145,7 @@ class Response:
         amount = below + (step - low) * (above - below)
         seconds = space.duration_ms[content] / 1000.0
         fraction = np.where(self.in_seconds[outcome, group], amount / seconds, amount)
-        # What was left before its end is not finished, whatever the seconds of others say.
+        # A partial play is not finished, even where the drawn seconds exceed the content's length.
         most = np.where(outcome == PARTIAL, np.nextafter(np.float32(FINISHED), np.float32(0)), 1.0)
         return Reaction(
             outcome=outcome, fraction=np.clip(fraction, 0.0, most).astype(np.float32),
@@ -154,13 +154,13 @@ class Response:
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
-        """Its parameters by name, for a file."""
+        """Returns the parameters by name, for a file."""
         chances = {name: chance.facts() for name, chance in self.chances.items()}
         return {"chances": chances} | {name: getattr(self, name) for name in _PLAIN}
 
     @classmethod
     def of_facts(cls, facts: dict[str, Any]) -> "Response":
-        """What `facts` made."""
+        """Rebuilds the chances from the result of `facts`."""
         chances = {name: MixedLogistic(**chance) for name, chance in facts["chances"].items()}
         return cls(chances=chances, **{name: facts[name] for name in _PLAIN})
 
@@ -170,7 +170,7 @@ _PLAIN: Final = ("centre", "width", "amounts", "in_seconds", "num_contexts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction:
-    """What listeners did with a content each; columns as in `SessionLog`."""
+    """Reactions of listeners to one content each; columns as in `SessionLog`."""
 
     outcome: Int[np.ndarray, " rows"]
     fraction: Float[np.ndarray, " rows"]
@@ -191,13 +191,13 @@ def design(
     plain = np.concatenate([of_content, of_moment], axis=-1)
     paired = (plain[..., _places()] - centre.astype(np.float32)) / width.astype(np.float32)
     first, second = np.triu_indices(len(_PAIRED))
-    # The contexts but one: the last is what the bias speaks of.
+    # All contexts but the last, which is the reference of the bias.
     contexts = context[..., None] == np.arange(num_contexts - 1)
     return np.concatenate([plain, contexts, paired[..., first] * paired[..., second]], axis=-1, dtype=np.float32)
 
 
 def names(contexts: tuple[str, ...]) -> tuple[str, ...]:
-    """What the columns of `design` are called."""
+    """Returns the names of the columns of `design`."""
     first, second = np.triu_indices(len(_PAIRED))
     products = tuple(f"{_PAIRED[one]} x {_PAIRED[other]}" for one, other in zip(first, second, strict=True))
     return features.OF_CONTENT + features.OF_MOMENT + contexts[:-1] + products
@@ -209,7 +209,7 @@ def _places() -> list[int]:
 
 
 def _asked(log: SessionLog) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By name of a chance, of which plays it is a chance, and whether it happened."""
+    """Returns, by name of a chance, the plays that it applies to, and whether the event happened in these."""
     is_skip = log.outcome == SKIP
     return {
         "skip": (np.ones(len(log), bool), is_skip),
@@ -223,7 +223,7 @@ def _asked(log: SessionLog) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _with_length(
     name: str, read: Float[np.ndarray, "rows features"], group: Integer[np.ndarray, " rows"]
 ) -> Float[np.ndarray, "rows more_features"]:
-    """What a chance reads: whether the end is reached depends on how far away it is."""
+    """Returns the input of a chance: a finish also depends on the length of the content."""
     if name != "finish":
         return read
     return np.concatenate([read, group[:, None] == np.arange(1, DURATION_GROUPS)], axis=1, dtype=np.float32)
@@ -241,11 +241,11 @@ def fit_response(
 
     Args:
         log: plays.
-        space: contents, with the plays of the fit.
-        of_content: of each play, before it.
-        of_moment: of each play, before it.
+        space: space of the contents, with the plays of the fit.
+        of_content: features before each play.
+        of_moment: features before each play.
         listener_weights: see `fit_mixed_logistic`.
-        start: an earlier fit to nearly the same plays.
+        start: earlier fit to nearly the same plays, which makes this one faster.
     """
     if start:
         centre, width = start.centre, start.width
@@ -269,7 +269,7 @@ def fit_response(
 
 
 def _amounts(log: SessionLog, space: Space) -> tuple[np.ndarray, np.ndarray]:
-    """`amounts` and `in_seconds` of `Response`."""
+    """Fits `amounts` and `in_seconds` of `Response`."""
     steps = np.linspace(0.0, 1.0, _QUANTILES)
     amounts, in_seconds = np.empty((3, DURATION_GROUPS, _QUANTILES)), np.zeros((3, DURATION_GROUPS), bool)
     group = space.duration_group[log.content]
@@ -278,7 +278,7 @@ def _amounts(log: SessionLog, space: Space) -> tuple[np.ndarray, np.ndarray]:
         of_outcome = log.outcome == outcome
         for place in range(DURATION_GROUPS):
             rows = of_outcome & (group == place)
-            # A group without plays is taken to be as all.
+            # A group with too few plays gets the quantiles of all plays.
             rows = rows if rows.sum() >= _FEWEST else of_outcome
             share, taken = _quantiles(log.fraction[rows], steps), _quantiles(seconds[rows], steps)
             in_seconds[outcome, place] = _breadth(taken) < _breadth(share)
@@ -287,7 +287,7 @@ def _amounts(log: SessionLog, space: Space) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _breadth(quantiles: Float[np.ndarray, " quantiles"]) -> float:
-    """The middle half of a distribution beside its middle."""
+    """Returns the interquartile range of a distribution relative to its median."""
     quarter = len(quantiles) // 4
     return float((quantiles[-quarter - 1] - quantiles[quarter]) / max(quantiles[2 * quarter], 1e-9))
 

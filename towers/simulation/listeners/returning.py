@@ -1,9 +1,10 @@
-"""When a listener comes back: the hazard of the next session, by days since the last, hour and day of the week.
+"""The time of a listener's return: the hazard of the next session, by time since the last, hour and day of the week.
 
 `hazard = pace of the listener x recency(hours since the last session) x hour of the day x day of the week x
 satisfaction(share of the last session's plays that were skipped)`, in sessions an hour, constant within an hour of the
-clock. A listener's pace is gamma distributed about 1: a shared frailty, whose posterior is a gamma distribution again
-(Vaupel, Manton and Stallard 1979, "The impact of heterogeneity in individual frailty on the dynamics of mortality").
+clock. A listener's pace is gamma distributed with mean 1: a shared frailty, whose posterior is again a gamma
+distribution (Vaupel, Manton and Stallard 1979, "The impact of heterogeneity in individual frailty on the dynamics of
+mortality").
 """
 
 from dataclasses import dataclass, replace
@@ -19,14 +20,14 @@ from towers.simulation.listeners.session_log import SKIP, SessionLog
 
 _WEEK: Final = 168
 EDGES: Final = (0, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 720)
-"""Hours of the clock since the end of the last session at which the hazard may change."""
+"""Clock hours since the end of the last session at which the hazard may change."""
 SKIP_SHARES: Final = (0.15, 0.35, 0.55, 0.75)
-"""Shares of the last session's plays that were skipped at which the hazard changes."""
+"""Skipped shares of the last session's plays at which the hazard changes."""
 _HORIZON_HOURS: Final = 2400
-"""A listener who stays away for a hundred days is taken to be gone."""
+"""Hours away after which a listener counts as gone: a hundred days."""
 _ROUNDS: Final = 25
 _MAX_LISTENERS: Final = 2_000
-"""So many tell how hazards move; the pace of each is known by their own sessions."""
+"""Maximum number of listeners that the hazard's factors are fitted to; paces are fitted for all listeners."""
 
 
 @dataclass(frozen=True, slots=False, kw_only=True)
@@ -34,12 +35,12 @@ class Returning:
     """The fitted hazard.
 
     Args:
-        recency: `[steps]`, sessions an hour by the steps of `EDGES`, of a listener of pace 1.
-        hour: `[24]`, factors of the hours of the day, UTC, of mean 1.
-        weekday: `[7]`, factors of the days of the week from Monday, of mean 1.
-        satisfaction: `[bins]`, factors by the share of the last session's plays that were skipped, in the bins between
-            `SKIP_SHARES`; of mean 1 over sessions.
-        shape: of the gamma distribution of paces, whose mean is 1.
+        recency: `[steps]`, sessions an hour by the steps of `EDGES`, for a listener of pace 1.
+        hour: `[24]`, factors of the hours of the day, UTC, with mean 1.
+        weekday: `[7]`, factors of the days of the week from Monday, with mean 1.
+        satisfaction: `[bins]`, factors by the skipped share of the last session's plays, in the bins between
+            `SKIP_SHARES`, with mean 1 over sessions.
+        shape: shape of the gamma distribution of paces, whose mean is 1.
     """
 
     recency: Float[np.ndarray, " steps"]
@@ -49,7 +50,7 @@ class Returning:
     shape: float
 
     def keenness(self, skip_share: Float[np.ndarray, " gaps"]) -> Float[np.ndarray, " gaps"]:
-        """The factor of the hazard after sessions of whose plays such a share was skipped."""
+        """Returns the factor of the hazard for the skipped share of the last session's plays."""
         return self.satisfaction[_bin(skip_share)]
 
     @cached_property
@@ -58,7 +59,7 @@ class Returning:
 
     @cached_property
     def cumulative(self) -> Float[np.ndarray, "168 hours"]:
-        """By hour of the week in which the last session ended, the hazard summed up to each hour after it."""
+        """Cumulative hazard up to each hour after a session, by the hour of the week in which it ended."""
         elapsed = np.arange(_HORIZON_HOURS)
         rates = self.recency[_step(elapsed)] * self._of_week[(np.arange(_WEEK)[:, None] + elapsed) % _WEEK]
         return np.concatenate([np.zeros((_WEEK, 1)), rates.cumsum(axis=1)], axis=1)
@@ -69,19 +70,19 @@ class Returning:
         return paces, np.exp(-paces[:, None] * self.cumulative.mean(axis=0)[:-1]).sum(axis=1)
 
     def sessions_a_day(self, pace: Float[np.ndarray, " listeners"]) -> Float[np.ndarray, " listeners"]:
-        """Sessions a day of listeners of a pace in the long run, whatever the hour; who stays away for `_HORIZON_HOURS`
-        counts as coming then."""
+        """Returns the long-run number of sessions a day of listeners of a pace, averaged over hours; one who stays away
+        for `_HORIZON_HOURS` counts as coming then."""
         paces, hours = self._gaps
         return 24.0 / np.interp(np.log(np.clip(pace, paces[0], paces[-1])), np.log(paces), hours)
 
     def posterior(
         self, num_sessions: Real[np.ndarray, " listeners"], exposure: Float[np.ndarray, " listeners"]
     ) -> tuple[Float[np.ndarray, " listeners"], Float[np.ndarray, " listeners"]]:
-        """Shape and rate of the gamma distribution of each listener's pace.
+        """Returns shape and rate of the gamma posterior of each listener's pace.
 
         Args:
-            num_sessions: how often each came back.
-            exposure: hazard of pace 1, summed up over the hours in which they might have (`exposure_of` times
+            num_sessions: number of returns of each listener.
+            exposure: cumulative hazard at pace 1 over the hours in which they might have returned (`exposure_of` times
                 `keenness`).
         """
         return self.shape + num_sessions, self.shape + exposure
@@ -89,13 +90,13 @@ class Returning:
     def exposure_of(
         self, ended_us: Integer[np.ndarray, " gaps"], until_us: Integer[np.ndarray, " gaps"]
     ) -> Float[np.ndarray, " gaps"]:
-        """The hazard of pace 1 and keenness 1 from the end of a session until an instant, summed up."""
+        """Returns the cumulative hazard at pace 1 and keenness 1 from the end of a session until a time."""
         return self._summed(ended_us, np.maximum(until_us, ended_us)) - self._summed(ended_us, ended_us)
 
     def _summed(
         self, ended_us: Integer[np.ndarray, " gaps"], until_us: Integer[np.ndarray, " gaps"]
     ) -> Float[np.ndarray, " gaps"]:
-        """As `exposure_of`, from the begin of the hour in which the session ended."""
+        """Returns the cumulative hazard from the start of the hour in which the session ended."""
         phase, hours = _phase(ended_us), np.maximum(until_us - ended_us // HOUR_US * HOUR_US, 0) / HOUR_US
         whole = np.minimum(hours.astype(int), _HORIZON_HOURS - 1)
         table = self.cumulative
@@ -108,13 +109,13 @@ class Returning:
         after_us: Integer[np.ndarray, " gaps"],
         rng: np.random.Generator,
     ) -> Int[np.ndarray, " gaps"]:
-        """When each comes back, microseconds; the largest number for never.
+        """Draws when each listener comes back, microseconds; the largest integer for never.
 
         Args:
-            pace: of the listeners, times their keenness.
-            ended_us: when their last sessions ended.
-            after_us: until when they are known to have stayed away.
-            rng: draws.
+            pace: pace of the listeners, times their keenness.
+            ended_us: end of their last sessions.
+            after_us: time until which they are known to have stayed away.
+            rng: generator of the draws.
         """
         done = self._summed(ended_us, np.maximum(after_us, ended_us))
         wanted = done + rng.exponential(size=len(pace)) / np.maximum(pace, 1e-9)
@@ -132,7 +133,7 @@ class Returning:
         return np.where(never, np.iinfo(np.int64).max, np.maximum(start_us, np.maximum(after_us, ended_us) + 1))
 
     def facts(self) -> dict[str, Any]:
-        """Its parameters by name, for a file."""
+        """Returns the parameters by name, for a file."""
         return {name: getattr(self, name) for name in ("recency", "hour", "weekday", "satisfaction", "shape")}
 
 
@@ -147,12 +148,12 @@ def fit_returning(
     """Fits the hazard to gaps between sessions by maximum likelihood, each factor in turn (Poisson regression).
 
     Args:
-        listener: row.
-        ended_us: when a session ended.
-        until_us: when the next one began, or the log ended.
-        came_back: 1 where the next one began, 0 where the log ended first.
-        skip_share: share of the session's plays that were skipped.
-        listener_weights: how often each listener counts.
+        listener: row of the listener.
+        ended_us: end of a session.
+        until_us: start of the next one, or end of the log.
+        came_back: 1 where a next session began, 0 where the log ended first.
+        skip_share: skipped share of the session's plays.
+        listener_weights: weight of each listener.
     """
     num_listeners = len(listener_weights)
     told = listener < _MAX_LISTENERS if num_listeners > _MAX_LISTENERS else np.ones(len(listener), bool)
@@ -163,7 +164,7 @@ def fit_returning(
     elapsed = np.arange(len(gap)) - np.repeat(np.cumsum(cells) - cells, cells)
     clock = begin[gap] + elapsed
     is_last = elapsed == hours[gap]
-    # Of the first and the last hour only a part was there to come back in.
+    # The first and the last hour are only partly exposed.
     share = np.where(is_last, (until_us[gap] % HOUR_US) / HOUR_US, 1.0)
     share = np.clip(share - np.where(elapsed == 0, (ended_us[gap] % HOUR_US) / HOUR_US, 0.0), 1e-3, 1.0)
     step, hour, weekday, share_bin = _step(elapsed), clock % 24, (clock // 24 + 3) % 7, _bin(skip_share)[gap]
@@ -199,8 +200,8 @@ def fit_returning(
 def gaps_of(
     log: SessionLog, ended_us: np.ndarray, until_us: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Listener, end of a session, begin of the next or `until_us`, whether there was a next, and the share of skips, of
-    every session."""
+    """Returns for every session the listener, its end, the start of the next or `until_us`, whether there was a
+    next, and the share of skips."""
     begins = log.session_begins
     listener, last = log.listener[begins], begins + log.session_lengths - 1
     ended = ended_us[last]
@@ -212,7 +213,7 @@ def gaps_of(
 
 
 def _ratio(code: np.ndarray, happened: np.ndarray, expected: np.ndarray, number: int, prior: float) -> np.ndarray:
-    """What happened over what was expected, by code, with `prior` events at the mean ratio."""
+    """Returns observed over expected events by code, with `prior` events added at the mean ratio."""
     events, exposure = np.bincount(code, happened, number), np.bincount(code, expected, number)
     mean = events.sum() / max(exposure.sum(), 1e-9)
     return np.maximum((events + prior) / (exposure + prior / max(mean, 1e-9)), 1e-9)

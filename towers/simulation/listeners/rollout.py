@@ -1,4 +1,4 @@
-"""Free-running listeners: from an instant on they come, listen and leave without a real play in between."""
+"""Free-running simulation: from a time on listeners come, listen and leave without any real play in between."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,21 +13,21 @@ from towers.simulation.listeners.session_log import COLUMNS, SessionLog, joined
 from towers.simulation.listeners.space import Space
 
 Choose = Callable[[Integer[np.ndarray, " some"]], Int[np.ndarray, " some"]]
-"""Says what listeners, who are in a session, play now: rows of listeners to rows of contents."""
+"""Function that chooses what listeners, each in a session, play now: rows of listeners to rows of contents."""
 MAX_PLAYS = 200
-"""Plays after which a session ends whatever the listener would."""
+"""Number of plays after which a session ends in any case."""
 
 
 def listen(model: ListenerModel, space: Space, before: SessionLog, begin_us: int, end_us: int, seed: int) -> SessionLog:
-    """What listeners of a log do from an instant on.
+    """Simulates what the listeners of a log do from a time on.
 
     Args:
-        model: how they behave.
-        space: contents, with the plays of the fit.
-        before: their plays, all before `begin_us`; rows of listeners stay.
-        begin_us: from when on, microseconds.
-        end_us: sessions begin before this.
-        seed: of all that is drawn.
+        model: model of the listeners.
+        space: space of the contents, with the plays of the fit.
+        before: earlier plays, all before `begin_us`; rows of listeners stay the same.
+        begin_us: start of the simulation, microseconds.
+        end_us: time before which simulated sessions begin.
+        seed: seed of all random draws.
     """
     population = population_of(model, space, before, begin_us)
     listeners = Listeners(model, population, seed)
@@ -43,18 +43,18 @@ def lived(
     devices: tuple[str, ...],
     choose: Choose | None = None,
 ) -> SessionLog:
-    """The plays of listeners between two instants, each at their own pace.
+    """Simulates the plays of listeners between two times.
 
-    Nobody waits for anybody: a step takes each listener through one play, whenever it is.
+    Listeners do not wait for each other: a step takes each through one play at its own time.
 
     Args:
-        listeners: act; those without a session so far never come.
-        begin_us: from when on.
-        end_us: sessions begin before this.
-        user_ids: of the listeners.
-        contexts: names of their contexts' codes.
-        devices: names of their devices' codes.
-        choose: says what they play; null: it is their own choice.
+        listeners: acting listeners; those without a session so far never come.
+        begin_us: start of the simulation.
+        end_us: time before which sessions begin.
+        user_ids: ids of the listeners.
+        contexts: names of the codes of contexts.
+        devices: names of the codes of devices.
+        choose: chooses what they play; null: their own choice.
     """
     choose = choose or listeners.choose
     state, number = listeners.state, len(listeners.state)

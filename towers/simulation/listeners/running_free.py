@@ -1,10 +1,10 @@
-"""Choices are corrected until listeners who run freely choose, on average, what real ones do.
+"""Correction of own choice until free-running listeners choose, on average, what real ones do.
 
-A conditional logit is fitted one choice ahead, from real histories. Left to itself a simulation feeds on its own
-choices, and small faults add up. So listeners of the fit run freely through its last weeks, and weights move by a
-Newton step towards equal means of what is chosen: of squares and products, too, so spreads and correlations are met as
-well. This is the method of simulated moments (McFadden 1989, "A method of simulated moments for estimation of discrete
-response models without numerical integration").
+A conditional logit is fitted one choice ahead, from real histories. A free-running simulation builds on its own
+choices, so small errors add up. So listeners of the fit run freely through its last weeks, and weights move by a Newton
+step towards equal means of the features of chosen contents; these include squares and products, so spreads and
+correlations are matched as well. This is the method of simulated moments (McFadden 1989, "A method of simulated moments
+for estimation of discrete response models without numerical integration").
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from towers.simulation.listeners.space import Space
 from towers.simulation.listeners.state import ListenerState
 
 _FEWEST: Final = 200
-"""Choices of a kind that a correction needs, real and simulated."""
+"""Choices of a kind that a correction needs, both real and simulated."""
 _SHRINK: Final = 0.02
-"""Of a feature's variance: keeps features that nearly follow from others still."""
+"""Share of a feature's variance added for stability, so that nearly collinear features hardly move."""
 
 
 def corrected(
@@ -40,17 +40,17 @@ def corrected(
     seed: int,
     progress: Callable[[str], None],
 ) -> Choosing:
-    """The choices of a model with corrected weights.
+    """Returns the choosing part of a model with corrected weights.
 
     Args:
-        model: fitted one choice ahead.
-        space: contents, with the plays of the fit.
-        log: plays of the fit; some of its listeners will do.
+        model: model fitted one choice ahead.
+        space: space of the contents, with the plays of the fit.
+        log: plays of the fit, or of some of its listeners.
         until_us: end of the fit's period.
-        days: so many of its last days are run through.
-        rounds: corrections.
-        seed: of the rollouts.
-        progress: is told how far it is.
+        days: length of the simulated end of the period.
+        rounds: number of corrections.
+        seed: seed of the simulations.
+        progress: called with a line after each correction.
     """
     begin_us = until_us - int(days * DAY_US)
     before, real = log.between(0, begin_us), log.between(begin_us, until_us)
@@ -83,8 +83,8 @@ _Moments = dict[tuple[str, int], tuple[Float[np.ndarray, " features"], Float[np.
 
 
 def _moments(before: SessionLog, then: SessionLog, space: Space, model: ListenerModel, begin_us: int) -> _Moments:
-    """Means and covariances of what was chosen in a period, of known and of new contents, first (0) and later (1); of
-    those that were chosen often enough."""
+    """Returns means and covariances of the features of chosen contents, known and new, first (0) and later (1); kinds
+    with too few choices are left out."""
     whole, contexts = before.followed_by(then), len(before.contexts)
     read: dict[tuple[str, int], list[np.ndarray]] = {}
 

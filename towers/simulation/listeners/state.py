@@ -1,6 +1,6 @@
-"""The state of simulated listeners: what they remember, like at the moment, have had enough of, and where they are.
+"""The state of simulated listeners: memory, tastes, satiation, and position in a session.
 
-The same code moves the state along a real log, when modules are fitted, and along invented plays, when they are used.
+The same code updates the state along a real log, for fitting, and along simulated plays.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from towers.simulation.listeners.session_log import SKIP
 from towers.simulation.listeners.space import Space
 
 TASTES: Final = 3
-"""Separate tastes of a listener, which a mean of all would lose."""
+"""Number of separate tastes of a listener, which a single mean would lose."""
 _APART: Final = 0.55
-"""Cosine to all tastes below which a play opens another, while there is room."""
+"""Cosine to all tastes below which a play opens another taste, while there is room."""
 _TASTE_RATE: Final = 0.05
 RECENT: Final = 20
-"""Plays of a listener that are remembered one by one."""
+"""Number of a listener's latest plays that are remembered one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """How fast a listener's taste moves and satiation fades.
+    """Speeds at which a listener's tastes move and satiation fades.
 
     Args:
         slow_rate: share of the slow taste that one play replaces, once there are many plays.
-        fast_rate: the same of the fast taste.
-        skip_weight: how much of a step a skip makes beside a play that was not skipped.
+        fast_rate: share of the fast taste that one play replaces.
+        skip_weight: weight of a skip relative to a play that was not skipped.
         recovery_hours: hours in which satiation falls to 1/e.
     """
 
@@ -41,13 +41,13 @@ class Drift:
 
 
 class ListenerState:
-    """All simulated listeners, a row each.
+    """State of all simulated listeners, a row each.
 
     Args:
-        space: what there is to listen to.
-        num_listeners: rows.
-        drift: see `Drift`.
-        places: of each listener in the memory of contents, a power of two.
+        space: space of the contents.
+        num_listeners: number of rows.
+        drift: speeds of tastes and satiation.
+        places: places of each listener in the memory of contents, a power of two.
     """
 
     def __init__(self, space: Space, num_listeners: int, drift: Drift, places: int = 512):
@@ -91,7 +91,7 @@ class ListenerState:
         context: Integer[np.ndarray, " some"],
         device: Integer[np.ndarray, " some"],
     ) -> None:
-        """Listeners start a session each."""
+        """Starts a session of each listener."""
         self.now_us[rows] = time_us
         self.sessions[rows] += 1
         self.position[rows] = 0
@@ -101,7 +101,7 @@ class ListenerState:
         self.context[rows], self.device[rows] = context, device
 
     def at(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
-        """Lets time pass until `time_us`."""
+        """Moves the clock to `time_us`."""
         self.now_us[rows] = time_us
 
     def play(
@@ -111,10 +111,10 @@ class ListenerState:
         outcome: Integer[np.ndarray, " some"],
         fraction: Float[np.ndarray, " some"],
     ) -> None:
-        """Each of the listeners, who must differ, plays a content from their present instant on."""
+        """Lets each of some distinct listeners play a content, from their present time on."""
         space, drift = self.space, self.drift
         is_skip = outcome == SKIP
-        # A chain of places would not be unique within a session otherwise; whether it is a repeat is asked before.
+        # Whether the content is a repeat is looked up before the memory takes it.
         is_repeat = self.memory.places_of(rows, content) >= 0
         self.memory.meet(rows, content, self.now_us[rows], self.sessions[rows], is_skip)
         weight = np.where(is_skip, drift.skip_weight, 1.0).astype(np.float32)
@@ -147,7 +147,7 @@ class ListenerState:
         vectors: Float[np.ndarray, "some dim"],
         weight: Float[np.ndarray, " some"],
     ) -> None:
-        # The first plays are averaged, so that a new listener's taste is theirs at once.
+        # The first plays are averaged, so that a new listener's taste follows them at once.
         self.slow_weight[rows] += weight
         averaged = 1.0 / np.maximum(self.slow_weight[rows], 1.0)
         rate = np.maximum(self.drift.slow_rate, averaged) * weight
@@ -178,30 +178,30 @@ class ListenerState:
         self.satiation[rows, self.space.region[content]] += fraction
 
     def faded(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-        """The share of satiation that is left at the listeners' present instant, float32."""
+        """Returns the share of satiation that is left at the listeners' present time, float32."""
         hours = (self.now_us[rows] - self.satiated_us[rows]) / HOUR_US
         return np.exp(-np.maximum(hours, 0.0) / self.drift.recovery_hours).astype(np.float32)
 
     def satiation_of(
         self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some ..."]
     ) -> Float[np.ndarray, "some ..."]:
-        """How much listeners have had of each content's region lately: plays of it, faded; float32."""
+        """Returns listeners' satiation with each content's region: faded plays of it; float32."""
         shape = (-1, *[1] * (content.ndim - 1))
         return self.satiation[rows.reshape(shape), self.space.region[content]] * self.faded(rows).reshape(shape)
 
     def skip_share(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-        """The share of the present or last session's plays that each skipped; 0 before the first play."""
+        """Returns the skipped share of each listener's plays in the present or last session; 0 without plays."""
         return self.session_skips[rows] / np.maximum(self.position[rows], 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it by name, to be kept; `restore` takes it back."""
+        """Returns all arrays by name, for `restore`."""
         own = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         for part in _MEMORIES:
             own |= {f"{part}.{name}": value for name, value in getattr(self, part).arrays().items()}
         return own
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
+        """Restores the result of `arrays`."""
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
                 value[:] = arrays[name]
@@ -212,7 +212,7 @@ class ListenerState:
     def take(
         self, rows: Integer[np.ndarray, " some"], other: "ListenerState", whose: Integer[np.ndarray, " some"]
     ) -> None:
-        """Rows become copies of another state's rows `whose`, of as many places."""
+        """Copies another state's rows `whose` to `rows`; both must have as many places."""
         theirs = other.arrays()
         for name, value in self.arrays().items():
             value[rows] = theirs[name][whose]

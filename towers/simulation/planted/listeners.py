@@ -1,4 +1,4 @@
-"""Listeners of a planted world: they come, choose, react, leave and come back by their hidden tastes."""
+"""Listeners of a planted world, who come, choose, react, leave and come back by their hidden tastes."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,7 +33,7 @@ from towers.simulation.planted.world import START_US, PlantedWorld
 CONTEXTS: Final = ("home", "search", "radio")
 _CONTEXT_PRIOR: Final = np.array([3.0, 1.5, 1.5])
 _REPEATS: Final = np.array([-0.3, 0.2, -1.5])
-"""Log-odds of a known content as the next, by context."""
+"""Log-odds of a known content as the next one, by context."""
 _LEAVES, _LEAVES_A_SKIP = -2.1, 0.3
 _SPREADS: Final = {"skip": 0.5, "leave": 0.4, "repeat": 0.6}
 """Standard deviations of listeners' traits, in log-odds."""
@@ -46,12 +46,12 @@ _RETURNS: Final[dict[str, Returns]] = {
 
 
 class PlantedListeners:
-    """Listeners who act by what is true; what they offer is what fitted `Listeners` offer.
+    """Listeners that act by the true parameters of a planted world, with the interface of fitted `Listeners`.
 
     Args:
-        world: contents, tastes and what is planted.
-        seed: of all that is drawn; their tastes and traits are the world's.
-        number: of listeners; as many as the world's audience if it is None.
+        world: world with contents, tastes and planted parameters.
+        seed: seed of all random draws; tastes and traits are the world's.
+        number: number of listeners; None: as many as the world's audience.
     """
 
     def __init__(self, world: PlantedWorld, seed: int, number: int | None = None):
@@ -59,7 +59,7 @@ class PlantedListeners:
         self.who = np.arange(len(world.audience) if number is None else number) % len(world.audience)
         shape = len(self.who), len(world.space)
         self.state = ListenerState(world.space, shape[0], Drift(recovery_hours=world.plant.recovery_hours), PLACES)
-        # To sign up counts as a session without a play, after which they come back.
+        # Signing up counts as a session without a play, after which they come back.
         self.state.sessions[:] = 1
         self.state.ended_us[:] = START_US + world.audience.join_days[self.who] * DAY_US
         self.heard = np.zeros(shape, np.int16)
@@ -67,7 +67,7 @@ class PlantedListeners:
         self._habits = Habits.of(world)
         self._affinity = np.zeros(shape, np.float32)
         self._good_match = np.zeros(shape[0], np.float32)
-        # A choice by a softmax of utilities is the least of exponential draws, each times exp(-utility).
+        # A softmax over utilities is drawn as the least of exponential draws, each times exp(-utility).
         self._price = np.ones(shape, np.float32)
         self._source: PlantedListeners | None = None
         self._among = np.arange(len(self.who))
@@ -81,15 +81,15 @@ class PlantedListeners:
         space: Space | None = None,
         among: Integer[np.ndarray, " some"] | None = None,
     ) -> "PlantedListeners":
-        """Listeners as they are in `source`, which stays as it is: whoever makes room is followed by another.
+        """Draws listeners from `source`, which stays unchanged; `renew` replaces them by others of it.
 
         Args:
-            source: as after the world's period.
-            number: of listeners; some are there twice where the source has fewer.
-            seed: of all that is drawn.
-            space: the same contents with the plays that a service has counted, for those who serve; listeners do not
-                read them.
-            among: rows of the source who may be drawn; null: all.
+            source: listeners after the world's period.
+            number: number of listeners, with repeats where the source has fewer.
+            seed: seed of all random draws.
+            space: the same contents with the plays counted by a service, for serving policies; listeners do not read
+                them.
+            among: rows of the source that may be drawn; null: all.
         """
         listeners = cls(source.world, seed, number)
         listeners._among = np.arange(len(source.who)) if among is None else among
@@ -99,7 +99,7 @@ class PlantedListeners:
         return listeners
 
     def renew(self, rows: Integer[np.ndarray, " some"]) -> None:
-        """Rows are taken by others of the source, none of them twice where there are enough; without one they stay."""
+        """Replaces rows by others of the source, without repeats where it is large enough; no source: does nothing."""
         if (source := self._source) is None:
             return
         number, there = len(rows), len(self._among)
@@ -112,7 +112,7 @@ class PlantedListeners:
     def next_session_us(
         self, rows: Integer[np.ndarray, " some"], after_us: Integer[np.ndarray, " some"]
     ) -> Int[np.ndarray, " some"]:
-        """When each listener's next session begins, later than `after_us`; the largest number for never."""
+        """Returns the start of each listener's next session, later than `after_us`; the largest integer for never."""
         self.scores[rows] = next_scores(self.scores[rows], self.rng)
         pace, share = self._habits.pace[self.who[rows]], self.state.skip_share(rows)
         return _RETURNS[self.world.plant.returns].draw(
@@ -120,7 +120,7 @@ class PlantedListeners:
         )
 
     def begin(self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]) -> None:
-        """Listeners begin a session, in a context and on a device of their habit."""
+        """Begins a session of each listener, in a context and on a device drawn by habit."""
         who = self.who[rows]
         context, device = (self._drawn(shares[who]) for shares in (self._habits.contexts, self._habits.devices))
         self.state.begin_session(rows, time_us, context, device)
@@ -136,7 +136,7 @@ class PlantedListeners:
         self._price[rows] = np.where(age_days >= 0.0, price, _UNRELEASED)
 
     def choose(self, rows: Integer[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
-        """What each listener puts on by their own choice."""
+        """Returns the content of each listener's own choice."""
         heard = self.heard[rows]
         repeats = self.rng.random(len(rows)) < self._repeats(rows)
         price = self.rng.standard_exponential(heard.shape, np.float32) * self._price[rows] / np.maximum(heard, 1)
@@ -145,7 +145,7 @@ class PlantedListeners:
     def attraction(
         self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
     ) -> Float[np.ndarray, "some many"]:
-        """Logarithm of how many average contents each content weighs in the own choice of its listener."""
+        """Returns the log-weight of each content in its listener's own choice, relative to an average content."""
         heard = self.heard[rows]
         weight, is_known = np.maximum(heard, 1) / self._price[rows], heard > 0
         repeats = self._repeats(rows)[:, None]
@@ -155,13 +155,13 @@ class PlantedListeners:
         return np.log(np.maximum(chance, 1e-30)) + np.log(heard.shape[1])
 
     def _repeats(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-        """The chance that a listener's own choice is something known."""
+        """Returns the chance that a listener's own choice is a known content."""
         trait = self._habits.traits["repeat"][self.who[rows]]
         knows = (self.heard[rows] > 0).any(axis=1)
         return np.where(knows, sigmoid(_REPEATS[self.state.context[rows]] + trait), 0.0)
 
     def react(self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, " some"]) -> Reaction:
-        """What each listener does with a content that plays now; their state moves on to its end."""
+        """Returns each listener's reaction to a content that plays now; moves the state to the play's end."""
         rng, number = self.rng, len(rows)
         mismatch = np.clip(self._good_match[rows] - self._affinity[rows, content], None, _MAX_MISMATCH)
         is_skip = rng.random(number) < self.skip_chance(rows, content[:, None])[:, 0]
@@ -180,13 +180,13 @@ class PlantedListeners:
         return reaction
 
     def sessions_a_day(self, rows: Integer[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-        """How often each listener truly comes, in the long run."""
+        """Returns each listener's true long-run number of sessions a day."""
         return SESSIONS_A_DAY * self._habits.pace[self.who[rows]]
 
     def skip_chance(
         self, rows: Integer[np.ndarray, " some"], content: Integer[np.ndarray, "some many"]
     ) -> Float[np.ndarray, "some many"]:
-        """The true chance that each listener would skip each content if it played now."""
+        """Returns the true chance that each listener would skip each content if it played now."""
         affinity = np.take_along_axis(self._affinity[rows], content, axis=1)
         mismatch = np.clip(self._good_match[rows, None] - affinity, None, _MAX_MISMATCH)
         known = SKIP_WHEN_KNOWN * (np.take_along_axis(self.heard[rows], content, axis=1) > 0)
@@ -195,13 +195,13 @@ class PlantedListeners:
         return sigmoid(usual + self.world.plant.satiation * self.state.satiation_of(rows, content))
 
     def leave(self, rows: Integer[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
-        """Whether each listener ends the session after the play that just ended."""
+        """Returns whether each listener ends the session after the play that just ended."""
         skips = np.minimum(self.state.streak[rows], 5)
         log_odds = _LEAVES + _LEAVES_A_SKIP * skips + self._habits.traits["leave"][self.who[rows]]
         return self.rng.random(len(rows)) < sigmoid(log_odds)
 
     def go_on(self, rows: Integer[np.ndarray, " some"]) -> None:
-        """Lets the pause before the next play pass."""
+        """Moves the clock over the pause before the next play."""
         pause_us = 1e6 * (0.5 + self.rng.exponential(2.0, len(rows)))
         self.state.at(rows, self.state.ended_us[rows] + pause_us.astype(np.int64))
 
@@ -209,13 +209,13 @@ class PlantedListeners:
         return (self.rng.random((len(cumulative), 1)) > cumulative[:, :-1]).sum(axis=1)
 
     def arrays(self) -> dict[str, Any]:
-        """All that changes, to be kept; `restore` takes it back."""
+        """Returns all state, for `restore`."""
         own = {name: getattr(self, name).copy() for name in _ARRAYS}
         state = {name: value.copy() for name, value in self.state.arrays().items()}
         return own | {"state": state, "rng": self.rng.bit_generator.state}
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Becomes what `arrays` says."""
+        """Restores the result of `arrays`."""
         for name in _ARRAYS:
             getattr(self, name)[:] = arrays[name]
         self.state.restore(arrays["state"])
@@ -227,13 +227,13 @@ _ARRAYS: Final = ("who", "heard", "scores", "_affinity", "_good_match", "_price"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """What stays the same of each listener beside tastes.
+    """Constants of each listener besides tastes.
 
     Args:
-        traits: by name, in log-odds.
-        contexts: `[listeners, contexts]`, chances, summed up.
-        devices: `[listeners, devices]`, chances, summed up.
-        pace: `[listeners]`, how often they come, of mean 1.
+        traits: traits by name, in log-odds.
+        contexts: `[listeners, contexts]`, cumulated chances.
+        devices: `[listeners, devices]`, cumulated chances.
+        pace: `[listeners]`, relative frequency of sessions, mean 1.
     """
 
     traits: dict[str, Float[np.ndarray, " listeners"]]
@@ -243,7 +243,7 @@ class Habits:
 
     @classmethod
     def of(cls, world: PlantedWorld) -> "Habits":
-        """Those of a world's audience, drawn by the world's seed."""
+        """Draws the habits of a world's audience with the world's seed."""
         rng, number = np.random.default_rng([world.plant.seed, 33]), len(world.audience)
         shares = np.full((number, len(DEVICES)), (1.0 - MAIN_DEVICE_SHARE) / len(DEVICES))
         shares[np.arange(number), rng.integers(len(DEVICES), size=number)] += MAIN_DEVICE_SHARE
@@ -255,11 +255,11 @@ class Habits:
 
 
 def planted_log(world: PlantedWorld, seed: int = 0) -> tuple[SessionLog, PlantedListeners]:
-    """What a planted world's listeners do from their first days to the end of its period, and who they are then.
+    """Simulates a planted world to the end of its period; returns the plays and the listeners at the end.
 
     Args:
-        world: who and what.
-        seed: of what is drawn beside the world itself.
+        world: planted world.
+        seed: seed of all random draws besides the world's own.
     """
     listeners = PlantedListeners(world, seed)
     log = lived(listeners, START_US, world.end_us, tuple(world.audience.user_ids), CONTEXTS, DEVICES)

@@ -1,4 +1,4 @@
-"""When listeners of a planted world come back, by three laws of which the simulator's own is one."""
+"""Laws of the return of a planted world's listeners; one of the three is the simulator's own."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -12,20 +12,20 @@ from towers.simulation.listeners.returning import EDGES, SKIP_SHARES, Returning
 from towers.simulation.listening import HOUR_WEIGHTS
 
 SESSIONS_A_DAY: Final = 0.9
-"""Of an average listener."""
+"""Sessions a day of an average listener."""
 _WEEKDAYS: Final = (0.95, 0.9, 0.9, 0.95, 1.1, 1.2, 1.0)
 _RECENCY: Final = (1.6, 1.3, 1.0, 0.9, 0.9, 1.1, 1.2, 1.0, 0.9, 0.8, 0.7, 0.6, 0.6, 0.5, 0.5, 0.5, 0.5)
-"""Of the hazard, by the steps of `EDGES`."""
+"""Factors of the hazard by the steps of `EDGES`."""
 SHAPE: Final = 0.8
 MEMORY: Final = 0.5
-"""Correlation of one gap with the next, of their normal scores."""
+"""Correlation of consecutive gaps, on the scale of their normal scores."""
 LOSS: Final = 1.5
-"""By how much the log-hazard falls from a session without a skip to one of nothing else."""
+"""Decrease of the log-hazard from a session of no skips to one of only skips."""
 _USUAL_SKIPS: Final = 0.35
 
 
 class Returns(Protocol):
-    """Draws when listeners come back."""
+    """A law of when listeners come back."""
 
     def draw(
         self,
@@ -36,25 +36,25 @@ class Returns(Protocol):
         after_us: Integer[np.ndarray, " gaps"],
         rng: np.random.Generator,
     ) -> Int[np.ndarray, " gaps"]:
-        """When the next session of each begins, microseconds; the largest number for never.
+        """Draws the start of the next session of each, microseconds; the largest integer for never.
 
         Args:
-            pace: of the listeners, of mean 1.
-            score: normal score of the gap that now begins; see `next_scores`.
-            skip_share: of the last sessions' plays.
-            ended_us: when the last sessions ended.
-            after_us: until when each is known to have stayed away.
-            rng: draws.
+            pace: pace of the listeners, mean 1.
+            score: normal score of the gap that begins now; see `next_scores`.
+            skip_share: skipped share of the last sessions' plays.
+            ended_us: end of the last sessions.
+            after_us: time until which each is known to have stayed away.
+            rng: generator of the draws.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByHazard:
-    """The simulator's own law, with parameters that were not fitted.
+    """The simulator's own law, with chosen rather than fitted parameters.
 
     Args:
-        loss: by how much the log-hazard falls from a session without a skip to one of nothing else.
+        loss: decrease of the log-hazard from a session of no skips to one of only skips.
     """
 
     loss: float = 0.0
@@ -73,7 +73,7 @@ class ByHazard:
 
 
 class ByWeibull:
-    """Gaps of Weibull distributions, each correlated with the one before; hours of the day play no part."""
+    """Weibull gaps, each correlated with the one before; hours of the day have no effect."""
 
     def draw(
         self,
@@ -87,14 +87,14 @@ class ByWeibull:
         """See `Returns.draw`."""
         scale_hours = 24.0 / SESSIONS_A_DAY / pace
         away = np.maximum(after_us - ended_us, 0) / HOUR_US / scale_hours
-        # The cumulative hazard that is reached, from where they are known to have stayed away.
+        # Cumulative hazard at the return, beyond the time that they are known to have been away.
         hazard = away**SHAPE - np.log(np.maximum(ndtr(-score), 1e-12))
         gap_us = hazard ** (1.0 / SHAPE) * scale_hours * HOUR_US
         return np.maximum(ended_us + gap_us.astype(np.int64), np.maximum(after_us, ended_us) + 1)
 
 
 def next_scores(score: Float[np.ndarray, " gaps"], rng: np.random.Generator) -> Float[np.ndarray, " gaps"]:
-    """Normal scores of gaps from those of the gaps before: standard normal, and correlated by `MEMORY`."""
+    """Draws normal scores of gaps from those of the gaps before: standard normal, with correlation `MEMORY`."""
     return MEMORY * score + np.sqrt(1.0 - MEMORY**2) * rng.normal(size=len(score))
 
 
@@ -108,4 +108,4 @@ def _hazard() -> Returning:
 
 
 HAZARD: Final = _hazard()
-"""The hazard of a listener of pace 1."""
+"""Hazard of a listener of pace 1."""

@@ -1,6 +1,6 @@
-"""A world whose truth is known: the demo world's repertoire and audience, with satiation, drift and returns as asked.
+"""A world of known truth: the demo world's repertoire and audience, with planted satiation, drift and returns.
 
-What is fitted to a log of it can be held against what was planted.
+Models fitted to its log can be compared with the planted parameters.
 """
 
 from dataclasses import dataclass, replace
@@ -16,28 +16,27 @@ from towers.simulation.listeners.space import Space
 from towers.simulation.repertoire import MUSIC_STYLES, SPEECH_STYLES, Repertoire, RepertoireBuilder
 
 START_US: Final = 20_514 * DAY_US
-"""A Monday: 2026-03-02."""
+"""Start of the period: Monday, 2026-03-02."""
 _DIM: Final = 16
 _NEW_RELEASE_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
-    """What is true of a world.
+    """True parameters of a world.
 
     Args:
-        seed: of everything that is drawn.
-        num_listeners: at least 2.
+        seed: seed of all random draws.
+        num_listeners: number of listeners, at least 2.
         num_days: length of the period.
-        num_tracks: pieces of music, at least 10.
-        num_episodes: spoken pieces.
-        satiation: by how much the log-odds of a skip rise for each play of the content's region, as
-            `ListenerState.satiation_of` counts them.
-        recovery_hours: in which satiation falls to 1/e.
-        drift: how far tastes move until the end of the period, relative to the demo world; 0 for not at all.
-        returns: when listeners come back. `hazard`: by hour, weekday and a pace of their own; `weibull`: gaps of
-            Weibull distributions that remember the gap before; `satisfaction`: as `hazard`, and the later, the more
-            was skipped in the last session.
+        num_tracks: number of tracks, at least 10.
+        num_episodes: number of episodes.
+        satiation: increase of the log-odds of a skip for each play of the content's region, as counted by
+            `ListenerState.satiation_of`.
+        recovery_hours: hours in which satiation falls to 1/e.
+        drift: movement of tastes until the end of the period, relative to the demo world; 0: none.
+        returns: law of returns. `hazard`: by hour, weekday and the listener's pace; `weibull`: Weibull gaps correlated
+            with the gap before; `satisfaction`: like `hazard`, and later the more was skipped in the last session.
     """
 
     seed: int = 0
@@ -55,7 +54,7 @@ class PlantedWorld:
     """Contents and an audience with hidden tastes.
 
     Args:
-        plant: what is true.
+        plant: true parameters.
     """
 
     def __init__(self, plant: Plant):
@@ -70,7 +69,7 @@ class PlantedWorld:
 
     @cached_property
     def space(self) -> Space:
-        """The contents as a good export would have them: near in it is what is near in the space of tastes."""
+        """Contents as in a good export: near contents are near in the space of tastes."""
         repertoire, names = self.repertoire, (*MUSIC_STYLES, *SPEECH_STYLES)
         number = len(repertoire.pieces)
         return Space(
@@ -83,14 +82,14 @@ class PlantedWorld:
         )  # fmt: skip
 
     def _vectors(self) -> Float[np.ndarray, "contents dim"]:
-        # An orthonormal map keeps distances and angles, and no coordinate means anything after it.
+        # An orthonormal map keeps distances and angles, and leaves no coordinate with a meaning.
         rng = np.random.default_rng([self.plant.seed, 31])
         places = self.repertoire.places - self.repertoire.places.mean(axis=0)
         turned = places @ np.linalg.qr(rng.normal(size=(_DIM, places.shape[1])))[0].T
         return (turned / np.linalg.norm(turned, axis=1, keepdims=True)).astype(np.float32)
 
     def _styles(self) -> Int[np.ndarray, " contents"]:
-        """The style nearest to what can be heard of each piece, music for music and speech for speech."""
+        """Returns the style nearest to each content's audible traits, music for music and speech for speech."""
         centres = np.array([*MUSIC_STYLES.values(), *SPEECH_STYLES.values()])
         squares = ((self.repertoire.traits[:, None] - centres) ** 2).sum(axis=-1)
         is_speech = np.arange(len(centres)) >= len(MUSIC_STYLES)
@@ -98,7 +97,7 @@ class PlantedWorld:
 
     @cached_property
     def _squares(self) -> tuple[Float[np.ndarray, "listeners tastes contents"], ...]:
-        """Squared distance of each taste to each piece at the start of the period, and how it changes with progress."""
+        """Squared distances of tastes to contents at the start of the period, and their change with progress."""
         places = self.repertoire.places
         centres, drifts = self.audience.centres, self.audience.drifts
         at_start = (centres**2).sum(axis=-1)[..., None] - 2.0 * centres @ places.T + (places**2).sum(axis=-1)
@@ -108,7 +107,7 @@ class PlantedWorld:
     def affinity(
         self, rows: Integer[np.ndarray, " some"], time_us: Integer[np.ndarray, " some"]
     ) -> Float[np.ndarray, "some contents"]:
-        """How well each piece matches the tastes of listeners at an instant each: `Audience.affinity`, of many."""
+        """Returns how well contents match the tastes of listeners at their times; `Audience.affinity` for many."""
         at_start, slope = self._squares
         progress = ((time_us - START_US) / (self.end_us - START_US)).astype(np.float32)[:, None]
         squares = at_start[rows]

@@ -1,7 +1,7 @@
-"""How much better than expected each step turned out: generalised advantages with a critic that is linear.
+"""Advantages of the steps of episodes: generalised advantage estimation with a linear critic.
 
-Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation", equation 16. Time is
-the listeners' own: what comes days later counts less by the days between, not by the number of plays.
+Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation", equation 16. Rewards
+are discounted by the days between steps, not by the number of plays.
 """
 
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from towers.contract.durations import DAY_US
 from towers.training.agent.episodes import Episodes
 
 _OWN_STEPS = 10.0
-"""Steps after which half of a listener's mean distance from the critic is taken to be theirs."""
+"""Steps after which half of a listener's mean residual from the critic is attributed to the listener."""
 
 
 def rewards_of(episodes: Episodes, weights: Mapping[str, float], kept_share: float) -> Float[np.ndarray, " steps"]:
-    """The reward of each step.
+    """Returns the reward of each step.
 
-    Whether an adopted artist is kept shows at the end of an episode. `kept_share` of it is given at the adoption, and
-    taken away again at the end, so that the sum of an episode stays what it is.
+    An adopted artist is known to be kept only at the end of an episode. `kept_share` of the reward for it is given at
+    the adoption and subtracted at the end, so that the sum over an episode does not change.
 
     Args:
-        episodes: with their parts.
-        weights: by name of a part.
-        kept_share: of the adopted artists who are kept, about.
+        episodes: steps with the parts of their reward.
+        weights: weight of each part of the reward, by its name.
+        kept_share: approximate share of adopted artists that are kept.
     """
     total = np.zeros(len(episodes))
     for name, weight in weights.items():
@@ -41,13 +41,13 @@ def rewards_of(episodes: Episodes, weights: Mapping[str, float], kept_share: flo
 def advantages_of(
     episodes: Episodes, rewards: Float[np.ndarray, " steps"], horizon_days: float, trace: float
 ) -> Float[np.ndarray, " steps"]:
-    """The advantage of each step.
+    """Returns the advantage of each step.
 
     Args:
-        episodes: by listener and time.
-        rewards: of each step.
-        horizon_days: in which what comes later counts 1/e.
-        trace: lambda, from 0 (the critic alone says what follows) to 1 (what followed).
+        episodes: steps, sorted by listener and time.
+        rewards: reward of each step.
+        horizon_days: days after which a later reward is discounted to 1/e.
+        trace: lambda, from 0 (the critic alone predicts what follows) to 1 (only observed rewards count).
     """
     goes_on = episodes.goes_on
     days = np.append(np.diff(episodes.now_us), 0) / DAY_US
@@ -58,7 +58,7 @@ def advantages_of(
 
 
 def _summed(values: Float[np.ndarray, " steps"], discount: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
-    """Each step's value and what follows it, discounted."""
+    """Returns the discounted sum of each step's value and those of the same episode after it."""
     total, ahead = np.empty(len(values)), 0.0
     for step in range(len(values) - 1, -1, -1):
         ahead = values[step] + discount[step] * ahead
@@ -67,7 +67,7 @@ def _summed(values: Float[np.ndarray, " steps"], discount: Float[np.ndarray, " s
 
 
 def _values(episodes: Episodes, returns: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
-    """What is expected of each step: by least squares from what is known, and by how the listener differs from that."""
+    """Returns the critic's value of each step: least squares on `known`, plus the listener's shrunk mean residual."""
     weights = np.linalg.lstsq(episodes.known, returns, rcond=None)[0]
     value = episodes.known @ weights
     row, number = episodes.row, int(episodes.row.max(initial=0)) + 1

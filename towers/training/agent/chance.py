@@ -1,4 +1,7 @@
-"""What the next moment alone brings, learned from slates of random candidates: where an agent's training begins."""
+"""The chances that a shown content is streamed, fitted on slates of random candidates; agents' training starts there.
+
+They cover the next play alone, and nothing after it.
+"""
 
 from collections.abc import Sequence
 
@@ -23,12 +26,12 @@ def fit_chance(
     context: Float[np.ndarray, "rows context"],
     happened: Bool[np.ndarray, " rows"],
 ) -> Chance:
-    """A logistic regression by L-BFGS, with a small ridge.
+    """Fits a logistic regression by L-BFGS, with a small ridge penalty.
 
     Args:
-        features: `FEATURES` of contents that were shown.
-        context: of their listeners.
-        happened: whether it did.
+        features: `FEATURES` of the shown contents.
+        context: context of the listener of each row.
+        happened: whether the event happened.
     """
     read, of_listener = torch.from_numpy(features[:, _COLUMNS]).double(), torch.from_numpy(context).double()
     target = torch.from_numpy(happened).double()
@@ -55,17 +58,20 @@ def fit_chances(
     is_read: Float[np.ndarray, " features"],
     rounds: int = 2,
 ) -> tuple[Chance, Chance, Float[np.ndarray, " features"]]:
-    """The chance that what is shown is picked and streamed, the chance that what is picked is streamed, and the
-    standard deviation of each feature of what is shown, `[FEATURES]`; 1 of one that does not vary.
+    """Fits the chances of a stream and the spread of the features on played episodes.
 
-    Slates are drawn at random first, then by half of the first chance's weights, since random slates have few picks.
+    Returns the chance that a shown content is picked and streamed, the chance that a picked content is streamed, and
+    the standard deviation of each feature of the shown contents, `[FEATURES]`; 1 for a feature that does not vary.
+
+    The first round draws slates at random; later rounds use half of the first chance's weights, since random slates
+    have few picks.
 
     Args:
-        worlds: of listeners; each round plays in one of them.
-        policy: its contents and what it reads.
-        seed: of all that is drawn.
-        is_read: 1 for each feature that is read; the others get no weight.
-        rounds: of episodes, at least one.
+        worlds: worlds of listeners; each round plays in one of them.
+        policy: policy that gives the contents and features.
+        seed: seed of all random draws.
+        is_read: 1 for each feature that is read; the others get weight 0.
+        rounds: number of rounds of episodes, at least one.
     """
     shown: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     policy = policy.with_weights(no_weights())
@@ -92,7 +98,7 @@ def fit_chances(
 
 
 def weights_of(chance: Chance, scale: float) -> Float[np.ndarray, "context features"]:
-    """Weights of a policy whose scores are `scale` times the log-odds of a chance, up to what all candidates share."""
+    """Returns policy weights whose scores are `scale` times a chance's log-odds, up to a constant per listener."""
     weights = no_weights()
     weights[0, _COLUMNS] = scale * chance.weights
     return weights

@@ -1,7 +1,7 @@
-"""Which choices of a slate what follows is credited to: gradients of the logarithm of their chance, in closed form.
+"""Credit assignment for slates: closed-form gradients of the log-probability of a slate's choices.
 
 A policy that is linear in its features has the gradient `features of the choice - expected features` in every slot
-(Williams 1992, "Simple statistical gradient-following algorithms"), so nothing has to be kept for a second pass.
+(Williams 1992, "Simple statistical gradient-following algorithms"), so no second pass over the data is needed.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from jaxtyping import Float, Integer
 from towers.policies.agent.slates import Slot
 
 PENALTIES: Final = 2
-"""Columns behind the features: what stands in the slate already of the artist, and of the region, with a minus."""
+"""Columns after the features: contents of the same artist, and of the same region, already in the slate; negative."""
 
 
 @runtime_checkable
 class Credit(Protocol):
-    """Says where credit goes."""
+    """A rule that assigns credit for what follows to the choices of a slate."""
 
     def of(
         self,
@@ -26,18 +26,18 @@ class Credit(Protocol):
         features: Float[np.ndarray, "listeners candidates features"],
         picked: Integer[np.ndarray, " listeners"],
     ) -> tuple[Float[np.ndarray, "listeners columns"], Float[np.ndarray, " listeners"]]:
-        """The gradient by the weights of the features and by the penalties, and what each listener's counts, float32.
+        """Returns gradients by the features' weights and the penalties, and the weight of each listener, float32.
 
         Args:
-            slots: of the slates.
-            features: of the candidates.
-            picked: slot of what each listener picked; -1 where they put something on themselves.
+            slots: slots of the slates, in order.
+            features: features of the candidates.
+            picked: slot of the content that each listener picked; -1 for a content outside the slate.
         """
         ...
 
 
 class WholeSlate:
-    """Every slot gets credit: the gradient of the chance of the whole slate, without bias and of much variance."""
+    """Credit for every slot: the gradient of the log-probability of the whole slate; unbiased, with high variance."""
 
     def of(
         self,
@@ -53,11 +53,11 @@ class WholeSlate:
 
 
 class TopK:
-    """Only what was picked gets credit, by the chance that it is among the slate's `K` at all.
+    """Credit for the picked content only, by the probability that it is among the slate's `K` at all.
 
-    The gradient of its chance in one draw counts `K (1 - chance) ** (K - 1)` times, so that what will be shown anyway
-    is not pushed further (Chen et al. 2019, "Top-K off-policy correction for a REINFORCE recommender system", equation
-    6). Where a listener put something on themselves nothing is learned, and of the penalties nothing either.
+    The gradient of its log-probability in one draw is weighted by `K (1 - chance) ** (K - 1)`, so that a content that
+    is nearly certain to be shown is not pushed further (Chen et al. 2019, "Top-K off-policy correction for a REINFORCE
+    recommender system", equation 6). Plays from outside the slate have weight 0, and penalties get no gradient.
     """
 
     def of(
@@ -79,7 +79,7 @@ class TopK:
 def gradient(
     slot: Slot, features: Float[np.ndarray, "listeners candidates features"]
 ) -> Float[np.ndarray, "listeners columns"]:
-    """The gradient of the logarithm of the chance of what one slot holds, float32."""
+    """Returns the gradient of the log-probability of the content in one slot, float32."""
     rows, chances = np.arange(len(features)), slot.chances()
     found = np.empty((len(features), features.shape[2] + PENALTIES), np.float32)
     found[:, :-PENALTIES] = features[rows, slot.place] - np.matmul(chances[:, None], features)[:, 0]

@@ -1,4 +1,4 @@
-"""Episodes that a policy serves in a simulated world, and what learning needs of each step."""
+"""Episodes that a policy serves in a simulated world, with what a learner needs of each step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -21,24 +21,24 @@ _SATIATION, _TRIED = FEATURES.index("satiation"), FEATURES.index("tried_artist")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episodes:
-    """Steps of listeners' episodes, by listener and then by time.
+    """Steps of listeners' episodes, sorted by listener, then time.
 
     Args:
-        row: `[steps]`, of the listener.
-        now_us: `[steps]`, when it began.
-        context: `[steps, CONTEXT]`.
-        known: `[steps, known]`, what a critic reads.
-        gradient: `[steps, columns]`, see `Credit`.
-        counts: `[steps]`, what each gradient counts, see there.
-        is_picked: `[steps]`, whether what was played stood in the slate.
-        streams: `[steps]`, this and what follows: parts of the reward (`rewards.PARTS`).
-        finishes: see there.
-        saves: see there.
-        likes: see there.
-        skips: see there.
-        active_days: see there.
-        adopted_artists: see there.
-        kept_artists: see there.
+        row: `[steps]`, row of the listener in the world.
+        now_us: `[steps]`, start of the step, microseconds since the epoch.
+        context: `[steps, CONTEXT]`, the policy's context of the listener.
+        known: `[steps, known]`, input of the critic, see `known_of`.
+        gradient: `[steps, columns]`, gradient of the choices, see `Credit.of`.
+        counts: `[steps]`, weight of each gradient, see `Credit.of`.
+        is_picked: `[steps]`, whether the played content was in the slate.
+        streams: `[steps]`, like all fields below a part of the reward, see `rewards.PARTS`.
+        finishes: see `rewards.PARTS`.
+        saves: see `rewards.PARTS`.
+        likes: see `rewards.PARTS`.
+        skips: see `rewards.PARTS`.
+        active_days: see `rewards.PARTS`.
+        adopted_artists: see `rewards.PARTS`.
+        kept_artists: see `rewards.PARTS`.
     """
 
     row: Int[np.ndarray, " steps"]
@@ -62,29 +62,29 @@ class Episodes:
 
     @property
     def goes_on(self) -> Bool[np.ndarray, " steps"]:
-        """Whether the next row is the same listener's next step."""
+        """True where the next row is the next step of the same listener."""
         return np.append(self.row[1:] == self.row[:-1], False)
 
     def figures(self, num_listeners: int) -> dict[str, float]:
-        """Means of a listener's episode, by name."""
+        """Returns means per listener's episode, by name."""
         found = {name: float(getattr(self, name).sum()) / num_listeners for name in PARTS}
         return found | {"clicks": float(self.is_picked.sum()) / num_listeners, "plays": len(self) / num_listeners}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A step of all listeners whose episodes go on.
+    """A step of all listeners whose episodes are still running.
 
     Args:
-        rows: of the listeners.
-        observation: before the step.
-        features: of the candidates.
-        context: of the listeners.
-        slots: of the slates.
-        places: `[listeners, slots]`, of what is shown among the candidates.
-        now_us: when the step began.
-        step: what came of it.
-        slot: `[listeners]`, of what was picked; -1 where they put something on themselves.
+        rows: rows of the listeners in the world.
+        observation: observation before the step.
+        features: features of the candidates.
+        context: the policy's context of the listeners.
+        slots: slots of the slates, in order.
+        places: `[listeners, slots]`, places of the shown contents among the candidates.
+        now_us: start of the step, microseconds since the epoch.
+        step: result of the step.
+        slot: `[listeners]`, slot of the picked content; -1 where the listener chose a content outside the slate.
     """
 
     rows: Int[np.ndarray, " listeners"]
@@ -102,9 +102,9 @@ def turns(world: ListeningWorld, policy: AgentPolicy, seed: Sequence[int]) -> It
     """Lets a policy serve an episode of every listener of a world, turn by turn.
 
     Args:
-        world: of listeners.
-        policy: draws the slates.
-        seed: of who the listeners are and of all that is drawn.
+        world: world of listeners.
+        policy: policy that draws the slates.
+        seed: seed of the listeners and of all random draws.
     """
     world.reset(np.arange(len(world)), np.random.default_rng([*seed, 0]))
     rng = np.random.default_rng([*seed, 1])
@@ -128,13 +128,13 @@ def turns(world: ListeningWorld, policy: AgentPolicy, seed: Sequence[int]) -> It
 
 
 def play(world: ListeningWorld, policy: AgentPolicy, credit: Credit, seed: Sequence[int]) -> Episodes:
-    """Lets a policy serve an episode of every listener of a world; see `turns`.
+    """Lets a policy serve an episode of every listener of a world and collects the steps; see `turns`.
 
     Args:
-        world: of listeners.
-        policy: draws the slates.
-        credit: where it goes.
-        seed: of who the listeners are and of all that is drawn.
+        world: world of listeners.
+        policy: policy that draws the slates.
+        credit: rule that assigns credit to choices.
+        seed: seed of the listeners and of all random draws.
     """
     found: list[dict[str, np.ndarray]] = []
     for turn in turns(world, policy, seed):
@@ -157,7 +157,7 @@ def known_of(
     features: Float[np.ndarray, "listeners candidates features"],
     days_left: Float[np.ndarray, " listeners"],
 ) -> Float[np.ndarray, "listeners known"]:
-    """What tells how the rest of an episode will go, as far as a service knows it, float64."""
+    """Returns the critic's input: predictors of the rest of an episode that a service could know, float64."""
     moment = {name: observation["moment"][:, place].astype(float) for place, name in enumerate(MOMENT)}
     position = moment["position"]
     is_here = np.arange(observation["recent"].shape[1]) < position[:, None]

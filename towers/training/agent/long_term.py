@@ -1,4 +1,4 @@
-"""What a stream of each content is worth later, by the plays of the listeners that an agent is trained among."""
+"""Long-term value of a stream of each content, fitted on the plays of the simulated listeners that train an agent."""
 
 import numpy as np
 from jaxtyping import Float
@@ -13,23 +13,24 @@ from towers.simulation.listeners.space import Space
 
 DAYS = 59
 BURN_IN_DAYS = 7
-"""What somebody streams in their first days they may have known before the log."""
+"""First days of a listener that count no discovery: contents streamed then may have been known before the log began."""
 
 
 def long_term_of(log: SessionLog, space: Space, until_us: int, seed: int = 0) -> Float[np.ndarray, " contents"]:
-    """On how many of the days after its discovery listeners come back to a content's artist, over the mean of all.
+    """Returns on how many days after a discovery listeners are expected to return to the content's artist.
 
-    Standardised, so that a weight of it compares with others; 0 for all where the log is too short to tell.
+    The values are standardised over playable contents, so that weights compare; all 0 where the log is too short to
+    fit.
 
     Args:
-        log: plays; those from `until_us` on are not read.
-        space: of the contents.
-        until_us: when the log ends.
-        seed: of what is drawn where there is too much.
+        log: plays; those at `until_us` or later are not read.
+        space: space of the contents.
+        until_us: end of the log, microseconds since the epoch.
+        seed: seed of the draw where there is too much data to use all.
     """
     streams = np.flatnonzero((log.outcome != SKIP) & (log.start_us < until_us))
     content = log.content[streams]
-    # A content without a known artist is come back to by itself.
+    # A content without a known artist forms a group of its own.
     artist = space.artist[content]
     group = np.where(artist >= 0, artist, int(space.artist.max(initial=-1)) + 1 + content)
     outcomes = outcomes_of_streams(

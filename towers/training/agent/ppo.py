@@ -1,7 +1,7 @@
 """Proximal policy optimisation by stable-baselines3 (Schulman et al. 2017, "Proximal policy optimization algorithms").
 
-stable-baselines3 rather than torchrl: it needs numpy, torch, Gymnasium and cloudpickle alone, and takes a vectorised
-world as it is, while torchrl brings a library of tensors with a release for each of PyTorch's.
+The library is stable-baselines3 rather than torchrl: it needs only numpy, torch, Gymnasium and cloudpickle, and takes a
+vectorised world as it is, while torchrl needs a tensor library that is released for each version of PyTorch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ MODEL = "ppo.zip"
 
 
 class _Heads(nn.Module):
-    """The actor reads the context as it is; the critic reads what is known, through one hidden layer."""
+    """An actor's features, which are the context itself, and a critic's: all known columns through one hidden layer."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -44,7 +44,7 @@ class _Heads(nn.Module):
 
 
 class LinearActor(ActorCriticPolicy):
-    """An actor that is linear in the context."""
+    """An actor-critic policy whose actor is linear in the context."""
 
     def _build_mlp_extractor(self) -> None:
         self.mlp_extractor: Any = _Heads(self.width)
@@ -52,7 +52,7 @@ class LinearActor(ActorCriticPolicy):
     def __init__(self, *args: Any, width: int = 64, **settings: Any):
         self.width = width
         super().__init__(*args, **settings)
-        # Nothing is moved at first.
+        # The first actions are centred on zero, so that training begins at the start's weights.
         actor: Any = self.action_net
         nn.init.zeros_(actor.weight)
 
@@ -61,15 +61,15 @@ class Ppo:
     """Finds the weights of a policy by proximal policy optimisation.
 
     Args:
-        start: where it begins.
-        steps: of learning, each of `plays` plays of every listener of one of the worlds, in turn.
-        plays: of a listener in a step; an episode has one or two hundred, and one that has more than `plays` is cut.
-        learning_rate: of Adam.
-        spread: standard deviation of what weights are moved by, at the begin.
-        discount: of what comes one play later.
+        start: initial policy.
+        steps: number of learning steps; each takes `plays` plays of every listener of one of the worlds, in turn.
+        plays: plays of a listener in a step; an episode has one or two hundred, and a longer one is cut.
+        learning_rate: learning rate of Adam.
+        spread: initial standard deviation of the changes of weights.
+        discount: discount per play.
         trace: lambda of the advantages.
-        epochs: of each step's plays.
-        batches: mini-batches that an epoch is divided into; `plays` must be a multiple.
+        epochs: passes over each step's plays.
+        batches: mini-batches per epoch; `plays` must be a multiple.
         width: hidden units of the critic.
         kept_share: see `advantages.rewards_of`.
     """

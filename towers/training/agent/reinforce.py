@@ -1,4 +1,4 @@
-"""REINFORCE over whole episodes of many simulated listeners at once, by its natural gradient."""
+"""REINFORCE over whole episodes of many simulated listeners at once, with the natural gradient."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,33 +20,33 @@ from towers.training.agent.starting import Start, Watch, begun_in, blank, requir
 
 CHECKPOINT = "reinforce.pt"
 LEARNED = ("chance", "long_term", "tried_artist")
-"""What a play is worth beyond its moment."""
+"""Features whose weights are learned by default: what a play is worth beyond the next moment."""
 
 
 class Reinforce:
-    """Finds the weights of a policy by the gradient of what its episodes return.
+    """Finds the weights of a policy by the gradient of its episodes' return.
 
-    It takes `steps` steps, each after an episode of every listener of one of the worlds, in turn. A step goes along the
-    natural gradient, which is the advantages' least-squares fit by the gradients of the choices (Kakade 2001, "A
-    natural policy gradient", theorem 1): a choice whose advantage is 1 gains `learning_rate` in its score. The weights
-    are the mean of the last third.
+    Each of `steps` steps follows an episode of every listener of one of the worlds, in turn. A step goes along the
+    natural gradient, which is the least-squares fit of the advantages by the gradients of the choices (Kakade 2001, "A
+    natural policy gradient", theorem 1): a choice with advantage 1 gains `learning_rate` in its score. The final
+    weights are the mean over the last third of the steps.
 
     Args:
-        start: where it begins.
-        credit: which choices what follows is credited to.
-        steps: of learning.
+        start: initial policy.
+        credit: rule that assigns credit to choices.
+        steps: number of learning steps.
         learning_rate: see above.
-        slower_after: steps after which they are half as long.
-        farthest: that a step moves scores, in the mean over choices (root of the mean square); longer steps are cut.
-        horizon_days: in which what comes later counts 1/e.
+        farthest: longest step, as the root mean square change of scores over choices; longer steps are shortened.
+        slower_after: number of steps after which step lengths are halved.
+        horizon_days: days after which a later reward is discounted to 1/e.
         trace: lambda of the advantages.
-        kept_share: of adopted artists who are kept, about; see `advantages.rewards_of`.
-        learned: features whose weights are moved; those of the others stay what they are at the start. What a play is
-            worth in the long term can hardly be told from one day's noise, so the fewer are learned the better each is.
-        contexts: by which weights may depend on the listener; of more there is more to be learned from the same plays.
+        kept_share: approximate share of adopted artists that are kept; see `advantages.rewards_of`.
+        learned: features whose weights are learned; the others keep their initial weights. Long-term effects are
+            small against the noise of single days, so fewer features are learned more precisely.
+        contexts: context columns that learned weights may depend on; more of them need more plays.
 
     Raises:
-        ValueError: a name that is no feature, or no context.
+        ValueError: a name is no feature or no context, or a setting is out of range.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Reinforce:
         for step in range(done, self.steps):
             world = worlds[step % len(worlds)]
             episodes = play(world, moved(policy, by), self.credit, (seed, 53, step))
-            # Ever shorter steps, so that noise averages out.
+            # Step lengths decrease, so that noise averages out.
             by = by + self._step(episodes, weights) / (1.0 + step / self.slower_after)
             if step >= self._late:
                 late = late + by
@@ -108,7 +108,7 @@ class Reinforce:
         return 2 * self.steps // 3
 
     def _step(self, episodes: Episodes, weights: Mapping[str, float]) -> Float[np.ndarray, " parameters"]:
-        """By how much the parameters move: those of all contexts, and behind them the penalties."""
+        """Returns the change of the parameters: the weights by context and feature, then the penalties."""
         rewards = rewards_of(episodes, weights, self.kept_share)
         advantages = advantages_of(episodes, rewards, self.horizon_days, self.trace)
         contexts = [place for place, name in enumerate(CONTEXT) if name in self.contexts]
@@ -135,7 +135,7 @@ _LEAST = 1e-9
 
 
 def moved(policy: AgentPolicy, by: Float[np.ndarray, " parameters"]) -> AgentPolicy:
-    """The policy with its weights moved, and with the penalties that stand behind them."""
+    """Returns the policy with changed weights, and with the penalties at the end of `by`."""
     artist, region = by[-PENALTIES:]
     weights = policy.weights + by[:-PENALTIES].reshape(policy.weights.shape)
     made = replace(policy, weights=weights, penalties=Penalties(artist=float(artist), region=float(region)))
@@ -144,7 +144,7 @@ def moved(policy: AgentPolicy, by: Float[np.ndarray, " parameters"]) -> AgentPol
 
 
 def _read(path: Path, number: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Steps done, by how much parameters have moved, and the sum of that in the last third."""
+    """Returns the number of steps done, the change of parameters so far, and its sum over the last third."""
     if not path.exists():
         return 0, np.zeros(number), np.zeros(number)
     kept = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""An agent's policy in the simulated world: its observations are told in the words that the policy reads."""
+"""An agent's policy as a serving policy of the simulated world, with observations mapped to its inputs."""
 
 import numpy as np
 from jaxtyping import Int
@@ -11,18 +11,18 @@ _POSITION, _PLAYS = MOMENT.index("position"), MOMENT.index("plays")
 
 
 def seen_of(observation: Observation) -> Seen:
-    """What an agent's policy reads of an observation."""
+    """Returns an observation as the input of an agent's policy."""
     moment = observation["moment"]
     return observation | {"position": moment[:, _POSITION], "plays": moment[:, _PLAYS]}
 
 
 class Served:
-    """A policy that serves in a world, as `simulation.environment.policies.ServingPolicy` has it.
+    """An agent's policy that serves in a world; implements `simulation.environment.policies.ServingPolicy`.
 
     Args:
-        policy: of the agent.
-        name: in tables.
-        draws: whether slates are drawn with propensities rather than being the best ones.
+        policy: policy of the agent.
+        name: name in tables.
+        draws: whether slates are drawn at random with propensities; otherwise the best slate is shown.
     """
 
     def __init__(self, policy: AgentPolicy, name: str = "agent", draws: bool = False):

@@ -1,4 +1,4 @@
-"""Where a training begins: at the policy that is best for the next moment."""
+"""The start of an agent's training: the policy that is best for the next play."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ CHANCE_SPREAD = 0.1
 
 @runtime_checkable
 class Watch(Protocol):
-    """Is told of a training, step by step."""
+    """A callback that follows a training step by step."""
 
     def __call__(self, step: int, steps: int, figures: Mapping[str, float]) -> None:
-        """One more step is done.
+        """Takes the figures of a finished step.
 
         Args:
-            step: its number, from 1.
-            steps: how many there will be.
-            figures: means of a listener's episode by name, and their return.
+            step: number of the step, from 1.
+            steps: number of steps in all.
+            figures: means per listener's episode by name, and the return.
         """
         ...
 
 
 @runtime_checkable
 class Learner(Protocol):
-    """Finds the weights of a policy."""
+    """An algorithm that finds the weights of a policy."""
 
     def train(
         self,
@@ -49,15 +49,15 @@ class Learner(Protocol):
         watch: Watch,
         long_term: Float[np.ndarray, " contents"] | None = None,
     ) -> AgentPolicy:
-        """Trains in worlds.
+        """Trains a policy in simulated worlds.
 
         Args:
-            worlds: of listeners, of the same contents.
-            weights: of the parts of the return.
-            folder: for the checkpoint; a training that stands there goes on, to the same result.
-            seed: of all that is drawn.
-            watch: told of each step.
-            long_term: `[contents]`, what a stream of each is worth later; null: the same for all.
+            worlds: worlds of listeners with the same contents.
+            weights: weight of each part of the return, by its name.
+            folder: folder of the checkpoint; a training found there is resumed, with the same result.
+            seed: seed of all random draws.
+            watch: callback after each step.
+            long_term: `[contents]`, long-term value of a stream of each content; null: the same for all.
         """
         ...
 
@@ -65,7 +65,7 @@ class Learner(Protocol):
 def blank(
     worlds: Sequence[ListeningWorld], long_term: Float[np.ndarray, " contents"] | None, chance: Chance | None = None
 ) -> AgentPolicy:
-    """A policy of worlds to which all candidates are alike."""
+    """Returns a policy with zero weights, which scores all candidates alike."""
     world = worlds[0]
     return AgentPolicy(
         contents=world.space, weights=no_weights(), chance=chance, long_term=long_term,
@@ -74,17 +74,17 @@ def blank(
 
 
 class Start:
-    """Learns from slates of random candidates what the next moment brings, and begins with that.
+    """An initial policy fitted to the next play, from slates of random candidates.
 
     Args:
-        sharpness: what the log-odds of a listen are multiplied by; the larger, the less is tried.
-        chance: weight of the chance of a stream to begin with: 0 for what is picked most; the larger, the more a skip
-            is avoided at the cost of picks. What it is worth in the long term takes very many plays to learn.
-        rounds: of episodes.
-        without: features that are not read, neither here nor later.
+        sharpness: factor on the log-odds of a listen; larger values explore less.
+        chance: initial weight of the chance of a stream: 0 favours what is picked most; larger values avoid skips
+            at the cost of picks. Its long-term worth takes very many plays to learn.
+        rounds: number of rounds of episodes.
+        without: features that are never read, in the start and in training.
 
     Raises:
-        ValueError: a name that is no feature, or a number that cannot be.
+        ValueError: a name is no feature, or a number is out of range.
     """
 
     def __init__(self, sharpness: float = 1.0, chance: float = 20.0, rounds: int = 2, without: Sequence[str] = ()):
@@ -96,21 +96,21 @@ class Start:
 
     @property
     def is_read(self) -> Float[np.ndarray, " features"]:
-        """1 for each feature that is read, 0 for the others."""
+        """1 for each feature that is read, 0 for the others, `[FEATURES]`."""
         return np.array([name not in self.without for name in FEATURES], float)
 
     def begin(
         self, worlds: Sequence[ListeningWorld], long_term: Float[np.ndarray, " contents"] | None, seed: int
     ) -> "Begun":
-        """What a training begins with.
+        """Fits the start of a training.
 
         Args:
-            worlds: of listeners.
+            worlds: worlds of listeners.
             long_term: see `Learner.train`.
-            seed: of all that is drawn.
+            seed: seed of all random draws.
         """
         listen, stream, spread = fit_chances(worlds, blank(worlds, long_term), seed, self.is_read, self.rounds)
-        # The chance is no feature of what is shown while it is learned: about a tenth is what it varies by.
+        # While the chance is fitted it is no feature yet, so its spread is set to a typical value.
         spread[FEATURES.index("chance")] = CHANCE_SPREAD
         weights = weights_of(listen, self.sharpness)
         weights[0, FEATURES.index("chance")] = self.chance
@@ -119,11 +119,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """What a training begins with.
+    """Fitted start of a training.
 
     Args:
-        weights: of the policy.
-        chance: that what is picked is streamed.
+        weights: initial weights of the policy.
+        chance: chance that a picked content is streamed.
         spread: standard deviation of each feature.
     """
 
@@ -132,14 +132,14 @@ class Begun:
     spread: Float[np.ndarray, " features"]
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it for a checkpoint."""
+        """Returns all fields as tensors, for a checkpoint."""
         parts = {"weights": self.weights, "spread": self.spread, "chance": self.chance.weights,
                  "chance_of_context": self.chance.of_context}  # fmt: skip
         return {name: torch.from_numpy(part) for name, part in parts.items()}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> "Begun":
-        """What `tensors` made."""
+        """Rebuilds the value from the result of `tensors`."""
         parts = {name: tensor.numpy() for name, tensor in tensors.items()}
         chance = Chance(weights=parts["chance"], of_context=parts["chance_of_context"])
         return cls(weights=parts["weights"], spread=parts["spread"], chance=chance)
@@ -152,7 +152,7 @@ def begun_in(
     long_term: Float[np.ndarray, " contents"] | None,
     seed: int,
 ) -> Begun:
-    """What a training begins with, kept in its folder: made once."""
+    """Returns the start of a training that a folder keeps; fits and saves it where the folder has none."""
     path = folder / BEGUN
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,12 +162,12 @@ def begun_in(
 
 
 def require(**holds: bool) -> None:
-    """Raises: ValueError, with the name of the first setting that does not hold."""
+    """Raises `ValueError` with the name of the first setting that does not hold."""
     for name, is_so in holds.items():
         if not is_so:
             raise ValueError(f"{name} is out of range; its comment in configs/learner says what it may be")
 
 
 def total_of(figures: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """The return of an episode whose parts have these means."""
+    """Returns the weighted sum of the mean parts of the return."""
     return sum(weight * figures[name] for name, weight in weights.items())

@@ -1,7 +1,7 @@
-"""A world of listeners as stable-baselines3 wants one: an action is what a listener's weights are moved by.
+"""A world of listeners as a vectorised environment of stable-baselines3: an action is a change of a listener's weights.
 
-So proximal policy optimisation, which has no distribution of slates, acts with a Gaussian over the weights of the
-features, and the slate is the best one under them. What it learns is the same linear policy.
+Proximal policy optimisation has no distribution over slates, so it acts with a Gaussian over the features' weights, and
+the slate is the best one under them. The learned policy is linear as elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,20 @@ from towers.training.agent.serving import seen_of
 KNOWN = 17
 """Columns of `episodes.known_of`."""
 FARTHEST = 100.0
-"""By which a weight may be moved: farther than any training goes, as the library wants a bound."""
+"""Bound on the change of a weight, which the library requires; far beyond what training reaches."""
 
 
 class WeightsEnv(VecEnv):
-    """Listeners who are served by weights of their own; whose episode is over is followed by another one at once.
+    """Listeners who are each served with changed weights; a finished episode is followed by a new one at once.
 
-    An observation is `CONTEXT` and then `known_of`, float32.
+    An observation is `CONTEXT` followed by `known_of`, float32.
 
     Args:
-        world: of listeners.
-        policy: whose weights are moved.
-        weights: of the parts of the return.
+        world: world of listeners.
+        policy: policy whose weights are changed.
+        weights: weight of each part of the return, by its name.
         kept_share: see `advantages.rewards_of`.
-        scale: what each feature's action is multiplied by; 0 for one that is not read.
+        scale: factor on the action of each feature; 0 for a feature that is not read.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class WeightsEnv(VecEnv):
         self._sums, self._episodes = dict.fromkeys(self._own, 0.0), 0
 
     def begin(self, seed: Sequence[int]) -> None:
-        """From the next reset on all is drawn from `seed`, and nothing is counted yet."""
+        """Sets the seed of everything from the next reset on, and clears the figures."""
         self._rng = np.random.default_rng(list(seed))
         self._sums, self._episodes = dict.fromkeys(self._own, 0.0), 0
 
     def figures(self) -> dict[str, float]:
-        """Means of the episodes that have ended since `begin`, by name; not a number where none has."""
+        """Returns means over the episodes that ended since `begin`, by name; NaN where none has ended."""
         return {name: value / self._episodes if self._episodes else np.nan for name, value in self._sums.items()}
 
     def _count(self, step: Step, over: Bool[np.ndarray, " listeners"]) -> None:
@@ -79,7 +79,7 @@ class WeightsEnv(VecEnv):
         self._episodes += int(over.sum())
 
     def reset(self) -> Float[np.ndarray, "listeners observed"]:
-        """Other listeners begin an episode in all rows."""
+        """Starts a new episode in all rows."""
         self.world.reset(np.arange(self.num_envs), self._rng)
         self._given[:] = 0.0
         for own in self._own.values():
@@ -87,11 +87,11 @@ class WeightsEnv(VecEnv):
         return self._observed()
 
     def step_async(self, actions: Float[np.ndarray, "listeners features"]) -> None:
-        """Keeps what the weights are moved by."""
+        """Stores the changes of the weights until `step_wait`."""
         self._moved = actions.astype(np.float32) * self._scale
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Every listener plays one content."""
+        """Plays one content for every listener."""
         policy, rows = self.policy, np.arange(self.num_envs)
         seen = seen_of(self._observation)
         scores = policy.scores(self._features, seen)
@@ -105,7 +105,7 @@ class WeightsEnv(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in rows]
         if over.any():
             ended = np.flatnonzero(over)
-            # The episode's days are over, so nothing follows and no value of what was seen last is asked for.
+            # The episode is over, so nothing follows, and the value of the last observation is not needed.
             for row in ended:
                 infos[row]["terminal_observation"] = self._observed_last[row]
             self.world.reset(ended)
@@ -131,14 +131,14 @@ class WeightsEnv(VecEnv):
         return self._observed_last
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no resource is open."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """What all rows have in common."""
+        """Returns the environment's attribute once per row, since all rows share one world."""
         return [getattr(self, attr_name, None)] * self.num_envs
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Raises `NotImplementedError`: the base class asks for it, and PPO never calls it, as rows share one world."""
+        """Raises `NotImplementedError`: only the base class needs it; PPO never calls it, as rows share one world."""
         raise NotImplementedError(attr_name)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
@@ -146,5 +146,5 @@ class WeightsEnv(VecEnv):
         raise NotImplementedError(method_name)
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """No row is wrapped."""
+        """Returns false for every row: none is wrapped."""
         return [False] * self.num_envs

@@ -1,4 +1,4 @@
-"""How often contents are targets, estimated while training goes on: nothing has to be counted beforehand."""
+"""Streaming estimate of how often contents are targets during training, without counts made beforehand."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,20 +10,20 @@ from towers.training.objectives.softmax import RefinedLogQSoftmax
 
 PRIME = (1 << 31) - 1
 MULTIPLIERS = (1_103_515_245, 1_664_525, 22_695_477, 134_775_813, 214_013, 1_140_671_485, 69_069, 16_843_009)
-"""One for each hash function. Fixed: a run that goes on must find the places that it wrote to."""
+"""Multipliers of the hash functions; fixed, since a resumed run must find the buckets that it wrote to."""
 
 
 class StreamingFrequency(nn.Module):
-    """Mean number of steps between two steps that hold a content (Yi et al. 2019, algorithms 2 and 3).
+    """Estimated mean number of steps between two steps that hold a content (Yi et al. 2019, algorithms 2 and 3).
 
-    Contents share places by hashing, so the memory does not grow with the catalogue. A place that several share is hit
-    too often and its gap is too short, so of several hash functions the longest gap is taken.
+    Contents are hashed into buckets, so the memory does not grow with the catalogue. A shared bucket is hit too often,
+    so its gap is too short; of several hash functions the longest gap is therefore taken.
 
     Args:
-        num_buckets: places of a hash function.
-        num_hashes: hash functions, 1 to 8.
-        rate: share of the newest gap in the mean, above 0 up to 1; smaller is steadier and slower.
-        initial_gap: steps; the mean's start.
+        num_buckets: number of buckets of a hash function.
+        num_hashes: number of hash functions, 1 to 8.
+        rate: weight of the newest gap in the moving mean, above 0 up to 1; smaller is steadier and slower.
+        initial_gap: initial mean gap, in steps.
     """
 
     def __init__(self, num_buckets: int, num_hashes: int, rate: float, initial_gap: float):
@@ -47,7 +47,7 @@ class StreamingFrequency(nn.Module):
 
     @torch.no_grad()
     def observe(self, rows: Int[Tensor, " targets"]) -> None:
-        """A step that holds `rows`; repeats count once. Equal values meet where places are shared: no order matters."""
+        """Counts a step that holds `rows`; repeats count once. Rows in one bucket write equal values, in any order."""
         self._step += 1
         buckets = self._buckets(rows)
         gap = (self._step - self._last_step.gather(1, buckets)).to(self._mean_gap.dtype)
@@ -57,7 +57,7 @@ class StreamingFrequency(nn.Module):
 
     @torch.no_grad()
     def gap(self, rows: Int[Tensor, " contents"]) -> Float[Tensor, " contents"]:
-        """Mean steps between two that hold each of `rows`; 1 over it is the probability that a step does."""
+        """Returns the mean number of steps between two that hold each row; its inverse is the probability per step."""
         return self._mean_gap.gather(1, self._buckets(rows)).amax(dim=0)
 
     def _buckets(self, rows: Int[Tensor, " contents"]) -> Int[Tensor, "hashes contents"]:
@@ -65,23 +65,23 @@ class StreamingFrequency(nn.Module):
 
 
 class StreamingLogQSoftmax(RefinedLogQSoftmax):
-    """`RefinedLogQSoftmax` whose probabilities follow the targets that training meets, not counts made beforehand.
+    """`RefinedLogQSoftmax` with probabilities estimated from the targets of training, not from counts made beforehand.
 
     A content is a candidate unless it is neither a target of the step nor drawn uniformly:
 
         q = 1 - (1 - 1 / mean gap) * (1 - 1 / trained contents) ** num_uniform.
 
-    Relations: `RefinedLogQSoftmax` with `InBatchAndUniform` once the gaps have settled and contents are drawn evenly.
+    Relations: it equals `RefinedLogQSoftmax` with `InBatchAndUniform` once gaps have settled and contents come evenly.
 
     Args:
-        candidates: `in_batch` without `max_in_batch`, as what a step holds is what competes.
-        frequency: estimates gaps.
-        temperature: as `Softmax`, as are the others.
-        is_temperature_learned: whether it is.
-        num_rejections: contents turned down that compete with a target alone.
-        rejection_weight: by which their exponentials are multiplied.
-        mask_heard: whether contents that stand in the window before a target do not compete with it.
-        mask_unavailable: whether contents that were not there yet do not compete with it.
+        candidates: candidate sampler with `in_batch` and without `max_in_batch`, as all targets of a step compete.
+        frequency: estimator of gaps.
+        temperature: see `Softmax`, as for all below.
+        is_temperature_learned: whether the temperature is learned.
+        num_rejections: maximum number of rejected contents that compete with a target alone.
+        rejection_weight: factor of their exponentials.
+        mask_heard: whether contents before a target in its window do not compete with it.
+        mask_unavailable: whether contents that did not exist yet do not compete with a target.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class StreamingLogQSoftmax(RefinedLogQSoftmax):
         mask_unavailable: bool = False,
     ):
         if not candidates.in_batch:
-            raise ValueError("without the batch's targets among the candidates their frequency has no use")
+            raise ValueError("candidates.in_batch must be true: frequencies are estimated for in-batch targets")
         if candidates.max_in_batch is not None:
-            raise ValueError("gaps between steps that hold a content say nothing of a part of one: max_in_batch=null")
+            raise ValueError("candidates.max_in_batch must be null: gaps are estimated for whole steps")
         super().__init__(
             candidates, temperature, is_temperature_learned, num_rejections, rejection_weight, mask_heard,
             mask_unavailable,
@@ -107,7 +107,7 @@ class StreamingLogQSoftmax(RefinedLogQSoftmax):
         self._log_missed = candidates.log_missed_by_uniform
 
     def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
-        """Takes the step's targets in, then tells the candidates' probabilities."""
+        """Adds the step's targets to the estimate, then returns the candidates' log-probabilities."""
         super().observe(batch)
         self.frequency.observe(batch.target_rows)
         rows = batch.content_rows[: len(batch.candidate_log_q)]

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of the target and of negatives, made calibrated where negatives are sampled."""
+"""Binary cross-entropy of the target and of negatives, calibrated where negatives are sampled."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ class GBCE(Objective):
 
         (-beta * log sigmoid(s+) - sum over negatives of log(1 - sigmoid(s))) / (k + 1).
 
-    Relations: with calibration 0, or all contents as negatives, plain binary cross-entropy; with calibration 1 the
-    sigmoid is an estimate of the probability, as if all contents were negatives.
+    Relations: with calibration 0, or all contents as negatives, it is plain binary cross-entropy; with calibration 1
+    the sigmoid estimates the probability as if all contents were negatives.
 
     Args:
-        candidates: draws the negatives.
-        temperature: by which inner products are divided; the start where it is learned.
-        is_temperature_learned: whether it is.
-        calibration: t, 0 to 1; the paper takes .75.
+        candidates: sampler of the negatives.
+        temperature: divisor of inner products; the initial one if learned.
+        is_temperature_learned: whether the temperature is learned.
+        calibration: t, 0 to 1; the paper uses .75.
     """
 
     def __init__(self, candidates: Uniform, temperature: float, is_temperature_learned: bool, calibration: float):
@@ -42,7 +42,7 @@ class GBCE(Objective):
         self.beta = 1 - calibration * (1 - min(self.num_negatives / max(candidates.num_contents - 1, 1), 1.0))
 
     def logged(self) -> dict[str, Tensor]:
-        """The temperature."""
+        """Returns the temperature."""
         return {"temperature": self.temperature.value.detach()}
 
     def forward(
@@ -52,7 +52,7 @@ class GBCE(Objective):
         log_q: Float[Tensor, " candidates"],
         micro_batch: MicroBatch,
     ) -> Float[Tensor, ""]:
-        """The weighted sum of the targets' losses."""
+        """Returns the weighted sum of the targets' losses."""
         queries, targets = self.temperature(states), micro_batch.targets
         total = BinaryLoss.apply(queries, content_vectors, len(log_q), targets.index, targets.weight, self.beta)
         return total / (self.num_negatives + 1)
@@ -61,7 +61,7 @@ class GBCE(Objective):
 class BinaryLoss(torch.autograd.Function):
     """The weighted sum of `beta * softplus(-s+) + sum over candidates but the target of softplus(s)`, in chunks.
 
-    Value and gradients come out of one pass; computed in float32, or float64 where queries or contents are.
+    One pass computes value and gradients, in float32, or float64 where queries or contents are.
     """
 
     @staticmethod
@@ -74,7 +74,7 @@ class BinaryLoss(torch.autograd.Function):
         weight: Float[Tensor, " targets"],
         beta: float,
     ) -> Float[Tensor, ""]:
-        """Value, and gradients kept for `backward`; the first `num_candidates` contents are the candidates."""
+        """Computes the value and keeps gradients for `backward`; the first `num_candidates` contents are candidates."""
         dtype = torch.promote_types(torch.promote_types(queries.dtype, contents.dtype), torch.float32)
         ctx.dtypes = queries.dtype, contents.dtype
         with torch.autocast(queries.device.type, enabled=False):
@@ -91,7 +91,7 @@ class BinaryLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """The kept gradients, scaled in place."""
+        """Returns the kept gradients, scaled in place."""
         if torch.is_grad_enabled():
             raise RuntimeError("the binary cross-entropy in chunks has no second derivative")
         scaled = [grad.mul_(grad_outputs[0]) for grad in ctx.saved_tensors]
@@ -106,7 +106,7 @@ def _add_negatives(
     grad_queries: Float[Tensor, "targets dim"],
     grad_contents: Float[Tensor, "contents dim"],
 ) -> Float[Tensor, ""]:
-    """The negatives' part of the sum; adds its gradients."""
+    """Returns the negatives' part of the sum; adds its gradients in place."""
     total = queries.new_zeros(())
     num_rows, num_columns = chunk_shape(len(queries), len(candidates), queries.is_cuda)
     room = queries.new_empty(room_for(num_rows, [min(num_columns, len(candidates))]))

@@ -1,9 +1,9 @@
-"""What a target competes with: draws candidates and says how probable each was to be drawn.
+"""Candidate samplers: contents that a target competes with, with the probability that each was drawn.
 
 Candidates are a set, each content at most once. `log_q` is the logarithm of the probability that a content is in the
 set; dividing a candidate's exponential by it makes the sum over the set an unbiased estimate of the sum over the whole
 catalogue (Horvitz and Thompson 1952), which is what the logQ correction (Yi et al. 2019, "Sampling-bias-corrected
-neural modeling") is for. No draw takes time that grows with the catalogue, but for its logarithm.
+neural modeling") is for. Apart from the logarithm, no draw takes time that grows with the catalogue.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 
 class AllTrained:
-    """Every content that training has seen: the exact softmax, for catalogues that allow it.
+    """All contents with positive events in training: the exact softmax, for catalogues that allow it.
 
     Args:
         train_positives: `[contents]`, positive events of each content in the training period.
@@ -23,18 +23,18 @@ class AllTrained:
     def sample(
         self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
-        """All of them, always: log_q is 0."""
+        """Returns all rows, always the same, with log_q 0."""
         return self._rows, np.zeros(len(self._rows), np.float32)
 
 
 class Uniform:
     """Contents drawn uniformly without replacement, shared by all targets of a batch.
 
-    A set of k out of n holds a content with probability k / n, all alike.
+    A set of k out of n contents holds each with probability k / n.
 
     Args:
         train_positives: `[contents]`, positive events of each content in the training period.
-        num_negatives: contents drawn for a batch; all where there are not so many.
+        num_negatives: number of contents drawn for a batch; all of them where there are fewer.
     """
 
     def __init__(self, train_positives: Int[np.ndarray, " contents"], num_negatives: int):
@@ -47,26 +47,26 @@ class Uniform:
     def sample(
         self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
-        """The set, sorted by row, and the logarithm of each content's probability to be in it."""
+        """Returns the set, sorted by row, and the log-probability of each content to be in it."""
         drawn = np.sort(generator.choice(self.num_contents, self.num_drawn, replace=False, shuffle=False))
         log_q = np.log(self.num_drawn / self.num_contents) if self.num_contents else 0.0
         return self._rows[drawn], np.full(self.num_drawn, log_q, np.float32)
 
 
 class Popularity:
-    """Contents drawn by a power of how often they were chosen, shared by all targets of a batch.
+    """Contents drawn by a power of their number of positive events, shared by all targets of a batch.
 
-    Draws are with replacement and their set is taken, so with shares p = count ** exponent / sum
+    Draws are with replacement and form a set, so with shares p = count ** exponent / sum
 
         q = 1 - (1 - p) ** num_negatives.
 
-    Relations: with exponent 0 near `Uniform`; with exponent 1 as `InBatchAndUniform` with in-batch negatives alone, but
-    independent of the batch's targets.
+    Relations: exponent 0 is close to `Uniform`; exponent 1 is like `InBatchAndUniform` with only in-batch negatives,
+    but independent of the batch's targets.
 
     Args:
         train_positives: `[contents]`, positive events of each content in the training period.
-        num_negatives: draws for a batch; the set has fewer contents where some are drawn twice.
-        exponent: 0 or more; .75 is that of word2vec (Mikolov et al. 2013).
+        num_negatives: number of draws for a batch; the set has fewer contents where some are drawn twice.
+        exponent: exponent of the counts, 0 or more; word2vec uses .75 (Mikolov et al. 2013).
     """
 
     def __init__(self, train_positives: Int[np.ndarray, " contents"], num_negatives: int, exponent: float):
@@ -83,7 +83,7 @@ class Popularity:
     def sample(
         self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
-        """The set, sorted by row, and the logarithm of each content's probability to be in it."""
+        """Returns the set, sorted by row, and the log-probability of each content to be in it."""
         points = generator.random(self._num_negatives) * self._upper[-1]
         places = _unique(np.searchsorted(self._upper, points, side="right"))
         log_missed = self._num_negatives * _log_other(self._share[places])
@@ -91,21 +91,21 @@ class Popularity:
 
 
 class InBatchAndUniform:
-    """The other targets of the batch, and contents drawn uniformly (mixed negative sampling, Yang et al. 2020).
+    """The batch's targets, and contents drawn uniformly (mixed negative sampling, Yang et al. 2020).
 
     In-batch negatives come by popularity, so popular contents learn against each other; uniform ones keep the long
     tail from being forgotten. A content is in the set unless every draw of both kinds missed it, so
 
         q = 1 - (1 - share of positives) ** batch targets * (1 - 1 / trained contents) ** num_uniform.
 
-    Of a batch with more than `max_in_batch` targets so many compete, drawn evenly, and stand in the place of "batch
-    targets": they are as many draws by popularity.
+    Of a batch with more than `max_in_batch` targets only so many, drawn evenly, compete; their number then replaces
+    "batch targets", as they too are draws by popularity.
 
     Args:
         train_positives: `[contents]`, positive events of each content in the training period.
-        num_uniform: contents drawn uniformly, with replacement, for a batch.
+        num_uniform: number of contents drawn uniformly, with replacement, for a batch.
         in_batch: whether the batch's targets compete with each other.
-        max_in_batch: number of targets that compete, at most; null: all.
+        max_in_batch: maximum number of targets that compete; null: all.
     """
 
     def __init__(
@@ -116,7 +116,10 @@ class InBatchAndUniform:
         max_in_batch: int | None = None,
     ):
         if num_uniform < 0 or not (num_uniform or in_batch):
-            raise ValueError(f"nothing competes: num_uniform={num_uniform}, in_batch={in_batch}")
+            raise ValueError(
+                f"num_uniform={num_uniform}, in_batch={in_batch}: no candidates; "
+                "set num_uniform to 1 or more, or in_batch=true"
+            )
         if max_in_batch is not None and (max_in_batch < 1 or not in_batch):
             raise ValueError(
                 f"max_in_batch={max_in_batch}: must be at least 1, with in_batch=true, or null for all targets"
@@ -129,7 +132,7 @@ class InBatchAndUniform:
 
     @property
     def log_missed_by_uniform(self) -> float:
-        """Logarithm of the probability that none of the uniform draws meets a content."""
+        """Log-probability that no uniform draw hits a given content."""
         if not self._num_uniform:
             return 0.0
         return self._num_uniform * float(np.log1p(-1 / len(self._rows))) if len(self._rows) > 1 else -np.inf
@@ -137,7 +140,7 @@ class InBatchAndUniform:
     def sample(
         self, target_rows: Int[np.ndarray, " targets"], generator: np.random.Generator
     ) -> tuple[Int[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
-        """The set, sorted by row, and the logarithm of each content's probability to be in it."""
+        """Returns the set, sorted by row, and the log-probability of each content to be in it."""
         drawn = self._rows[generator.integers(0, len(self._rows), self._num_uniform)]
         if self.max_in_batch is not None and len(target_rows) > self.max_in_batch:
             target_rows = generator.choice(target_rows, self.max_in_batch, replace=False, shuffle=False)
@@ -153,11 +156,11 @@ class InBatchAndUniform:
 
 
 def _log_other(share: Float[np.ndarray, " contents"]) -> Float[np.ndarray, " contents"]:
-    """Logarithm of the probability that one draw is another content; finite where there is no other."""
+    """Returns the log-probability that one draw is another content; finite even where there is no other."""
     return np.log1p(-np.minimum(share, 1 - 1e-12))
 
 
 def _unique(rows: Int[np.ndarray, " draws"]) -> Int[np.ndarray, " contents"]:
-    """Rising, each once. `np.unique` hashes before it sorts, which takes several times as long."""
+    """Returns the distinct rows, sorted. `np.unique` hashes before it sorts, which takes several times as long."""
     rows = np.sort(rows)
     return rows[np.diff(rows, prepend=rows[:1] - 1) > 0]

@@ -1,4 +1,7 @@
-"""How well states predict targets among candidates. Knows nothing of towers, stores or optimisers."""
+"""The interface of objectives: losses of states that predict targets among candidates.
+
+An objective needs no towers, stores or optimisers.
+"""
 
 from abc import ABC, abstractmethod
 
@@ -10,23 +13,23 @@ from towers.data.training_batches import CandidateSampler
 
 
 class Objective(nn.Module, ABC):
-    """A loss over candidates. Parameters and buffers of its own are trained and saved with the network.
+    """A loss over candidates. Its own parameters and buffers are trained and saved with the network.
 
-    The loss is a sum over targets, and a target's share depends on nothing but its own state and the contents' vectors:
-    so a step may be cut into micro-batches and ranks at will, and its gradient stays the same.
+    The loss is a sum over targets, and a target's term depends only on its own state and the contents' vectors, so a
+    step may be cut into micro-batches and ranks in any way, and its gradient stays the same.
     """
 
     candidates: CandidateSampler
     num_rejections: int = 0
-    """Contents turned down that it wants to hear of with every target, at most."""
+    """Maximum number of rejected contents that the objective needs with every target."""
     mask_unavailable: bool = False
-    """Whether it wants to know when targets happened, and since when candidates have been there."""
+    """True if the objective needs the times of targets, and since when candidates exist."""
 
     def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
-        """Called once before each step of training, on all ranks alike: sees what the step holds.
+        """Takes a training step's batch; called once before each step, on all ranks with the same batch.
 
         Returns:
-            The logarithm of each candidate's probability to be among the candidates, for `forward`.
+            The log-probability of each candidate to be among the candidates, for `forward`.
         """
         return batch.candidate_log_q
 
@@ -38,15 +41,15 @@ class Objective(nn.Module, ABC):
         log_q: Float[Tensor, " candidates"],
         micro_batch: MicroBatch,
     ) -> Float[Tensor, ""]:
-        """The weighted sum of the targets' losses.
+        """Returns the weighted sum of the targets' losses.
 
         Args:
-            states: unit vectors of the listener, for each of the micro-batch's targets.
+            states: unit vectors of the listener at each of the micro-batch's targets.
             content_vectors: unit vectors of the step's contents; the first `candidates` of them are the candidates.
-            log_q: as `observe` gave it.
-            micro_batch: whose targets; `targets.index` points into `content_vectors`.
+            log_q: result of `observe`.
+            micro_batch: micro-batch with the targets; `targets.index` points into `content_vectors`.
         """
 
     def logged(self) -> dict[str, Tensor]:
-        """What of the objective is worth watching."""
+        """Returns scalars to log, by name."""
         return {}

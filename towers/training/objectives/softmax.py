@@ -1,4 +1,4 @@
-"""Cross-entropy of the target against candidates: all of them, or a sample, corrected for how it was drawn or not."""
+"""Cross-entropy of the target against candidates: all contents, or a sample with or without a correction for it."""
 
 from dataclasses import replace
 
@@ -14,23 +14,23 @@ from towers.training.objectives.temperature import Temperature
 
 
 class Softmax(Objective):
-    """Every candidate counts as one: `log(exp(s+) + sum over candidates but the target of exp(s)) - s+`.
+    """Softmax in which every candidate counts once: `log(exp(s+) + sum over candidates but the target of exp(s)) - s+`.
 
     Relations: with all contents as candidates it is the exact softmax. With shared uniform negatives it is the sampled
-    softmax of papers on sequential recommendation (Klenitskiy and Vasilev 2023, arXiv 2309.07602): without a
-    correction, so the target is held against fewer than there are, and the loss learns less from each.
+    softmax of papers on sequential recommendation (Klenitskiy and Vasilev 2023, arXiv 2309.07602), without a
+    correction: the target competes with fewer contents than exist, and the loss learns less from each.
 
     Args:
-        candidates: draws what targets compete with.
-        temperature: by which inner products are divided; the start where it is learned.
-        is_temperature_learned: whether it is.
-        num_rejections: contents that the listener turned down near a target, at most, that compete with it alone; 0:
-            none.
-        rejection_weight: by which their exponentials are multiplied; 0 switches them off.
-        mask_heard: whether contents that stand in the window before a target do not compete with it, as evaluation
-            filters them; a target that stands there itself, a repeat, competes with everything.
-        mask_unavailable: whether contents that nobody had heard before the target happened do not compete with it:
-            they were not there yet. Needs data with a clock.
+        candidates: sampler of the contents that targets compete with.
+        temperature: divisor of inner products; the initial one if learned.
+        is_temperature_learned: whether the temperature is learned.
+        num_rejections: maximum number of contents that the listener rejected near a target and that compete with that
+            target alone; 0: none.
+        rejection_weight: factor of their exponentials; 0 switches them off.
+        mask_heard: whether contents before a target in its window do not compete with it, as evaluation filters
+            them; a target that is itself a repeat competes with everything.
+        mask_unavailable: whether contents that no listener had heard before the target do not compete with it: they
+            did not exist yet. Needs data with a clock.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Softmax(Objective):
         self._since_s: Tensor | None = None
 
     def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
-        """Remembers since when the step's candidates have been there."""
+        """Keeps the times since when the step's candidates exist."""
         self._since_s = batch.candidate_since_s if self.mask_unavailable else None
         return super().observe(batch)
 
     def logged(self) -> dict[str, Tensor]:
-        """The temperature."""
+        """Returns the temperature."""
         return {"temperature": self.temperature.value.detach()}
 
     def forward(
@@ -72,7 +72,7 @@ class Softmax(Objective):
         log_q: Float[Tensor, " candidates"],
         micro_batch: MicroBatch,
     ) -> Float[Tensor, ""]:
-        """The weighted sum of the targets' losses."""
+        """Returns the weighted sum of the targets' losses."""
         competition = self._competition(log_q, micro_batch)
         return SoftmaxLoss.apply(self.temperature(states), content_vectors, competition)
 
@@ -90,7 +90,7 @@ class Softmax(Objective):
 
 
 class RefinedLogQSoftmax(Softmax):
-    """Candidates corrected by the probability of their being drawn; the target, which is always there, is not.
+    """Softmax whose candidates, but not the target, are corrected by the probability that they are drawn.
 
     The loss is `log(exp(s+) + sum over candidates but the target of exp(s - log_q)) - s+`. Its gradient is that of the
     refined logQ correction (Khrylchenko et al. 2025, arXiv 2507.09331), where the target is left out of the sum and
@@ -104,21 +104,21 @@ class RefinedLogQSoftmax(Softmax):
 
 
 class LogQSoftmax(Softmax):
-    """The classic logQ correction (Yi et al. 2019): the target is a candidate like the others, and corrected as they.
+    """The classic logQ correction (Yi et al. 2019): the target is a candidate, and corrected like the others.
 
-    The loss is `log(sum over candidates, the target among them, of exp(s - log_q)) - (s+ - log_q+)`. As the target is
-    there with certainty, its gradient does not tend to the exact softmax's, but on the way it is often near.
+    The loss is `log(sum over candidates, with the target, of exp(s - log_q)) - (s+ - log_q+)`. As the target is always
+    among the candidates, the gradient does not converge to the exact softmax's, but is often close.
 
     Relations: `Softmax` where log_q is 0 and the target is among the candidates.
 
     Args:
-        candidates: must hold the batch's targets, all of them: `in_batch` without `max_in_batch`.
-        temperature: as `Softmax`, as are the others.
-        is_temperature_learned: whether it is.
-        num_rejections: contents turned down that compete with a target alone.
-        rejection_weight: by which their exponentials are multiplied.
-        mask_heard: whether contents that stand in the window before a target do not compete with it.
-        mask_unavailable: whether contents that were not there yet do not compete with it.
+        candidates: candidate sampler that includes all of the batch's targets: `in_batch` without `max_in_batch`.
+        temperature: see `Softmax`, as for all below.
+        is_temperature_learned: whether the temperature is learned.
+        num_rejections: maximum number of rejected contents that compete with a target alone.
+        rejection_weight: factor of their exponentials.
+        mask_heard: whether contents before a target in its window do not compete with it.
+        mask_unavailable: whether contents that did not exist yet do not compete with a target.
     """
 
     def __init__(

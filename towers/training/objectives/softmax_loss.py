@@ -1,14 +1,14 @@
-"""The softmax over candidates in chunks: of the logits, targets x candidates, a bounded part exists at a time.
+"""The softmax over candidates in chunks: only a bounded part of the logits, targets x candidates, exists at a time.
 
-Value and gradients come out of one pass. Targets are taken in blocks and candidates in tiles, so that a tile's logits
-are still in the cache when they are used again. A block's exponentials are kept until its normalisers are known; they
-are relative to the greatest logit so far, as in online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867), and
-the rest is put right on the small side of the products. Where no logit can be large (vectors have unit length, and are
-divided by a temperature), nothing needs to be relative to anything, and three passes over a tile fall away.
+One pass computes value and gradients. Targets are taken in blocks and candidates in tiles, so that a tile's logits are
+still in the cache when they are used again. A block's exponentials are kept until its normalisers are known; they are
+relative to the greatest logit so far, as in online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867), and the
+smaller factors of the products are rescaled afterwards. Where no logit can be large (unit vectors divided by a
+temperature), no shift is needed, which saves three passes over a tile.
 
-Logits are in base 2, so that `exp2`, of which there is one a logit, takes a third of the time of `exp` on a processor.
+Logits are in base 2, since `exp2`, computed once per logit, takes a third of the time of `exp` on a CPU.
 
-rows: targets of a block. columns: candidates of a tile.
+In shapes, rows are the targets of a block and columns the candidates of a tile.
 """
 
 import math
@@ -22,25 +22,25 @@ from torch import Tensor
 from towers.training.objectives.chunks import chunk_shape, exclude, room_for, slices, tile_in
 
 CONTENT_BITS = 40
-"""An index of a content has fewer."""
+"""Bits of an index of a content, at most."""
 BASE_2 = math.log2(math.e)
-"""What turns a natural logarithm into one of base 2."""
+"""Factor from natural logarithms to those of base 2."""
 LEAST_EXPONENT = -115.0
-"""Relative to the greatest: 2 ** -115 is nothing beside it. Below -126 a processor's float32 takes 50 times as long."""
+"""Least exponent relative to the greatest: 2 ** -115 is negligible. Float32 below 2 ** -126 is 50 times as slow."""
 GREATEST_UNSHIFTED = 40.0
-"""Logits of at most this size are exponentiated as they are: 2 ** 40 times a catalogue is far from float32's end."""
+"""Logits up to this size are not shifted: 2 ** 40 times the size of a catalogue is far below float32's maximum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What listeners chose before their targets; it is left out of what the targets compete with.
+    """Contents that listeners chose before their targets, which are excluded from the targets' candidates.
 
     A target that the listener had chosen before competes with everything.
 
     Args:
-        content_index: what each window holds, -1 for nothing.
-        window: of each target.
-        event: of each target; what stands before it in its window counts.
+        content_index: contents of each window, -1 for padding.
+        window: window of each target.
+        event: position of each target in its window; contents before it are excluded.
     """
 
     content_index: Int[Tensor, "windows length"]
@@ -48,10 +48,10 @@ class Heard:
     event: Int[Tensor, " targets"]
 
     def limit(self, target: Int[Tensor, " targets"]) -> Int[Tensor, " targets"]:
-        """Events of its window before which contents do not compete with a target: its own, or 0 where it is a repeat.
+        """Returns the number of events of a target's window that are excluded: those before it, or 0 for a repeat.
 
-        A repeat has an equal before it. Where the first one stands is looked up among the sorted contents of all
-        windows, for less than to compare each target with all that stands before it.
+        A repeat has the same content before it. Its first occurrence is found by binary search in the sorted contents
+        of all windows, which is cheaper than comparing each target with all events before it.
         """
         windows, length = self.content_index.shape
         if not length:
@@ -68,38 +68,38 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """Since when candidates have been there: what came later does not compete with a target.
+    """Times since when candidates exist: a candidate that came later does not compete with a target.
 
-    Without it a content that came late is held against all the targets before, and looks less liked than it is.
+    Without it a late content is a negative of all earlier targets, and looks less liked than it is.
 
     Args:
-        since_s: of each candidate.
-        time_s: of each target, by the same clock.
+        since_s: time since when each candidate exists, seconds.
+        time_s: time of each target, by the same clock.
     """
 
     since_s: Int[Tensor, " candidates"]
     time_s: Int[Tensor, " targets"]
 
     def is_later(self, rows: slice, columns: slice) -> Bool[Tensor, "rows columns"]:
-        """Whether a candidate was not there yet."""
+        """Returns whether a candidate did not exist yet at a target."""
         return self.since_s[columns] > self.time_s[rows, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Competition:
-    """What is to be predicted, and against what.
+    """Targets to predict, and the contents that they compete with.
 
     Args:
-        num_candidates: the first so many contents compete with every target.
-        target: of each query, an index into the contents.
-        weight: of each target.
-        log_q: logarithm of each candidate's probability to be drawn; none: 0 for all.
-        is_target_corrected: the target, a candidate then, counts as one: divided by its `exp(log_q)`, as the others
-            are. Else it counts once and as it is, whether it is a candidate or not.
+        num_candidates: number of candidates, the first contents, which compete with every target.
+        target: index into the contents of each query's target.
+        weight: weight of each target.
+        log_q: log-probability of each candidate to be drawn; none: 0 for all.
+        is_target_corrected: whether the target, which must then be a candidate, is divided by its `exp(log_q)` like the
+            others. Otherwise it counts once and uncorrected, whether it is a candidate or not.
         rejected: contents that compete with one target alone, -1 for none.
-        rejection_weight: by which their exponentials are multiplied.
+        rejection_weight: factor of their exponentials.
         heard: contents that do not compete with a target.
-        available: candidates that were not there yet; they do not compete either.
+        available: times by which candidates that did not exist yet are excluded; none: no candidate is.
     """
 
     num_candidates: int
@@ -113,11 +113,11 @@ class Competition:
     available: Available | None = None
 
     def alone(self) -> tuple[Int[Tensor, "targets alone"], Float[Tensor, "targets alone"]]:
-        """Contents that compete with one target alone, itself first, and the logarithm, base 2, of what they count."""
+        """Returns contents that compete with one target alone, itself first, and the base-2 logs of their weights."""
         target = self.target[:, None]
         own = torch.zeros(target.shape, device=target.device)
         if self.is_target_corrected:
-            own.fill_(-torch.inf)  # it is counted among the candidates
+            own.fill_(-torch.inf)  # the target is counted as a candidate
         if self.rejected is None:
             return target, own
         is_none = (self.rejected < 0) | (self.rejected == target)
@@ -127,10 +127,10 @@ class Competition:
 
 
 class _Excluded:
-    """Contents that do not compete as candidates.
+    """Contents that are excluded from a target's candidates.
 
     Args:
-        competition: of the targets.
+        competition: targets and their candidates.
     """
 
     def __init__(self, competition: Competition):
@@ -145,7 +145,7 @@ class _Excluded:
         return index.masked_fill((index < 0) | (index >= self._none), self._none)
 
     def at(self, rows: slice) -> list[Int[Tensor, "rows _"]]:
-        """Those of the targets at `rows`; the number of candidates stands for none."""
+        """Returns the excluded columns of the targets at `rows`; the number of candidates stands for none."""
         parts = [] if self._own is None else [self._own[rows, None]]
         if self._heard is not None:
             heard = self._content_index.index_select(0, self._heard.window[rows])
@@ -157,7 +157,7 @@ class _Excluded:
 class SoftmaxLoss(torch.autograd.Function):
     """The weighted sum of `log(exp(s+) + sum over candidates of exp(s - log_q)) - s+`; see `Competition`.
 
-    Computed in float32 (float64 where queries or contents are), whatever autocast says.
+    It is computed in float32, or float64 where queries or contents are, regardless of autocast.
     """
 
     @staticmethod
@@ -167,12 +167,12 @@ class SoftmaxLoss(torch.autograd.Function):
         contents: Float[Tensor, "contents dim"],
         competition: Competition,
     ) -> Float[Tensor, ""]:
-        """Value, and gradients kept for `backward`.
+        """Computes the value, and keeps gradients for `backward`.
 
         Args:
-            ctx: of autograd.
-            queries: already divided by the temperature.
-            contents: candidates first.
+            ctx: autograd's context.
+            queries: listeners' vectors, already divided by the temperature.
+            contents: vectors of contents, candidates first.
             competition: targets and what they compete with.
         """
         dtype = torch.promote_types(torch.promote_types(queries.dtype, contents.dtype), torch.float32)
@@ -184,7 +184,7 @@ class SoftmaxLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """The kept gradients, scaled in place: for a second copy of a catalogue there may be no room."""
+        """Returns the kept gradients, scaled in place, as there may be no memory for a second copy of a catalogue."""
         if torch.is_grad_enabled():
             raise RuntimeError("the softmax in chunks has no second derivative")
         scaled = [grad.mul_(grad_outputs[0]) for grad in ctx.saved_tensors]
@@ -197,7 +197,7 @@ def _value_and_gradients(
     num_candidates, log_q = competition.num_candidates, competition.log_q
     grad_queries, grad_contents = torch.zeros_like(queries), torch.zeros_like(contents)
     candidates, grad_candidates = contents[:num_candidates], grad_contents[:num_candidates]
-    # A candidate that is drawn with probability q stands for 1 / q of its kind.
+    # A candidate drawn with probability q stands for 1 / q contents.
     copies = None if log_q is None else log_q.to(queries.dtype).neg().exp()
     log_copies = log_q if competition.is_target_corrected else None
     num_rows, num_columns = chunk_shape(len(queries), num_candidates, queries.is_cuda)
@@ -220,7 +220,7 @@ def _value_and_gradients(
             later = None if competition.available is None else competition.available.is_later(rows, columns)
             of_tile = None if copies is None else copies[columns]
             block.add(candidates[columns], columns, num_candidates, left_out, later, of_tile)
-        # d loss / d logit is weight * exponential / normaliser: the factor goes onto the small side of the products.
+        # d loss / d logit is weight * exponential / normaliser; the factor goes onto the smaller side of products.
         block.add_gradients(weight[rows] / normaliser[rows], grad_candidates)
     losses = normaliser.log2() - own
     if greatest is not None:
@@ -245,7 +245,7 @@ def _exponentials(
 
 
 def _are_small(queries: Float[Tensor, "targets dim"], contents: Float[Tensor, "contents dim"]) -> bool:
-    """Whether no logit can be larger than `GREATEST_UNSHIFTED`; false where a device would have to be waited for."""
+    """Returns whether no logit can exceed `GREATEST_UNSHIFTED`; false on a GPU, where looking would mean waiting."""
     if queries.device.type != "cpu" or not len(queries) or not len(contents):
         return False
     longest = [vectors.square().sum(dim=1).amax() for vectors in (queries, contents)]
@@ -256,12 +256,12 @@ class _Block:
     """Sums over candidates for a block of targets.
 
     Args:
-        query: of the targets.
-        query_base_2: the same, for logits of base 2.
-        greatest: what no exponent shall be relative to less than: of each target, finite, base 2; overwritten by what
-            they are relative to. None: exponents are relative to 0.
-        normaliser: what is summed up already, relative to that; candidates are added.
-        room: for the exponentials.
+        query: queries of the targets.
+        query_base_2: the queries scaled for logits of base 2.
+        greatest: initial shift of each target's exponents, finite, base 2; overwritten by the shift in use, which
+            only grows. None: no shift.
+        normaliser: sums so far, relative to that shift; candidates are added in place.
+        room: memory for the exponentials.
         grad_query: zeros, to be filled.
     """
 
@@ -291,7 +291,7 @@ class _Block:
         later: Bool[Tensor, "rows columns"] | None,
         copies: Float[Tensor, " columns"] | None,
     ) -> None:
-        """Adds the tile of `candidates`, which stand at `columns` among all, to the normaliser and `grad_query`."""
+        """Adds the tile of `candidates`, at `columns` among all, to the normaliser and `grad_query`."""
         tile_and_spare = tile_in(self._room, len(self._query), len(candidates))
         self._room = self._room[tile_and_spare.stride(0) * len(self._query) :]
         tile = tile_and_spare[:, :-1]
@@ -308,7 +308,7 @@ class _Block:
         self._tiles.append((columns, tile, greatest))
 
     def _shift(self, tile: Float[Tensor, "rows columns"], greatest: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
-        """Makes exponents relative to the greatest so far, which it gives, and what has been summed up as well."""
+        """Returns the greatest logits so far; makes exponents and earlier sums relative to them, in place."""
         found = torch.maximum(greatest, tile.amax(dim=1))
         tile.sub_(found[:, None])
         if not tile.is_cuda:
@@ -320,7 +320,7 @@ class _Block:
         return found
 
     def add_gradients(self, factor: Float[Tensor, " rows"], grad_candidates: Float[Tensor, "candidates dim"]) -> None:
-        """Once all tiles are there: `factor` is weight / normaliser. Candidates' copies are left to the caller."""
+        """Adds gradients after all tiles; `factor` is weight / normaliser. The caller applies candidates' `copies`."""
         self._grad_query.mul_(factor[:, None])
         for columns, tile, greatest in self._tiles:
             scale = factor

@@ -1,4 +1,4 @@
-"""What inner products of unit vectors are divided by, so that they can tell contents apart."""
+"""Temperature that divides inner products of unit vectors, so that the softmax can tell contents apart."""
 
 import torch
 from jaxtyping import Float
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class Temperature(nn.Module):
-    """Divides states; learned as its logarithm, and kept within its bounds.
+    """A temperature that divides states; learned as its logarithm, and kept within `MIN` to `MAX`.
 
     Args:
-        start: the temperature, .01 to 1; the start where it is learned.
-        is_learned: whether it is.
+        start: temperature, .01 to 1; the initial one if learned.
+        is_learned: whether the temperature is learned.
     """
 
     MIN, MAX = 0.01, 1.0
@@ -23,10 +23,10 @@ class Temperature(nn.Module):
 
     @property
     def value(self) -> Float[Tensor, ""]:
-        """Within the bounds; the gradient is as without them, so that it finds its way back."""
+        """Temperature within its bounds; its gradient ignores the bounds, so that it can return from outside."""
         value = self.logarithm.exp()
         return value + (value.clamp(self.MIN, self.MAX) - value).detach()
 
     def forward(self, states: Float[Tensor, "targets dim"]) -> Float[Tensor, "targets dim"]:
-        """The states divided, in float32 at least: in bfloat16 the logits would be off by some hundredths."""
+        """Divides states, in float32 at least: in bfloat16 the logits would be off by some hundredths."""
         return states.to(torch.promote_types(states.dtype, torch.float32)) / self.value

@@ -1,4 +1,4 @@
-"""Rules of what is simple: a model that does not beat it is not worth its cost."""
+"""Rules on simple baselines: a model that does not beat them is not worth its cost."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,16 +11,16 @@ from towers.lifecycle.gate.verdict import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beats:
-    """The challenger is better than a baseline.
+    """The challenger must be better than a baseline.
 
     Args:
         baseline: name of its ranker, as tables show it.
-        node: its node in `evaluation.baselines`, for the message where its evaluation lacks.
-        slices: in which the main metric is looked at; those without enough listeners are left out.
-        lead: by which it must be better, as a share of the baseline's figure.
-        needs_clock: whether the baseline exists only where the data has a clock.
-        needs_chance: whether the challenger is compared only where it has the chance of a listen and where anybody
-            chooses what they had heard before: inner products do not say who comes back to what.
+        node: its node in `evaluation.baselines`, for the message where its evaluation is missing.
+        slices: slices in which the main metric is compared; those without enough listeners are left out.
+        lead: least lead, as a share of the baseline's figure.
+        needs_clock: whether the baseline exists only where events have times.
+        needs_chance: whether to compare only where the challenger has the chance of a listen and listeners choose
+            contents that they had heard before: inner products do not predict repeated listens.
     """
 
     baseline: str
@@ -37,7 +37,7 @@ class Beats:
         if (reason := self._why_not(evidence)) is not None:
             return Outcome(rule=name, status="does not apply", words=reason)
         if self.baseline not in evidence.baselines:
-            raise Lacking(f"its evaluation has no {self.baseline} beside it (evaluation.baselines.{self.node})")
+            raise Lacking(f"its evaluation has no {self.baseline} in it (evaluation.baselines.{self.node})")
         other, pairs = evidence.baselines[self.baseline], {}
         for slice_name in self.slices:
             key = metric_key(evidence.main_metric, slice_name)
@@ -59,13 +59,13 @@ class Beats:
     def _why_not(self, evidence: Evidence) -> str | None:
         challenger = evidence.challenger
         if self.needs_clock and challenger.window.start_us is None:
-            return "the data has no clock, so that no day is the last"
+            return "the events have no times, so no day is the last"
         if not self.needs_chance:
             return None
         if challenger.by_chance is None:
-            return "no chance of a listen ranks what was heard before"
+            return "contents heard before are not ranked by the chance of a listen"
         if "familiar" not in challenger.evaluation.slices:
-            return "lists leave out what was heard before (evaluation.filter_seen)"
+            return "lists leave out contents heard before (evaluation.filter_seen)"
         if metric_key(evidence.main_metric, "familiar") not in challenger.evaluation.means():
-            return "too few listeners choose what they had heard before"
+            return "too few listeners choose contents that they had heard before"
         return None

@@ -1,4 +1,4 @@
-"""Rules of what is exported: its space, how much of it there is, and whether it is what the network gives."""
+"""Rules on the export: its space, its size, and whether it matches the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ COUNTED = ("users", "contents")
 
 
 def exported_of(evidence: Evidence) -> Exported:
-    """What was exported.
+    """Returns the facts on the export.
 
     Raises:
-        Lacking: nothing is known of it.
+        Lacking: there are none.
     """
     if evidence.exported is None:
         raise Lacking("nothing is known of the export")
@@ -23,26 +23,26 @@ def exported_of(evidence: Evidence) -> Exported:
 
 
 def number(facts: Mapping[str, Any], *names: str) -> float:
-    """A number within nested facts.
+    """Returns a number within nested facts.
 
     Raises:
-        Lacking: it is not there, or is no number.
+        Lacking: it is missing, or is no number.
     """
     found: Any = facts
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
     if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise Lacking(f"the export says nothing of {'.'.join(names)}")
+        raise Lacking(f"the export's facts lack {'.'.join(names)}")
     return float(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """Contents stand where they stood: near the same neighbours, and after the map near their own old place.
+    """Contents must stay in place: near the same neighbours, and after the map near their own former vector.
 
     Args:
-        least_overlap: share of a content's nearest ten that stay the same.
-        least_cosine: mean inner product of a content's old vector with its new one, mapped.
+        least_overlap: least share of a content's nearest ten that stay the same.
+        least_cosine: least mean inner product of a content's former vector with its new one, mapped.
     """
 
     least_overlap: float = 0.3
@@ -59,14 +59,14 @@ class Drift:
         if report is None:
             raise Lacking("the export was not mapped onto the version that serves (export.align_to)")
         if "drift" not in report:
-            raise Lacking(f"no map onto the version that serves: {report.get('reason', 'no reason is told')}")
+            raise Lacking(f"no map onto the version that serves: {report.get('reason', 'no reason is given')}")
         overlap, cosine = number(report, "drift", "neighbour_overlap"), number(report, "drift", "cosine_after_map")
         is_kept = overlap >= self.least_overlap and cosine >= self.least_cosine
         kept = "kept" if report.get("keeps_space") else f"changed ({report.get('reason')})"
         return Outcome(
             rule=name,
             status="passed" if is_kept else "refused",
-            words=f"{overlap:.0%} of the nearest ten stay (limit {self.least_overlap:.0%}), cosine to the old place "
+            words=f"{overlap:.0%} of the nearest ten stay (limit {self.least_overlap:.0%}), cosine to the former one "
             f"{cosine:.3f} (limit {self.least_cosine}); the space is {kept}",
             figures={"neighbour_overlap": overlap, "cosine_after_map": cosine},
             limit=self.least_cosine if overlap >= self.least_overlap else self.least_overlap,
@@ -75,11 +75,11 @@ class Drift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """There are about as many vectors of contents and listeners as before.
+    """There must be about as many vectors of contents and listeners as before.
 
     Args:
-        max_loss: share of the champion's.
-        max_gain: likewise.
+        max_loss: greatest loss, as a share of the champion's number.
+        max_gain: greatest gain, as a share of the champion's number.
     """
 
     max_loss: float = 0.05
@@ -96,7 +96,7 @@ class Counts:
         if evidence.is_first_night:
             return first_night(name)
         if exported.champion is None:
-            raise Lacking("the manifest of the version that serves is not there")
+            raise Lacking("the manifest of the version that serves is missing")
         before = {what: number(exported.champion, "counts", what) for what in COUNTED}
         changes = {what: after[what] / before[what] - 1 if before[what] else float("inf") for what in COUNTED}
         told = {what: f"{after[what]:,.0f} {what}, {before[what]:,.0f} before" for what in COUNTED}
@@ -113,11 +113,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vanished:
-    """Few of the ids that serve are gone.
+    """Few of the served ids may be gone.
 
     Args:
-        contents: share of the champion's contents that may be gone.
-        listeners: likewise of its listeners.
+        contents: greatest share of the champion's contents that may be gone.
+        listeners: greatest share of the champion's listeners that may be gone.
     """
 
     contents: float = 0.05
@@ -141,10 +141,10 @@ class Vanished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Norms:
-    """Every vector has the length 1.
+    """Every vector must have the length 1.
 
     Args:
-        tolerance: by which a length may differ.
+        tolerance: greatest difference of a length.
     """
 
     tolerance: float = 1e-3
@@ -155,7 +155,7 @@ class Norms:
         """See `Rule`."""
         norms = exported_of(evidence).norms
         if norms is None:
-            raise Lacking("the lengths of the vectors were not looked at")
+            raise Lacking("the lengths of the vectors were not measured")
         least, most = norms
         is_kept = least >= 1 - self.tolerance and most <= 1 + self.tolerance
         return Outcome(
@@ -169,10 +169,10 @@ class Norms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRecall:
-    """The index finds what an exact search finds.
+    """The index must find what an exact search finds.
 
     Args:
-        least: share of the exact nearest 10.
+        least: least share of the exact nearest 10 that it finds.
     """
 
     least: float = 0.9
@@ -193,10 +193,10 @@ class IndexRecall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """The towers in ONNX give what torch gives.
+    """The ONNX towers must give the results of torch.
 
     Args:
-        max_difference: of any component of a unit vector, but for what rounding alone explains.
+        max_difference: greatest difference of any component of a unit vector, apart from what rounding alone explains.
     """
 
     max_difference: float = 1e-4
@@ -207,8 +207,8 @@ class Parity:
         """See `Rule`."""
         towers = exported_of(evidence).manifest.get("towers") or {}
         if USER_TOWER not in towers:
-            raise Lacking(f"the export says nothing of {USER_TOWER}")
-        # Variants of fewer bits are held to the neighbours they find, when they are written.
+            raise Lacking(f"the export's facts lack {USER_TOWER}")
+        # Variants of fewer bits are checked by their neighbours when they are written.
         whole = {tower: facts for tower, facts in towers.items() if "file" not in facts}
         differences = {tower: number(facts, "difference") for tower, facts in whole.items()}
         allowed = {tower: max(self.max_difference, facts.get("by_rounding", 0.0)) for tower, facts in whole.items()}

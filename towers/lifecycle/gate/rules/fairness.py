@@ -1,4 +1,4 @@
-"""Rules of the comparison itself: whether both were measured alike, and whether what was measured can be true."""
+"""Rules on the comparison itself: whether all were measured alike, and whether the figures can be true."""
 
 import math
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from towers.lifecycle.gate.verdict import Outcome, first_night
 
 
 def judged_of(evidence: Evidence) -> list[Judged]:
-    """The challenger, and the champion's twin where it is not the first night."""
+    """Returns the challenger, and the champion's twin where it is not the first night."""
     return [evidence.challenger] if evidence.is_first_night else [evidence.challenger, evidence.served]
 
 
 def evaluations_of(evidence: Evidence) -> Iterator[tuple[str, Evaluation]]:
-    """All that there are, with names for people."""
+    """Yields all evaluations with names for people."""
     for each in judged_of(evidence):
         yield each.name, each.evaluation
         if each.by_chance is not None:
@@ -31,7 +31,7 @@ def evaluations_of(evidence: Evidence) -> Iterator[tuple[str, Evaluation]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SameWindow:
-    """All were measured on the same listeners, targets and candidates."""
+    """All must have been measured on the same listeners, targets and candidates."""
 
     stage: ClassVar[Stage] = "twins"
 
@@ -40,9 +40,9 @@ class SameWindow:
         challenger = evidence.challenger
         faults = []
         if not len(challenger.evaluation.user_rows):
-            faults.append("nobody has a target in it")
+            faults.append("no listener has a target in it")
         if not challenger.window.num_candidates:
-            faults.append("nothing could be ranked")
+            faults.append("no content could be ranked")
         if not evidence.is_first_night and (other := evidence.served).window != challenger.window:
             parts = [part for part in ("store", "period", "start_us", "num_candidates", "candidates")
                      if getattr(other.window, part) != getattr(challenger.window, part)]  # fmt: skip
@@ -60,7 +60,7 @@ class SameWindow:
 
 
 def _differs(first: Evaluation, second: Evaluation) -> str | None:
-    """Whether two evaluations are of other listeners or targets, as far as these show."""
+    """Returns in what two evaluations differ, listeners or targets, as far as these show; null where they do not."""
     if not np.array_equal(first.user_rows, second.user_rows):
         return "listeners"
     for slice_name in ("all", "discovery"):
@@ -72,7 +72,7 @@ def _differs(first: Evaluation, second: Evaluation) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """No twin was trained on the window that it is judged on."""
+    """No twin may have been trained on the window that it is judged on."""
 
     stage: ClassVar[Stage] = "twins"
 
@@ -83,13 +83,13 @@ class Unseen:
             f"{each.name}: {each.trained_before.detail}" for each in twins if each.trained_before.passed is not True
         ]
         told = "; ".join(seen or [f"{each.name}: {each.trained_before.detail}" for each in twins])
-        words = f"a twin has seen the window, or that is not known: {told}" if seen else told
+        words = f"a twin has seen the window, or may have: {told}" if seen else told
         return Outcome(rule=name, status="refused" if seen else "passed", words=words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Honest:
-    """The evaluation passes its checks of itself."""
+    """The evaluation must pass its self-checks."""
 
     stage: ClassVar[Stage] = "twins"
 
@@ -107,7 +107,7 @@ class Honest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finite:
-    """Every figure and every score is a number, and the main metric has one."""
+    """Every figure and every score must be a number, and the main metric must have a figure."""
 
     stage: ClassVar[Stage] = "twins"
 
@@ -129,7 +129,7 @@ class Finite:
 def _not_finite(evaluation: Evaluation) -> Iterator[str]:
     for slice_name, result in evaluation.slices.items():
         for metric, values in result.values.items():
-            # A list may have no diversity, but there is no listener without hits or misses.
+            # A list may lack a diversity, but every listener has hits or misses.
             odd = ~np.isfinite(values) if metric.partition("@")[0] in METRICS else np.isinf(values)
             if odd.any():
                 yield f"{metric_key(metric, slice_name)} of {int(odd.sum()):,} listeners is no number"
@@ -141,13 +141,13 @@ def _not_finite(evaluation: Evaluation) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooGood:
-    """The challenger is not better than a day more of data explains: most often the champion was opened wrongly, or
+    """The challenger must not be better than a day more of data explains: usually the champion was opened wrongly, or
     the window leaks.
 
     Args:
-        max_gain: of the main metric, as a share of the champion's figure, for a day; for several, by the root of their
-            number.
-        slices: in which it is looked at; those without enough listeners are left out.
+        max_gain: greatest gain of the main metric for a day, as a share of the champion's figure; for several days it
+            grows with the square root of their number.
+        slices: slices in which it is compared; those without enough listeners are left out.
     """
 
     max_gain: float = 0.25
@@ -183,14 +183,15 @@ class TooGood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduces:
-    """The champion, measured again, reaches what it reached on the night it was judged.
+    """The champion, measured again, must reach its metric of the night it was judged.
 
-    The windows overlap but are not the same, so that the difference of two independent means is allowed for, and a
-    share of the figure for how days differ.
+    The windows overlap but are not the same, so the difference of two independent means is allowed for, and a share of
+    the figure for the variation between days.
 
     Args:
-        rate: share of nights on which the listeners alone would make it refuse; above 0 and below 0.5.
-        days: how far the figure moves from day to day, as a share of it; over several, by the root of their number.
+        rate: share of nights on which the sample of listeners alone makes it refuse; above 0 and below 0.5.
+        days: variation of the figure from day to day, as a share of it; for several days it grows with the square root
+            of their number.
     """
 
     rate: float = 0.01
@@ -208,10 +209,10 @@ class Reproduces:
             return first_night(name)
         before = evidence.reached
         if evidence.is_adopted:
-            words = "what serves was published by no night, so that it was never judged like this"
+            words = "no night published the served version, so it was never judged like this"
             return Outcome(rule=name, status="does not apply", words=words)
         if before is None:
-            raise Lacking("what the champion reached on the night it was judged is not known")
+            raise Lacking("the champion's figure of the night it was judged is not known")
         now = Reached.of(evidence.served, before.key, before.by_chance)
         allowed = quantile(self.rate / 2) * math.hypot(before.error, now.error)
         allowed += self.days * math.sqrt(evidence.days) * before.mean
@@ -230,15 +231,15 @@ class Reproduces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewestDay:
-    """What listeners chose on the newest day is found as on the days before: else the day was filled wrongly, as with
-    events of other listeners or contents.
+    """Choices of listeners on the newest day must be predicted as well as those on the days before: else the day was
+    filled wrongly, such as with events of other listeners or contents.
 
     Judged by the champion's twin, which has seen no day of the window; on the first night by the challenger.
 
     Args:
-        slicing: node of `evaluation.slicings` that divides by the day (`LastDays`).
-        least: share of the mean of the days before.
-        rate: share of nights on which the listeners alone would make it refuse; above 0 and below 0.5.
+        slicing: node of `evaluation.slicings` that divides by day (`LastDays`).
+        least: least share of the mean of the days before.
+        rate: share of nights on which the sample of listeners alone makes it refuse; above 0 and below 0.5.
     """
 
     slicing: str = "day"
@@ -255,9 +256,7 @@ class NewestDay:
         """See `Rule`."""
         twin = evidence.challenger if evidence.is_first_night else evidence.served
         if twin.window.start_us is None:
-            return Outcome(
-                rule=name, status="does not apply", words="the data has no clock, so that no day is the last"
-            )
+            return Outcome(rule=name, status="does not apply", words="the events have no times, so no day is the last")
         held = sorted(one for one in twin.evaluation.slices if one.startswith(f"{self.slicing}:"))
         if not held:
             raise Lacking(f"the evaluation is not divided by days (evaluation.slicings.{self.slicing})")

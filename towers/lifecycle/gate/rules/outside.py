@@ -1,4 +1,4 @@
-"""Rules of what is around a model: the data that it was made of, and how it answers."""
+"""Rules on the surroundings of a model: the data that it was trained on, and its answers in a server."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,11 +10,11 @@ from towers.lifecycle.gate.verdict import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataProfile:
-    """The profile of tonight's data is sound.
+    """The profile of tonight's data must be sound.
 
     Args:
         refused: levels of its verdict that refuse.
-        findings: names of findings that refuse whatever their severity: of which no night can be made.
+        findings: names of findings that refuse at any severity, as no night can be made of such data.
     """
 
     refused: tuple[Level, ...] = ("broken",)
@@ -40,12 +40,13 @@ class DataProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """The version answers every canary request in the real server, much as the champion does.
+    """The version must answer every canary request in the real server, much as the champion does.
 
-    Limits on its answers are those of `canaries` (`served_check.CanarySettings`); this rule refuses what they refuse.
+    The limits on its answers are those of `canaries` (`served_check.CanarySettings`); this rule refuses what they
+    refuse.
 
     Args:
-        least_asked: requests, fewer than which show nothing.
+        least_asked: least number of requests; fewer prove nothing.
     """
 
     least_asked: int = 10
@@ -56,12 +57,12 @@ class Answers:
         """See `Rule`."""
         canaries = evidence.canaries
         if canaries is None:
-            raise Lacking("no canary request was asked")
+            raise Lacking("no canary request was sent")
         if canaries.overlap is None and not evidence.is_first_night:
-            raise Lacking("the champion was not asked the same requests")
+            raise Lacking("the champion was not sent the same requests")
         faults = [*canaries.faults]
         if not canaries.asked >= max(self.least_asked, 1):
-            faults.append(f"{canaries.asked} canary requests were asked, fewer than {self.least_asked}")
+            faults.append(f"{canaries.asked} canary requests were sent, fewer than {self.least_asked}")
         if canaries.failed != 0:
             faults.append(f"{canaries.failed} of {canaries.asked} canary requests failed")
         overlap = {} if canaries.overlap is None else {"overlap": canaries.overlap}

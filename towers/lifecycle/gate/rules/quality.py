@@ -1,4 +1,4 @@
-"""Rules of quality: not worse than the champion, as a whole and in every part."""
+"""Rules on quality: not worse than the champion, as a whole and in every part."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,16 +15,16 @@ from towers.lifecycle.gate.verdict import Outcome, first_night
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MainMetric:
-    """The main metric is not below the champion's by more than a margin, nor is the margin too wide to protect it.
+    """The main metric must not be below the champion's by more than a margin, nor the margin too wide to show a loss.
 
     Args:
-        seed_noise: by slice that is looked at (all must have enough listeners for a figure; null leaves one out), the
-            deviation of the difference of two twins that differ in the seed alone, which more listeners would not
-            take away, as a share of the figure; `benchmarks/nightly/gate_rates.py` measures it.
-        margin: as a share of the champion's figure; null: the smallest by which such twins are refused in a share of
-            `rate` of all nights (`pairs`).
-        rate: of such refusals.
-        max_margin: as a share of the champion's figure; a wider margin is refused: listeners are too few to see a loss.
+        seed_noise: for each compared slice (all must have enough listeners for a figure; null leaves one out), the
+            standard deviation of the difference of two twins that differ in the seed alone, on infinitely many
+            listeners, as a share of the figure; `benchmarks/nightly/gate_rates.py` measures it.
+        margin: margin as a share of the champion's figure; null: the smallest margin at which such twins are refused on
+            a share of `rate` of all nights (`pairs`).
+        rate: rate of such refusals.
+        max_margin: widest margin, as a share of the champion's figure; with a wider one, too few listeners show a loss.
     """
 
     seed_noise: Mapping[str, float | None] = field(default_factory=lambda: {"all": 0.01, "discovery": 0.02})
@@ -59,7 +59,7 @@ class MainMetric:
                 "and evaluation.min_users says how many are enough"
             )
         if empty := [key for key, pair in pairs.items() if not pair.before > 0]:
-            raise Lacking(f"the champion has no hit at all ({', '.join(empty)}), so that no loss could show")
+            raise Lacking(f"the champion has no hit at all ({', '.join(empty)}), so no loss could show")
         margins = _margins(list(pairs.values()), self.margin, self.rate, noise)
         figures = {SMALLEST_LOSS: 2 * margins[keys[0]] / pairs[keys[0]].before}
         for key, pair in pairs.items():
@@ -84,14 +84,14 @@ class MainMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """In no part of the targets or listeners is the main metric below the champion's by more than noise explains.
+    """The main metric of no part of the targets or listeners may fall below the champion's by more than noise explains.
 
     Args:
         slices: names, or patterns such as `history:*`; those without enough listeners for a figure are left out.
         least_listeners: a slice with fewer is left out, too.
-        margin: as a share of the champion's figure; null: the smallest by which twins that differ in the seed alone
-            are refused in a share of `rate` of all nights, for all parts together.
-        rate: of such refusals.
+        margin: margin as a share of the champion's figure; null: the smallest margin at which twins that differ in the
+            seed alone are refused on a share of `rate` of all nights, for all parts together.
+        rate: rate of such refusals.
         seed_noise: see `MainMetric`.
     """
 
@@ -136,7 +136,7 @@ def told(pair: Paired, margins: Mapping[str, float]) -> str:
 
 
 def _losses(pairs: Iterable[Paired], margins: Mapping[str, float]) -> list[str]:
-    """Those below the margin, or not comparable with it, the worst first."""
+    """Returns lines on pairs below the margin, or not comparable with it, the worst first."""
     lost = [pair for pair in pairs if not pair.difference >= -margins[pair.key]]
     return [told(pair, margins) for pair in sorted(lost, key=lambda pair: pair.difference + margins[pair.key])]
 
@@ -144,7 +144,7 @@ def _losses(pairs: Iterable[Paired], margins: Mapping[str, float]) -> list[str]:
 def _margins(
     pairs: Sequence[Paired], margin: float | None, rate: float, seed_noise: Mapping[str, float]
 ) -> dict[str, float]:
-    """By key; the same rate holds for all of them together."""
+    """Returns the margin by key; the same rate holds for all keys together."""
     if margin is not None:
         return {pair.key: margin * pair.before for pair in pairs}
     z = quantile(rate, len(pairs))
@@ -153,13 +153,13 @@ def _margins(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refit:
-    """What is published finds at least what its judged twin finds, on a window that it alone was trained on.
+    """The published run must find at least what its judged twin finds, on a window that it alone was trained on.
 
-    It must be better there. If it is not, it has not learnt, or not what the twin had.
+    It must be better there. If it is not, it has not learnt, or has lost what the twin had.
 
     Args:
-        least: share of the twin's figure.
-        slices: in which it is looked at; those without enough listeners are left out.
+        least: least share of the twin's figure.
+        slices: slices in which it is compared; those without enough listeners are left out.
     """
 
     least: float = 1.0

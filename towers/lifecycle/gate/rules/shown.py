@@ -1,4 +1,4 @@
-"""Rules of what is shown to all listeners together: how much of the catalogue, and how popular."""
+"""Rules on what all listeners together are shown: coverage of the catalogue, and popularity."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,12 +9,12 @@ from towers.lifecycle.gate.verdict import Outcome, first_night
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A figure of all lists together stays near the champion's.
+    """A figure of all lists together must stay near the champion's.
 
     Args:
-        key: such as `coverage@20/discovery`.
-        least: the challenger's figure over the champion's, below which it is refused; null: no limit.
-        most: above which it is refused; null: no limit.
+        key: key of the figure, such as `coverage@20/discovery`.
+        least: least ratio of the challenger's figure to the champion's; null: no limit.
+        most: greatest ratio; null: no limit.
     """
 
     key: str
@@ -25,7 +25,7 @@ class Kept:
 
     def __post_init__(self):
         if self.least is None and self.most is None:
-            raise ValueError("least or most must be given, else nothing is refused")
+            raise ValueError("least or most must be given, otherwise nothing is refused")
 
     def judge(self, name: str, evidence: Evidence) -> Outcome:
         """See `Rule`."""
