@@ -63,8 +63,7 @@ def executed(path: Path, folder: Path, parameters: str | None = None) -> Noteboo
     os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
     notebook = nbformat.read(path, as_version=4)
     if parameters is not None:
-        (cell,) = [cell for cell in notebook.cells if PARAMETERS in cell.metadata.get("tags", [])]
-        cell.source = parameters
+        notebook = with_parameters(notebook, parameters)
     with tempfile.TemporaryDirectory() as settings:
         # Through files of its own, and not through ports that the whole machine can reach.
         config = Config({"ConnectionFileMixin": {"transport": "ipc", "connection_file": f"{settings}/kernel.json"}})
@@ -73,6 +72,13 @@ def executed(path: Path, folder: Path, parameters: str | None = None) -> Noteboo
             resources={"metadata": {"path": str(folder)}},
         )  # fmt: skip
         return client.execute(env=_environment(Path(settings)))
+
+
+def with_parameters(notebook: NotebookNode, source: str) -> NotebookNode:
+    """Replaces the source of the one cell that is tagged `parameters`."""
+    (cell,) = [cell for cell in notebook.cells if PARAMETERS in cell.metadata.get("tags", [])]
+    cell.source = source
+    return notebook
 
 
 def tidied(notebook: NotebookNode) -> NotebookNode:
