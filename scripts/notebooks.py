@@ -59,8 +59,6 @@ def executed(path: Path, folder: Path, parameters: str | None = None) -> Noteboo
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
-    # The new places of Jupyter's files, which it warns about otherwise; read when Jupyter is imported.
-    os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
     notebook = nbformat.read(path, as_version=4)
     if parameters is not None:
         notebook = with_parameters(notebook, parameters)
