@@ -1,4 +1,4 @@
-"""A store that gives one answer to whatever it is asked."""
+"""A store that gives the same answer to every question."""
 
 import threading
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CODES = {503: "SlowDown", 403: "AccessDenied", 404: "NoSuchBucket"}
-"""S3's words for them."""
+"""S3's names of HTTP statuses."""
 
 
 @contextmanager
 def answering(status: int) -> Iterator[str]:
-    """Serves a status of HTTP; gives the address."""
+    """Serves one status of HTTP for the block and yields the address."""
     body = f"<Error><Code>{CODES[status]}</Code><Message>as it is</Message></Error>".encode()
 
     class Handler(BaseHTTPRequestHandler):

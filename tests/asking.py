@@ -1,4 +1,4 @@
-"""The same question, asked on the command line, in Python and over HTTP."""
+"""Questions asked on the command line, in Python and over HTTP."""
 
 import base64
 import warnings
@@ -22,7 +22,7 @@ REMARK = "unknown to this export, and ignored: "
 
 
 def by_command(export: Export, name: str, question: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> Any:
-    """The answer of a command, and its remark on standard error."""
+    """Returns the answer of a command, and its remark on standard error."""
     command = name.removesuffix("_content")
     given = [f"export='{export.folder}'", "check=false", *(f"{key}={spelt(value)}" for key, value in question.items())]
     found = import_module(f"towers.commands.{command}").run(compose(command, given))
@@ -34,7 +34,7 @@ def by_command(export: Export, name: str, question: dict[str, Any], capsys: pyte
 
 
 def spelt(value: Any) -> str:
-    """A value as Hydra reads it."""
+    """Returns a value in the form that Hydra reads."""
     if isinstance(value, (str, Path)):
         return quotation(str(value))
     if isinstance(value, dict):
@@ -47,7 +47,7 @@ def spelt(value: Any) -> str:
 
 
 def in_python(opened: api.Opened, name: str, question: dict[str, Any]) -> Any:
-    """The answer of a method, and its warning."""
+    """Returns the answer of a method, and its warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = getattr(opened, name)(**question)
@@ -58,7 +58,7 @@ def in_python(opened: api.Opened, name: str, question: dict[str, Any]) -> Any:
 
 
 def over_http(client: TestClient, name: str, question: dict[str, Any]) -> Any:
-    """The answer to a POST, and what it says is unknown.
+    """Returns the answer to a POST, and the ids that it calls unknown.
 
     Raises:
         UserError: it is refused.
@@ -74,14 +74,16 @@ def over_http(client: TestClient, name: str, question: dict[str, Any]) -> Any:
 
 
 def in_json(value: Any) -> Any:
-    """Files as they are posted, arrays as lists."""
+    """Returns a question with files as they are posted, and arrays as lists."""
     if isinstance(value, Path):
         return base64.b64encode(value.read_bytes()).decode()
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def doors(export: Export, client: TestClient, capsys: pytest.CaptureFixture[str]) -> dict[str, Callable[..., Any]]:
-    """By name, a function of a question's name and its arguments that gives the answer and what is said of it."""
+    """Returns, by the name of a door, a function that asks a question by name and arguments and returns answer and
+    remarks.
+    """
     opened = api.open(export.folder, check=False)
     return {
         "command line": lambda name, question: by_command(export, name, question, capsys),

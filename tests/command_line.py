@@ -1,4 +1,4 @@
-"""Runs `towers` as a user does, in a folder of its own: in this process, or in one of its own where that is tested."""
+"""Runs `towers` as a user does, in a folder of its own: in this process, or in another one where that is tested."""
 
 import io
 import os
@@ -32,19 +32,23 @@ SMALL_WORLD = (
     "promote=true",
 )
 EXPORT = ("export.variants=[]", "evaluation.min_users=2", "promote=true")
-"""What an export of the small world is made with; its int8 and float16 variants take half a minute to no purpose."""
+"""Overrides for an export of the small world. The int8 and float16 variants would take half a minute and are left
+out.
+"""
 STARTS_PROCESSES = "trainer=ddp"
 """Lightning starts the further processes by repeating the command line of the first."""
 
 
 def environment() -> dict[str, str]:
-    """The process's own, without what the test runner and wandb add, whose runs would go to this process's service."""
+    """Returns this process's environment, without the variables of the test runner and of wandb, whose runs would go to
+    this process's service.
+    """
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     return {**own, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def towers(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end; in this process, which has imported torch, unless the command starts others itself."""
+    """Runs a command to its end: in this process, which has imported torch, unless the command starts others itself."""
     if STARTS_PROCESSES in arguments:
         return apart(folder, *arguments)
     out, err = io.StringIO(), io.StringIO()
@@ -66,19 +70,19 @@ def apart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def ok(folder: Path, *arguments: str) -> str:
-    """Runs a command that must succeed; gives what it printed."""
+    """Runs a command that must succeed, and returns its output."""
     done = towers(folder, *arguments)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
     return done.stdout
 
 
 def refused(folder: Path, *arguments: str) -> str:
-    """Runs a command that must end with exit code 2 and one line; gives the line."""
+    """Runs a command that must end with exit code 2 and one line, and returns the line."""
     return the_line(towers(folder, *arguments))
 
 
 def the_line(done: subprocess.CompletedProcess[str]) -> str:
-    """What a caller's mistake says: exit code 2 and one line."""
+    """Returns the one line of standard error that a caller's mistake (exit code 2) prints."""
     assert done.returncode == ExitCode.CALLER, done.stderr[-3000:] + done.stdout[-1000:]
     (line,) = done.stderr.strip().splitlines()
     return line
@@ -107,5 +111,5 @@ def kill_when(folder: Path, ready: Callable[[], bool], *arguments: str) -> bool:
 
 
 def run_of(folder: Path) -> str:
-    """The run that the demo in a folder trained, evaluated and exported; further ones may have been trained since."""
+    """Returns the run that the demo in a folder trained, evaluated and exported; others may have been trained since."""
     return next(str(path.parent.relative_to(folder)) for path in folder.glob("runs/demo/*/evaluation-test"))

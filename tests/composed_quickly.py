@@ -13,7 +13,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 
 @contextmanager
 def files_parsed_once() -> Iterator[None]:
-    """While the block runs, Hydra is given a copy of what a file held when it was parsed, unless the file has changed.
+    """Hands Hydra, while the block runs, a copy of a file's first parse, unless the file has changed.
 
     Half of the time that composing takes is PyYAML's, and that of OmegaConf over what it has read.
     """

@@ -1,4 +1,4 @@
-"""What several rooms' tests share. Towers is imported inside the fixtures, so that jaxtyping's hook comes first."""
+"""Fixtures shared by several rooms. Towers is imported inside the fixtures, so that jaxtyping's hook comes first."""
 
 import sys
 from importlib.metadata import version
@@ -49,7 +49,7 @@ def feature_settings():
 
 @pytest.fixture(scope="session")
 def make_builder(feature_settings):
-    """A `StoreBuilder` for a raw folder, or for any source, with what a test does not care about filled in."""
+    """Makes a `StoreBuilder` for a raw folder, or for any source; keywords that a test leaves out have usual values."""
     from towers.data.build import StoreBuilder
     from towers.data.rejecting import Limits
     from towers.data.sources.parquet_folder import ParquetFolder
@@ -133,7 +133,7 @@ def listened_world(tmp_path_factory, make_builder):
 
 @pytest.fixture(scope="session")
 def graphs(pytestconfig) -> Path:
-    """Where the traced graphs of exported towers are kept, for all processes. Tracing is most of a small export."""
+    """Folder of the traced graphs of exported towers, shared by all processes. Tracing is most of a small export."""
     from benchmarks import graphs
     from towers.manifest import library_versions
 
@@ -143,7 +143,7 @@ def graphs(pytestconfig) -> Path:
 
 @pytest.fixture(scope="module")
 def graphs_traced_once(graphs):
-    """Within a module, the graph of a network is traced where no network of the same make has been."""
+    """Shares traced graphs within a module: a network is traced unless one of the same make has been."""
     from benchmarks.graphs import traced_once
 
     with traced_once(graphs):
@@ -152,7 +152,7 @@ def graphs_traced_once(graphs):
 
 @pytest.fixture
 def graphs_traced_anew(graphs_traced_once):
-    """The exporter as it is, for a test that is about it."""
+    """Traces every graph, for a test of the exporter itself."""
     from benchmarks.graphs import traced_anew
 
     with traced_anew():
@@ -161,8 +161,9 @@ def graphs_traced_anew(graphs_traced_once):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory, pytestconfig, graphs) -> tuple[Path, str]:
-    """A folder in which a small demo ran from beginning to end, and what it printed. What is there is not changed;
-    more may be written beside it. For tests without jaxtyping's hook, as the demo exports."""
+    """A folder in which a small demo ran from beginning to end, and its output. Tests change no file of it, and may
+    write further ones beside these. It is for tests without jaxtyping's hook, as the demo exports.
+    """
     from benchmarks.graphs import traced_once
     from tests.command_line import EXPORT, SMALL_WORLD, ok
     from towers.manifest import library_versions
@@ -181,7 +182,7 @@ def demo(tmp_path_factory, pytestconfig, graphs) -> tuple[Path, str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked gpu say why they do not run where there is no card."""
+    """Skips tests marked gpu, with a reason, where there is no card."""
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     import torch

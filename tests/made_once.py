@@ -1,4 +1,4 @@
-"""What is dear to make: made once for the same code, whichever process and whichever call of pytest asks first."""
+"""Costly fixtures, made once for the same code by the first process or call of pytest that asks."""
 
 import hashlib
 import shutil
@@ -10,21 +10,21 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("towers", "configs")
-"""Folders whose every byte decides what comes out."""
+"""Folders of which every byte may change the content."""
 
 
 def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], make: Callable[[Path], None]) -> None:
     """Copies to `target` the folder that `make` fills, which happens once for the same code and recipe.
 
-    Who finds another process at work waits for it. A killed one leaves nothing that could be taken for whole: the
-    folder gets its name last. What earlier code has left goes.
+    A process that finds another one at work waits for it. A killed one leaves no folder that could be taken for
+    complete: the folder gets its name last. Folders of earlier code are deleted.
 
     Args:
-        target: does not exist yet.
+        target: folder, which does not exist yet.
         cache: folder for what is kept between runs.
-        name: of what is made.
-        recipe: whatever decides what comes out, beside the code.
-        make: fills the folder that it is given.
+        name: name of the folder's content, such as `demo`.
+        recipe: all that decides the content, beside the code.
+        make: function that fills the folder that it gets.
     """
     whole = cache / f"{name}-{digest_of_sources(recipe)}"
     with FileLock(cache / f"{name}.lock"):
@@ -38,13 +38,13 @@ def copy_once_made(target: Path, cache: Path, name: str, recipe: Iterable[str], 
 
 
 def folder_of_this_code(cache: Path, name: str, recipe: Iterable[str]) -> Path:
-    """A folder that is the same for the same code and recipe, to be filled piece by piece; what earlier code has left
-    goes.
+    """Returns a folder that is the same for the same code and recipe, to be filled piece by piece; deletes those of
+    earlier code.
 
     Args:
         cache: folder for what is kept between runs.
-        name: of what is kept.
-        recipe: whatever decides what is kept, beside the code.
+        name: name of the folder's content.
+        recipe: all that decides the content, beside the code.
     """
     folder = cache / f"{name}-{digest_of_sources(recipe)}"
     with FileLock(cache / f"{name}.lock"):
@@ -56,7 +56,7 @@ def folder_of_this_code(cache: Path, name: str, recipe: Iterable[str]) -> Path:
 
 
 def digest_of_sources(recipe: Iterable[str]) -> str:
-    """Of the code, the configuration and the recipe."""
+    """Returns the digest of the code, the configuration and the recipe."""
     digest = hashlib.sha256("\0".join(recipe).encode())
     for source in SOURCES:
         for path in sorted((ROOT / source).rglob("*")):

@@ -1,4 +1,4 @@
-"""A service manager's side of sd_notify: a real socket, and what came in at it."""
+"""A service manager's side of sd_notify: a real socket, and the messages that it received."""
 
 import socket
 import time
@@ -9,11 +9,11 @@ from uuid import uuid4
 
 
 class Inbox:
-    """What was told, a list of lines a datagram.
+    """The messages that were received, a list of lines for each datagram.
 
     Args:
         listening: bound socket.
-        address: of it, as `NOTIFY_SOCKET` has it.
+        address: the socket's address, as `NOTIFY_SOCKET` has it.
     """
 
     def __init__(self, listening: socket.socket, address: str):
@@ -22,7 +22,7 @@ class Inbox:
 
     @property
     def lines(self) -> list[str]:
-        """All lines that have come so far."""
+        """All lines received so far."""
         self._listening.setblocking(False)
         while True:
             try:
@@ -35,7 +35,7 @@ class Inbox:
         self.told.clear()
 
     def wait_for(self, is_there: Callable[[list[str]], bool], timeout_s: float = 20.0) -> list[str]:
-        """Waits until what has come is as wanted; gives it."""
+        """Waits until the received lines are as wanted, and returns them."""
         until = time.monotonic() + timeout_s
         while not is_there(self.lines):
             assert time.monotonic() < until, self.lines
@@ -45,7 +45,7 @@ class Inbox:
 
 @contextmanager
 def inbox(folder: Path | None) -> Iterator[Inbox]:
-    """A socket in a folder; without one in the abstract namespace."""
+    """Opens a socket in a folder; without a folder, in the abstract namespace."""
     address = f"@towers-{uuid4()}" if folder is None else str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + address[1:] if folder is None else address)

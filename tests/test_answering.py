@@ -1,4 +1,4 @@
-"""What does not answer is told apart from what has answered, by errors that libraries really raise."""
+"""A server that does not answer is told apart from one that has answered, by errors that libraries really raise."""
 
 import socket
 import ssl
@@ -27,7 +27,7 @@ def led_to(cause: Exception, error: Exception) -> Exception:
 
 
 def nobody() -> int:
-    """A port at which nobody listens."""
+    """Returns a port on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 

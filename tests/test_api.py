@@ -1,4 +1,4 @@
-"""An export in Python: opened once for many questions, or by its folder, which is not read anew for every one."""
+"""An export in Python: opened once for many questions, or by its folder, which is not read again for each."""
 
 import re
 from pathlib import Path
@@ -59,7 +59,9 @@ def test_whom_it_is_for(tmp_path: Path) -> None:
     ],
 )
 def test_what_would_be_passed_over_is_refused(question: dict[str, Any], line: str) -> None:
-    """A text is a sequence of letters, and an event without a content is allowed."""
+    """A text is a sequence of letters, and an event without a content is allowed, so that both need a check of their
+    own.
+    """
     opened = api.open(GOLDEN, check=False)
     with pytest.raises(UserError, match=f"^{re.escape(line)}"):
         opened.recommend(**question)

@@ -1,4 +1,4 @@
-"""docs/architecture.md held to the code: every room is there, every file that it names exists, and so do the layers."""
+"""docs/architecture.md agrees with the code: it has every room, and every file and layer that it names exists."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ NAMED = sorted(set(re.findall(r"`((?:towers|configs|tests|docs)/[\w./]*)`", PAGE
 
 
 def drawn():
-    """(path, what is said of it) of the tree's lines."""
+    """Returns path and description of each of the tree's lines."""
     above = {}
     for line in TREE.splitlines():
         found = re.match(r"( *)([\w./]+) *(.*)", line)
@@ -24,7 +24,7 @@ def drawn():
 
 
 def rooms():
-    """Folders of modules, and modules at the top."""
+    """Returns the folders of modules, and the modules at the top."""
     folders = [path.parent.relative_to(ROOT) for path in (ROOT / "towers").rglob("__init__.py")]
     modules = [path.relative_to(ROOT) for path in (ROOT / "towers").glob("*.py") if not path.name.startswith("__")]
     return {f"{folder}/" for folder in folders} | {str(module) for module in modules} | {"towers/data/sql/"}

@@ -31,7 +31,7 @@ LONG = (
     "report_pictures", "serve_through", "serving_http", "short_histories", "softmax", "space_versions",
     "training_speed", "user_encoding",
 )  # fmt: skip
-"""Take three seconds and more in their smallest form, too: run with the long proofs."""
+"""Benchmarks that take three seconds and more in their smallest form too: run with the long proofs."""
 NEED_CHROMIUM = ("page_pictures", "report_pictures")
 FEW_BASELINES = tuple(
     f"evaluation.baselines.{name}=null"
@@ -81,13 +81,13 @@ def plain_runs(folder: Path) -> list[str]:
 
 
 def a_week_before_the_end(folder: Path) -> str:
-    """A day after which the demo's export has a week of events."""
+    """Returns a day after which the demo's export has a week of events."""
     window = read_json(folder / "exports" / "current" / "manifest.json")["window"]
     return str((datetime.fromisoformat(window["end"]) - timedelta(days=7)).date())
 
 
 def of_the_past(folder: Path) -> list[str]:
-    """The demo's export a week before its end, and what came then."""
+    """Returns arguments for the demo's export as of a week before its end, and for the later events."""
     return ["--export=exports/current", "--data=worlds/world-0", f"--as-of={a_week_before_the_end(folder)}"]
 
 
@@ -141,7 +141,7 @@ ARGUMENTS: dict[str, Callable[[Path], list[str]]] = {
     "derived": lambda folder: ["exports/current", "--later=exports/current", f"--labels={labels(folder)}"],
     "styles": lambda folder: [run_of(folder), f"--labels={labels(folder)}"],
 }
-"""What a benchmark is given beside --smallest: nearly always what the demo has left."""
+"""Arguments of a benchmark beside --smallest: nearly always folders that the demo has left."""
 
 
 def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def run(name: str, folder: Path, arguments: list[str], monkeypatch: pytest.Monke
 
 
 def marked(name: str) -> object:
-    """The benchmark with what it needs, or with what it costs."""
+    """Marks the benchmark by its requirements or its cost."""
     marks = [needs_chromium] * (name in NEED_CHROMIUM) + [pytest.mark.slow] * (name in LONG)
     return pytest.param(name, marks=marks)
 

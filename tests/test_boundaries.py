@@ -1,4 +1,4 @@
-"""Who may import whom; and the check is itself checked, by breaking every rule in a copy of the package."""
+"""The rules about imports between rooms hold; and the check is itself checked, by breaking every rule in a copy."""
 
 import ast
 import shutil
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING_COMMANDS = {"prepare", "train", "evaluate", "export", "retrain", "forget", "agent", "demo"}
-"""The commands that may load torch; all others serve."""
+"""Commands that may load torch; all others serve."""
 
 BLOCKING = """
 import importlib, sys
@@ -30,14 +30,14 @@ for name in sys.argv[1:]:
 
 
 def serving_rooms() -> list[str]:
-    """As the contract names them: the one list of what serves."""
+    """Returns the rooms that serve, as the contract names them: it has the only list of these."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (contract,) = [contract for contract in contracts if contract["name"] == "Serving never reaches torch"]
     return [name.removesuffix(".**") for name in contract["source_modules"]]
 
 
 def modules_of(room: str) -> list[str]:
-    """The room itself and all below, found by walking."""
+    """Returns the room itself and all modules below, found by walking."""
     path = ROOT / room.replace(".", "/")
     files = [path.with_suffix(".py"), *path.rglob("*.py")] if path.is_dir() else [path.with_suffix(".py")]
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files if file.exists()]
@@ -94,7 +94,7 @@ def test_contracts_hold():
 
 @pytest.fixture
 def copy(tmp_path):
-    """The package, to be broken."""
+    """A copy of the package, to be broken."""
     shutil.copytree(ROOT / "towers", tmp_path / "towers", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -115,8 +115,9 @@ VIOLATIONS = [
 
 
 def rounds() -> list[list[tuple[str, str, str]]]:
-    """The violations in as few rounds as leave one a contract in each, so that none can hide behind another; a round
-    takes seconds."""
+    """Groups the violations into as few rounds as possible, with at most one for each contract, so that none can hide
+    behind another; a round takes seconds.
+    """
     found: list[list[tuple[str, str, str]]] = []
     for violation in VIOLATIONS:
         free = (each for each in found if violation[2] not in {contract for _, _, contract in each})

@@ -1,4 +1,4 @@
-"""Exit codes, and one line for a caller's mistake. Started as a process where Hydra's own ways of ending matter."""
+"""Exit codes, and one line for a caller's mistake. A process is started where Hydra's own exits matter."""
 
 import errno
 import io
@@ -56,7 +56,7 @@ class TestDispatch:
 
 
 class TestExitCodes:
-    """What a command raises, and what becomes of it."""
+    """The exit code and the message that follow from each exception of a command."""
 
     @pytest.fixture
     def run(self, monkeypatch):
@@ -95,7 +95,7 @@ class TestExitCodes:
 
     @pytest.mark.parametrize("path", ["/broken/file", None])
     def test_a_disk_that_is_broken(self, run, capsys, path):
-        """It need not say which file it was, as where one is flushed that is open."""
+        """The error may lack the file's name, as when an open file is flushed."""
         assert run(OSError(errno.EIO, os.strerror(errno.EIO), path)) == 2
         named = path or "a file that was open"
         assert capsys.readouterr().err == f"towers: {named}: Input/output error; give another path, or mend this one\n"
@@ -119,7 +119,7 @@ class TestExitCodes:
 
 @pytest.mark.unhooked
 class TestTable:
-    """`ExitCode` is what `towers` ends with; the gate's refusal of a night is in `test_retrain`."""
+    """`ExitCode` lists the exit codes of `towers`; the gate's refusal of a night is in `test_retrain`."""
 
     def test_it_is_what_shells_say(self):
         told = {each.name: int(each) for each in ExitCode}
@@ -170,11 +170,13 @@ class TestTable:
 
 
 class TestComposing:
-    """Of a command that is given keys alone Hydra composes the configuration once; by its own entrance, twice."""
+    """Hydra composes the configuration once for a command that is given keys alone, and twice through its own
+    entrance.
+    """
 
     @pytest.fixture
     def given(self, monkeypatch):
-        """What the command was given, and how often Hydra composed."""
+        """Returns the configurations that the command was given, and how often Hydra composed."""
         default("verify")
         composing, times, configs = Hydra.compose_config, [], []
 

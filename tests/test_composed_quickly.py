@@ -9,7 +9,7 @@ from towers.config.composing import composed
 
 @pytest.fixture
 def groups(tmp_path: Path) -> Path:
-    """A folder of a caller's own groups, of which there is one."""
+    """A folder with one group of a caller's own."""
     (tmp_path / "objective").mkdir()
     (tmp_path / "objective" / "mine.yaml").write_text("temperature: 0.1\n")
     return tmp_path

@@ -1,4 +1,4 @@
-"""Every file below configs/ fits the code, and what does not fit is refused by name."""
+"""Every file below configs/ fits the code, and a wrong key or value is refused by name."""
 
 import importlib.util
 import inspect
@@ -38,11 +38,11 @@ CONFIGS = Path(CONFIG_DIR)
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "base")
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 NEEDED = {"data.root": "somewhere"}
-"""What only the caller knows."""
+"""Keys that only the caller can set."""
 
 
 def find_targets(node, key, *, inner=True):
-    """(key, node) of everything with a `_target_`; without `inner`, of the outermost alone."""
+    """Yields (key, node) of everything with a `_target_`; without `inner`, of the outermost alone."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield key, node
@@ -56,7 +56,7 @@ def find_targets(node, key, *, inner=True):
 
 
 def without_defaults(node):
-    """Without the names of other leaves, which have tests of their own."""
+    """Returns the mapping without the names of other leaves, which have tests of their own."""
     return {key: value for key, value in node.items() if key != "defaults"} if isinstance(node, dict) else node
 
 
@@ -70,7 +70,9 @@ FOLLOWING = {key.rpartition(".")[2] for key in FROM_DATA}
 
 
 def known_when_written(value):
-    """Without what stands for a value of later: interpolations, `???`, and null for what follows from the data."""
+    """Returns the value without what is known only later: interpolations, `???`, and null for what follows from the
+    data.
+    """
     if isinstance(value, dict):
         later = {name for name, inner in value.items() if is_of_later(inner) or (inner is None and name in FOLLOWING)}
         return {name: known_when_written(inner) for name, inner in value.items() if name not in later}
@@ -88,25 +90,25 @@ def train_config(*overrides):
 
 @cache
 def network_config(*overrides):
-    """What a training on the tiny world reads; not to be changed."""
+    """Composes the configuration of a training on the tiny world; it is shared and must not be changed."""
     return train_config("datamodule.crop_s=0.5", *overrides)
 
 
 @cache
 def whole_config(*overrides):
-    """All that is composed for an experiment, whichever command reads it."""
+    """Composes the whole configuration of an experiment, with the keys of all commands."""
     return composed("train", [f"{key}={value}" for key, value in NEEDED.items()] + list(overrides))
 
 
 @cache
 def whole_of(command):
-    """All that is composed for a command, without an override."""
+    """Composes the whole configuration of a command, without an override."""
     return composed(command, [])
 
 
 @pytest.fixture
 def typed():
-    """Composes `train` with one more key, typed as an override; gives the value that Hydra made of it."""
+    """Composes `train` with one more key, typed as an override; returns the value that Hydra made of it."""
 
     def type_in(override):
         key = override.partition("=")[0]
@@ -410,7 +412,7 @@ class TestSignature:
         assert signature_of(train_config(named)) != signature_of(train_config())
 
     def test_every_key_is_said_to_decide_or_not(self):
-        """A new one fails here until somebody says which it is."""
+        """A new key fails here until it is listed as one that decides the result or as one that does not."""
         for group, node in resolved(without_said(train_config())).items():
             if group in DECIDES and DECIDES[group] is None:
                 continue
@@ -491,7 +493,7 @@ def test_other_counts_are_one_or_more(group, keys, number):
 
 
 def test_a_metric_of_no_length_that_is_measured(world_store):
-    """The length is to blame, not the number of listeners."""
+    """The error names the length, not the number of listeners."""
     from towers.assembly.judging import judging_of
     from towers.assembly.monitoring import check_monitor, measured_by
     from towers.evaluation.from_store import task_from_store
@@ -531,7 +533,7 @@ class TestNarrowing:
             assert name in list(OmegaConf.select(whole, parent) if parent else whole), key
 
     def test_others_keys_are_taken_and_not_shown(self):
-        """One line of overrides serves all commands."""
+        """The same line of overrides serves all commands."""
         overrides = ["experiment=ml1m", "user_tower.num_layers=1", "evaluation.list_k=10", "paths.runs=elsewhere"]
         assert "user_tower" not in compose("prepare", overrides)
         assert compose("train", overrides).user_tower.num_layers == 1
@@ -557,7 +559,7 @@ class TestNarrowing:
         assert seen_by("train", composed("demo", ["world.seed=3"])).data.name == "world-3"
 
     def test_what_an_experiment_says_of_the_data_stands_apart(self, tmp_path):
-        """It may have been prepared otherwise by an override; an edited file is told."""
+        """The data may have been prepared otherwise by an override; a YAML file edited since then is reported."""
         (tmp_path / "experiment").mkdir()
         text = "# @package _global_\nfeatures:\n  min_played_fraction: 0.9\ndata:\n  split:\n    test_days: 30\n"
         (tmp_path / "experiment" / "edited.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""docs/configuration.md held to configs/ and to the code: groups, files, defaults, help, and keys of a signature."""
+"""docs/configuration.md agrees with configs/ and the code: groups, files, defaults, help, and keys of a signature."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of a section's table, without its head."""
+    """Returns the cells of a section's table, without its head."""
     found = [line.strip("|").split(" | ") for line in section(title).splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row] for row in found[1:]]
 

@@ -1,4 +1,6 @@
-"""A disk that is full: what libraries raise then is known for it, and told in one line with nothing half-written."""
+"""A full disk: the errors that libraries then raise are recognised, and reported in one line, with no half-written
+file.
+"""
 
 import errno
 import os
@@ -22,7 +24,7 @@ LIMIT_BYTES = 200_000
 
 @pytest.fixture
 def limited(request):
-    """No file of this process may grow beyond 200 kB, or what the test says, as on a disk that fills up."""
+    """Limits each file of this process to 200 kB, or the given size, as on a disk that fills up."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (getattr(request, "param", LIMIT_BYTES), before[1]))
@@ -124,7 +126,7 @@ def test_the_disk_of_what_is_not_there_yet(tmp_path):
 
 
 class TestOnTheCommandLine:
-    """The key that moves what was written is named; the exit code is the caller's."""
+    """The error names the key that moves the written files; the exit code is the caller's."""
 
     @pytest.fixture
     def prepared(self, raw, tmp_path, capsys, monkeypatch):

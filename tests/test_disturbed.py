@@ -1,4 +1,4 @@
-"""What disturbs work in benchmarks hits the call that it is to hit, and no other."""
+"""Faults injected into benchmarks hit the intended call and no other."""
 
 import os
 import time
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 
 def work(folder: Path) -> None:
-    """Seven calls that change the file system, and others that do not."""
+    """Makes seven calls that change the file system, and others that do not."""
     (folder / "new").mkdir()
     (folder / "new" / "part").write_text("whole")
     assert list(folder.iterdir())
@@ -42,7 +42,7 @@ def test_every_call_below_the_folder_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", range(len(DONE)))
 def test_one_call_fails(tmp_path: Path, number: int) -> None:
-    """By an error, or as the end of the process, after what came before it and before itself."""
+    """The fault is an error or the end of the process; the calls before it have done their work."""
     left = []
     for fault in ("ENOSPC", "exit"):
         folder = tmp_path / fault / "folder"

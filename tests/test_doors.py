@@ -1,5 +1,7 @@
-"""Every door asks by the same rule: the command line, Python, HTTP, versions that are mixed, everybody at once, and
-histories that are posted. The export is the golden one, with days of release, explicit contents and a like taken back.
+"""Every door applies the same rule: the command line, Python, HTTP, mixed versions, a request for all listeners, and
+posted histories.
+
+The export is the golden one, with days of release, explicit contents and a like taken back.
 """
 
 import json
@@ -64,7 +66,7 @@ def doors_export(tmp_path_factory: pytest.TempPathFactory) -> Export:
 
 
 def like_what_was_disliked(histories: Path) -> None:
-    """The first play after a dislike becomes a like, of the first listener in `FEW` who has one."""
+    """Turns the first play after a dislike into a like, for the first listener in `FEW` who has one."""
     events, offsets = mapped_table(histories / "events.arrow"), np.load(histories / "offsets.npy")
     action, rows = events["action"].to_numpy().copy(), events["content_row"].to_numpy()
     for user in FEW:
@@ -162,7 +164,7 @@ class TestPythonWithHistories(RecommendingContract):
 
 
 class TestWithheld:
-    """The ids that an engine has to leave out are those that no door shows."""
+    """The ids that an engine has to leave out are those that no door recommends."""
 
     @pytest.mark.parametrize("include_heard", [False, True])
     def test_what_is_left_is_recommended(self, doors_export: Export, include_heard: bool) -> None:
@@ -241,7 +243,9 @@ class TestEverybody(RecommendingContract):
 
 
 def test_what_was_refused_and_never_chosen_on_the_golden_export() -> None:
-    """Of 114 such contents `user=` once showed all and a posted history none; 9 were disliked, 52 skipped lately."""
+    """Through `user=` 114 such contents were once shown and through a posted history none; 9 were disliked, 52 skipped
+    lately.
+    """
     export = Export(GOLDEN, check_files=False)
     opened = api.open(GOLDEN, check=False)
     refused, disliked, shown, told = 0, 0, [], []
@@ -287,7 +291,7 @@ EVENTS = [
 ]
 VECTOR = [3.0, -1.0, 0.5, 0, 2, -0.25, 1e-3, 0]
 TONE = Path("tone")
-"""Stands for a file of sound."""
+"""A placeholder for a file of sound."""
 ASKED: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("recommend", {"history": [*TRACKS]}, None),
     ("recommend", {"history": EVENTS, "skip_cooldown_days": 0, "k": 5}, None),
@@ -311,7 +315,7 @@ ASKED: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("embed_content", {"audio": TONE, "metadata": {"artist_ids": [1], "language": "ja"}}, "metadata.artist_ids=1"),
     ("embed_content", {"metadata": {"genres": ["jazz"], "album_id": None}}, None),
 )
-"""Questions, and what of them is not known."""
+"""Questions, and the unknown ids in each."""
 REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("similar", {"metadata": {"genre": "techno"}}, "metadata.genre: no such column of contents/; did you mean genres?"),
     (
@@ -345,7 +349,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
 
 
 class TestTheSameEverywhere:
-    """A question has one answer, one remark and one refusal, whichever door it comes through."""
+    """A question has one answer, one remark and one refusal through every door."""
 
     @pytest.fixture
     def asking(self, doors_export: Export, client: TestClient, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -353,7 +357,7 @@ class TestTheSameEverywhere:
 
     @staticmethod
     def told(question: dict[str, Any], door: str, folder: Path) -> dict[str, Any]:
-        """With a file of sound; an array, on the command line, as a file."""
+        """Returns the arguments, with a file of sound; on the command line an array is given as a file."""
         times_s = np.arange(16_000) / 8_000
         soundfile.write(folder / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * times_s), 8_000)
         given = {name: folder / "tone.wav" if value is TONE else value for name, value in question.items()}

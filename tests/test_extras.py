@@ -1,4 +1,4 @@
-"""The version of the code is what git says of a checkout, as it is built into a wheel, or what pip installed."""
+"""The version of the code comes from git in a checkout, as it is built into a wheel, or from pip."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The table of the card's check, whatever becomes of its stages; all of them run in tests/test_benchmarks.py."""
+"""The GPU check's table is printed even if stages fail; tests/test_benchmarks.py runs all of the stages."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Tests that export share traced graphs; each network gets its own weights into them, and writes what is its own."""
+"""Tests that export share traced graphs; each network puts its own weights into them, and writes its own files."""
 
 from pathlib import Path
 

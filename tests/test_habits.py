@@ -1,4 +1,4 @@
-"""What is installed, built and run for everybody: pinned versions, sessions of nox, workflows and forms."""
+"""Shared set-up, builds and checks: pinned versions, sessions of nox, workflows and forms."""
 
 import re
 import subprocess

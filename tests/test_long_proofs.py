@@ -8,12 +8,12 @@ pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 
 
 def test_current_is_whole_after_two_hundred_kills(demo, monkeypatch):
-    """Exports killed at random moments; after each `exports/current` must verify."""
+    """Exports are killed at random moments; after each kill `exports/current` must verify."""
     run("export_kills", demo[0], [*plain_runs(demo[0])[:1], "--kills=200"], monkeypatch)
 
 
 def test_a_night_that_is_disturbed_leaves_nothing_half_done(tmp_path, monkeypatch):
-    """Killed, failing at calls of the file system, on full disks, and started twice."""
+    """The night is killed, fails at calls of the file system and on full disks, and is started twice."""
     run("killed_nights", tmp_path, ["--kills=20", "--every=40", "--disks=4", "--starts=1"], monkeypatch)
 
 

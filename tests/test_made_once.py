@@ -1,4 +1,4 @@
-"""The cache that tests share: made once, made anew after a kill or a change, never half."""
+"""The cache that tests share: made once, made again after a kill or a change, never incomplete."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ from tests.made_once import copy_once_made, folder_of_this_code
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package in the place of ours."""
+    """A package in the place of this one."""
     (tmp_path / "root" / "towers").mkdir(parents=True)
     (tmp_path / "root" / "towers" / "code.py").write_text("A = 1")
     monkeypatch.setattr(made_once, "ROOT", tmp_path / "root")
@@ -22,7 +22,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def count(folder: Path) -> None:
-    """Says in a file beside the cache that it was called."""
+    """Counts its calls in a file beside the cache."""
     with (folder.parents[1] / "calls").open("a") as calls:
         calls.write("x")
     (folder / "made").write_text("whole")

@@ -37,7 +37,7 @@ def write_and_fail(path):
 
 @pytest.fixture
 def dead_process():
-    """The number of a process that is gone."""
+    """Returns the id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -253,7 +253,7 @@ def test_keys_of_what_is_kept_do_not_change_with_each_commit():
 
 
 def test_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
-    """A machine that is lost in the moment after leaves no folder with half a file."""
+    """A machine that fails in the moment after leaves no folder with half a file."""
     flushed, fsync = set(), os.fsync
 
     def seen(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a process moves: by its own processor time, by that of others it started, by what it reads and writes."""
+"""A process counts as moving by its own processor time, by that of its children, and by what it reads and writes."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def test_what_is_read_counts(tmp_path: Path) -> None:
 
 
 def test_the_look_itself_is_no_movement() -> None:
-    """However many processes a machine has."""
+    """The number of processes on the machine does not matter."""
     Spent.now()
     before, after = Spent.now(), Spent.now()
     assert 0 <= after.moved - before.moved - after.looked < 5_000

@@ -1,4 +1,4 @@
-"""The invented catalogue of names alone: times of a listener rise, whoever they are."""
+"""The generated catalogue of names alone: the times of each listener rise by at least a second."""
 
 import numpy as np
 

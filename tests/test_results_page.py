@@ -1,4 +1,4 @@
-"""The page of results says what the benchmarks' result files say."""
+"""The page of results agrees with the benchmarks' result files."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What is told shows no secret of the environment."""
+"""Messages show no secret of the environment."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_a_variable_that_is_named_like_a_secret_is_masked(monkeypatch, name):
 
 
 def test_a_variable_that_was_asked_for_is_masked(monkeypatch):
-    """Whatever it is called, and an address that holds it is one, too."""
+    """The variable's name does not matter, and an address that holds the value is a secret too."""
     monkeypatch.setenv("MY_CHANNEL", "https://chat.example/T0/B1/x")
     assert secret_of("MY_CHANNEL", "watchers.webhook.url_from") == "https://chat.example/T0/B1/x"
     assert masked("no answer of https://chat.example/T0/B1/x/again") == "no answer of ***/again"
@@ -60,7 +60,7 @@ def test_an_address_shows_neither_password_nor_token(address, shown):
     lambda secret: re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
 ])  # fmt: skip
 def test_a_secret_is_known_however_it_is_written(monkeypatch, written):
-    """One of several lines, with signs that addresses, Python and JSON write in another way."""
+    """A secret of several lines is masked also as addresses, Python and JSON escape it."""
     secret = "BEGIN KEY\nab/cd+ef 'ghä\nEND KEY\n"
     monkeypatch.setenv("SIGNING_KEY", secret)
     shown = masked(f"it said <{written(secret)}>")
@@ -74,7 +74,7 @@ def test_the_longest_goes_first(monkeypatch):
 
 
 def test_what_is_no_secret_stays(monkeypatch, tmp_path):
-    """Short values, folders, and variables that are named otherwise."""
+    """Short values, folders, and variables with other names are shown."""
     monkeypatch.setenv("KEYBOARD", "qwertyqwerty")
     monkeypatch.setenv("SOME_KEY", "short")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
@@ -88,7 +88,7 @@ def test_what_is_no_secret_stays(monkeypatch, tmp_path):
 
 
 def test_a_variable_that_is_no_text_disturbs_nothing(monkeypatch):
-    """The system lets it hold any bytes."""
+    """The system allows any bytes in a variable."""
     monkeypatch.setitem(os.environ, "ODD_TOKEN", os.fsdecode(b"hunter2\xffhunter2"))
     assert masked("it said hunter2%FFhunter2") == "it said ***"
 
@@ -100,7 +100,7 @@ def test_a_variable_that_is_not_there_is_one_line(monkeypatch):
 
 
 def test_a_saved_configuration_holds_no_secret(monkeypatch, tmp_path):
-    """As of a logger of somebody's own, which is given its key."""
+    """A logger of the user's own class may be given its key in the configuration."""
     monkeypatch.setenv("COMET_API_KEY", "hunter2hunter2")
     config = compose("train", ["+loggers=[{_target_: a.Logger, api_key: '${oc.env:COMET_API_KEY}'}]"])
     save_yaml(resolved(config), tmp_path / "config.yaml")
@@ -110,7 +110,7 @@ def test_a_saved_configuration_holds_no_secret(monkeypatch, tmp_path):
 
 
 def test_a_saved_configuration_can_still_be_read(monkeypatch):
-    """Where a secret is a word that it happens to hold, as many do in a small installation."""
+    """A secret may be a word that the configuration happens to hold, as many are in a small installation."""
     monkeypatch.setenv("BROKER_PASSWORD", "training")
     monkeypatch.setenv("DB_PASSWORD", "catalogue")
     monkeypatch.setenv("SORT_KEY", "content_id")
@@ -122,7 +122,7 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
         "hooks": [{"url": "https://host/?t=0123456789abcdef", "password": "catalogue", "with": "0123456789abcdef"}],
         "own": {
             "login": "${oc.env:BROKER_PASSWORD}",
-            "user": "${oc.env:NOBODY,training}",  # by chance what another key reads as a secret
+            "user": "${oc.env:NOBODY,training}",  # by chance the same as a secret that another key reads
             "number": 3,
             "door": "${oc.env:DOOR_KEY}",
             "with": "a?p=${oc.env:DB_PASSWORD}",
@@ -141,7 +141,7 @@ def test_a_saved_configuration_can_still_be_read(monkeypatch):
 
 
 def test_a_secret_that_a_configuration_reads_is_masked_wherever_it_is_led(monkeypatch):
-    """However short it is, through another key, and in the midst of a text."""
+    """It may be short, come through another key, or be a part of a text."""
     monkeypatch.setenv("DB_PASSWORD", "hunter2")
     written = {
         "db": {"pw": "${oc.env:DB_PASSWORD}"},
@@ -170,7 +170,7 @@ def test_what_is_written_for_another_process_reads_secrets_from_the_environment(
 
 @pytest.mark.unhooked
 def test_a_traceback_shows_no_secret(monkeypatch):
-    """What nobody has caught is a library's, which may tell the address that it asked."""
+    """An uncaught error of a library may name the address that it asked."""
     monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
     code = (
         "from os import environ; from towers import cli; cli._run = lambda *_: {}[environ['SOME_TOKEN']]; "

@@ -1,4 +1,4 @@
-"""The table of docs/serving.md says which argument each door takes, and why another does not; it is held to them."""
+"""The table of docs/serving.md on the arguments of each door, with reasons for missing ones, agrees with the code."""
 
 import inspect
 import re
@@ -23,7 +23,7 @@ COMMANDS = {
     "embed": ("embed", "embed_content"),
     "playlists": ("playlist",),
 }
-"""By command, the questions that it asks."""
+"""Questions that each command asks."""
 BODIES: dict[str, type[BaseModel]] = {
     "recommend": questions.RecommendQuestion,
     "similar": questions.SimilarQuestion,
@@ -36,7 +36,7 @@ META = ("command", "hydra", "defaults")
 
 @dataclass(frozen=True)
 class Row:
-    """An argument of a question, and by door `yes` or why not."""
+    """An argument of a question, and for each door `yes` or the reason why not."""
 
     question: str
     argument: str
@@ -56,12 +56,12 @@ def table() -> Iterator[Row]:
 
 
 def told(door: str, *asked: str) -> set[str]:
-    """The arguments that a door takes, as the table has it."""
+    """Returns the arguments that a door takes by the table."""
     return {row.argument for row in table() if row.question in asked and getattr(row, door) == "yes"}
 
 
 def of_function(function: Callable[..., Any]) -> dict[str, Any]:
-    """Defaults by argument."""
+    """Returns defaults by argument."""
     return {name: one.default for name, one in inspect.signature(function).parameters.items() if name != "self"}
 
 
@@ -95,7 +95,7 @@ def test_the_command_line(command: str) -> None:
 def test_python(question: str) -> None:
     opened = of_function(getattr(api.Opened, question))
     assert opened.keys() == told("python", question) - {"export"}
-    if question != "withheld":  # that is for whoever has the export open beside an engine
+    if question != "withheld":  # it is for callers that hold the export open beside an engine
         folder = of_function(getattr(api, question))
         assert folder.keys() == told("python", question)
         assert {name: default for name, default in folder.items() if name != "export"} == opened
@@ -119,7 +119,7 @@ def test_http_by_address() -> None:
 
 @pytest.mark.parametrize("question", [*QUESTIONS, "playlist"])
 def test_defaults_are_the_same(question: str) -> None:
-    """What is left out means the same in all doors; nothing may be null, an empty list or an empty mapping."""
+    """A parameter that is left out means the same in all doors; none may be null, an empty list or an empty mapping."""
 
     def plain(default: Any) -> Any:
         default = list(default) if isinstance(default, tuple) else default

@@ -65,7 +65,7 @@ def test_a_status_is_one_short_line(manager: Inbox) -> None:
 )
 def test_the_watchdog_that_is_asked_for(given: dict[str, str], watchdog_s: float | None) -> None:
     assert Notifier.of_environment({"NOTIFY_SOCKET": "@any", **given}).watchdog_s == watchdog_s
-    assert Notifier.of_environment(given).watchdog_s is None  # nobody listens
+    assert Notifier.of_environment(given).watchdog_s is None  # no listener
 
 
 @pytest.mark.parametrize("address", ["", "relative", "vsock:2:1234"])

@@ -1,4 +1,4 @@
-"""The wheel holds what the package needs outside of a clone."""
+"""The wheel holds all files that the package needs outside of a clone."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which run is taken: the newest of an experiment, or the best of a folder, and what is said of it."""
+"""The choice of a run: the newest of an experiment, or the best of a folder, and the line about it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ MONITOR = "validation/ndcg@20/discovery"
 
 
 def finished(folder: Path, best: float | None, ended_s: int, *, monitor: str = MONITOR, store: str = "s") -> Path:
-    """A run that has come to its end, without its weights."""
+    """Makes a run that has come to its end, without its weights."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml({"trainer": {"monitor": monitor}, "logger": {}}))
     (folder / "environment.json").write_text(json.dumps({"store": store}))
@@ -26,7 +26,7 @@ def finished(folder: Path, best: float | None, ended_s: int, *, monitor: str = M
 
 @pytest.fixture
 def chosen(tmp_path, monkeypatch, capsys):
-    """What `checkpoint` gives in a folder with `runs/`, and the line that says so."""
+    """Returns the run that `checkpoint` chooses in a folder with `runs/`, and the line that says so."""
     monkeypatch.chdir(tmp_path)
 
     def choose(checkpoint: str | None = None) -> tuple[str, str]:
@@ -103,7 +103,7 @@ class TestTheBest:
             chosen("best:default")
 
     def test_a_newer_one_that_was_not_validated_is_passed_over(self, chosen):
-        """As where the best is chosen, and then trained on everything with train_until=test."""
+        """Such a run comes about when the best is chosen, and then trained on everything with train_until=test."""
         finished(RUNS / "a", 0.25, 1)
         finished(RUNS / "b", 0.125, 2)
         finished(RUNS / "c", None, 3, monitor="null")

@@ -1,4 +1,4 @@
-"""Which of several versions an export finds again, and which of them may become current unasked."""
+"""The version that an export finds again among several, and those that may become current without `promote=true`."""
 
 import json
 import os
@@ -18,7 +18,7 @@ EARLIER, LATER = "2026-07-28T22:00:00+00:00", "2026-07-29T21:00:00.5+00:00"
 
 
 def version(folder: Path, name: str, written_s: int, **facts: object) -> Path:
-    """A version of which nothing is there but its manifest."""
+    """Makes a version with nothing but its manifest."""
     (folder / name).mkdir(parents=True)
     manifest = folder / name / "manifest.json"
     manifest.write_text(json.dumps(facts))
@@ -31,7 +31,7 @@ def plan_in(folder: Path, *overrides: str) -> ExportPlan:
 
 
 def evaluated(folder: Path, own: float, *, passed: bool = True) -> Path:
-    """A run that was evaluated; popularity has 0.25."""
+    """Makes a run that was evaluated; popularity has 0.25."""
     figures = {"towers": own, "popularity": 0.25}
     means = {name: {"means": {"recall@20": figure}} for name, figure in figures.items()}
     checks = [{"name": "what lists hold", "passed": passed, "detail": "1 place wrong", "figures": {}}]
@@ -61,7 +61,7 @@ def test_of_versions_of_one_network_the_one_that_was_written_last(tmp_path):
     ],
 )
 def test_what_is_older(tmp_path, end, written_s, found):
-    """The day of the data counts first: a run of last week may be exported today."""
+    """The day of the data comes first: a run of last week may be exported today."""
     other = version(tmp_path, "other", 2, window={"start": EARLIER, "end": LATER})
     own = version(tmp_path, "own", written_s, window={} if end is None else {"start": EARLIER, "end": end})
     assert older_by(own, other) == found
@@ -89,7 +89,7 @@ class TestWithheld:
 
     @pytest.mark.parametrize("promote", ["auto", "false"])
     def test_what_serves_already_is_not(self, tmp_path, monkeypatch, promote):
-        """Whatever is said of its run since; the folder may be given relative to where the command runs."""
+        """Later evaluations of its run do not matter; the folder may be given relative to the working directory."""
         monkeypatch.chdir(tmp_path)
         target = version(Path("exports"), "served", 1)
         point_to(Path("exports/current"), target)
@@ -111,7 +111,7 @@ class TestWithheld:
 
     @pytest.mark.parametrize(("own", "data", "is_kept"), [(0.4, "a", True), (0.6, "a", False), (0.4, "b", False)])
     def test_below_what_serves_on_the_same_data(self, tmp_path, own, data, is_kept):
-        """Above popularity and worse than yesterday's: of other data nothing can be said."""
+        """It is above popularity and worse than yesterday's; on other data the two cannot be compared."""
         facts = {"data_fingerprint": data, "metrics": {"towers": {"recall@20": own}}}
         target = version(tmp_path, "target", 2, **facts)
         better = {"data_fingerprint": "a", "metrics": {"towers": {"recall@20": 0.5}}}
@@ -121,7 +121,7 @@ class TestWithheld:
         assert told == (kept if is_kept else None)
 
     def test_what_was_marked_bad_is_never_published(self, tmp_path):
-        """Nor is the same network, exported anew; not even where the caller insists."""
+        """The same network in another export is not published either, even if the caller forces it."""
         bar = Bar(when="2026-07-28T05:00:00+00:00", who="anna@box", why="too loud", weights="w")
         record = Record(night="night", version="bad", bar=bar)
         write_json(tmp_path / "nights" / "data" / "night.json", record.to_json())

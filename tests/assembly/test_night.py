@@ -1,4 +1,4 @@
-"""What a night keeps of itself, and whom it is compared with, without a training."""
+"""A night's records, and the version that it is compared with, without a training."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from towers.publishing.sinks.sink import NoSink
 
 @pytest.fixture
 def make_config(tmp_path, monkeypatch, world_folder):
-    """The configuration of a command with some overrides."""
+    """Composes the configuration of a command with some overrides."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
     paths = [f"paths.{name}={tmp_path / name}" for name in ("stores", "runs", "exports", "evaluations", "nights")]
 
@@ -41,13 +41,13 @@ def make_plan(make_config):
 
 
 def test_moments_of_divided_tables_are_not_carried(make_plan):
-    """It is said before the night begins, and not after its first training."""
+    """The error comes before the night begins, and not after its first training."""
     with pytest.raises(UserError, match=r"warm\.optimizer=carry: this training has rows=divided"):
         make_plan("rows=divided", "warm.optimizer=carry")
 
 
 def test_a_window_with_too_few_listeners_is_refused_and_recorded(make_plan, world_store):
-    """What a twin reached is not known then; the night says so instead of breaking off."""
+    """The figures of a twin are not known then; the night says so instead of breaking off."""
     plan = make_plan()
     record = Record(night="20260701-a")
     tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)
@@ -62,7 +62,7 @@ def test_a_window_with_too_few_listeners_is_refused_and_recorded(make_plan, worl
 
 
 def test_a_night_does_not_touch_what_has_served(make_plan, world_store):
-    """The same data once more, long after: the record of its version stays, and it is not its own rival."""
+    """The same data comes again, long after: the record of its version stays, and it is not its own rival."""
     plan = make_plan()
     for number in (1, 2, 3):
         published(plan.ledger, number)
@@ -86,7 +86,7 @@ def test_nothing_serves_though_something_has(make_plan):
 
 
 def test_a_refit_has_no_patience(make_plan, world_store):
-    """Nothing is validated in it, so that a training with patience would be refused after the whole night."""
+    """A refit validates nothing, so that a training with patience would be refused after the whole night."""
     plan = make_plan("trainer.patience=3", "logger=csv")
     record = Record(night="20260701-a")
     tonight = Night(plan=plan, store=world_store, record=record, champion=None, rival=None, twin=None, is_late=False)
@@ -116,7 +116,7 @@ def test_weights_and_biases_watch_where_trainings_go_there(make_plan, monkeypatc
 
 
 def test_a_backtest_fills_no_engine(make_config, tmp_path):
-    """Its versions are nobody's to read, whichever engine the nights fill."""
+    """No client reads the versions of a backtest, for any engine that the nights fill."""
     plan = backtest_plan(
         make_config("sink=lancedb", f"sink.uri={tmp_path / 'engine'}", f"backtest={tmp_path}", "days=2")
     )
@@ -124,7 +124,7 @@ def test_a_backtest_fills_no_engine(make_config, tmp_path):
 
 
 def test_a_roll_back_wants_no_raw_data_and_is_printed_first(make_config, make_plan, capsys):
-    """What is done is told whatever becomes of those who watch."""
+    """The line about the rollback is printed even if a watcher fails."""
     plan = make_plan()
     for number in (1, 2):
         published(plan.ledger, number)

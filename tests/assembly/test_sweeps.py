@@ -1,4 +1,4 @@
-"""A sweep: its folder, the mark of each line, what becomes of a job that fails, and the table."""
+"""A sweep: its folder, the mark of each line, jobs that fail, and the table."""
 
 import io
 from pathlib import Path
@@ -15,7 +15,7 @@ from towers.errors import UserError
 
 @pytest.fixture
 def swept(tmp_path, monkeypatch, capsys):
-    """Sweeps a command with a job of the test's own; gives the folder, the jobs, and what was printed."""
+    """Sweeps a command with a job of the test's own; returns the folder, the jobs, and the output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as the command line does
     told = []

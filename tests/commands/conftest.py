@@ -13,6 +13,6 @@ FIT = (
 
 @pytest.fixture(scope="session")
 def fitted_listeners(tmp_path_factory, listened_world):
-    """A folder with a fitted simulator, and what the fit printed. Nothing there is changed."""
+    """A folder with a fitted simulator, and the fit's output. Tests do not change the folder."""
     folder = tmp_path_factory.mktemp("fitted")
     return folder, ok(folder, "simulate", "action=fit", f"store={listened_world.store}", *FIT)

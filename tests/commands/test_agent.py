@@ -38,7 +38,7 @@ def store(listened_world):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, fitted_listeners):
-    """A folder with a simulator that was not checked. Nothing there but agents is changed."""
+    """A folder with a simulator that was not checked. Tests add agents to it and change nothing else."""
     found = tmp_path_factory.mktemp("agent")
     shutil.copytree(fitted_listeners[0] / "simulators", found / "simulators", symlinks=True)
     return found
@@ -46,7 +46,7 @@ def folder(tmp_path_factory, fitted_listeners):
 
 @pytest.fixture(scope="module")
 def trained(folder, store):
-    """What a training printed; the folder has the agent."""
+    """Trains the agent into the folder and returns what the command printed."""
     return ok(folder, "agent", store, *SMALL)
 
 
@@ -88,7 +88,7 @@ def test_a_killed_training_goes_on_to_the_same(folder, store, version, tmp_path,
     unfinished = tmp_path / "agents" / "listening" / version.name
     assert not (unfinished / "train.json").exists()
     assert not (tmp_path / "agents" / "listening" / "current").exists()
-    # A row that stands behind the checkpoint, as a kill in between leaves it, is written anew.
+    # A row behind the checkpoint, as a kill in between leaves it, is written again.
     curve = unfinished / "metrics.csv"
     curve.write_text(curve.read_text() + curve.read_text().splitlines()[-1].replace("2,", "3,", 1) + "\n")
     ok(tmp_path, "agent", store, *SMALL)
@@ -137,11 +137,11 @@ class TestExplained:
 
 
 class TestLog:
-    """What a log says; how it is judged has tests of its own."""
+    """The lines of a log; how a log is judged has tests of its own."""
 
     @staticmethod
     def written(folder, listened_world, days_before_end):
-        """Three of twelve contents, drawn evenly, for everybody on each of two days."""
+        """Writes three of twelve contents, drawn evenly, for every listener on each of two days."""
         events, rng = listened_world.events, np.random.default_rng(0)
         end_us = max(events["timestamp"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist())
         contents = sorted({*events.filter(pc.equal(events["action"], "play"))["content_id"].to_pylist()})
@@ -200,7 +200,7 @@ def test_what_is_exported_serves(folder, version):
 
 
 class TestMistakes:
-    """One line, exit code 2, and nothing is written."""
+    """A mistake prints one line, ends with exit code 2, and writes nothing."""
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

@@ -1,4 +1,4 @@
-"""`towers forget`: what holds a listener is said, and after its removal not a byte of the id is anywhere."""
+"""`towers forget`: places that hold a listener are printed, and after the removal no byte of the id is left."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ LANCE = {"prefix": "towers", "batch_size": 64, "min_indexed": 20_000, "keep": 2,
 
 @pytest.fixture
 def place(demo: tuple[Path, str], tmp_path: Path) -> Path:
-    """The demo's folder, with everybody's recommendations and an engine beside it."""
+    """Copies the demo's folder and adds recommendations for all listeners and an engine."""
     folder = tmp_path / "demo"
     shutil.copytree(demo[0], folder, symlinks=True, ignore=shutil.ignore_patterns("printed.txt", "wandb"))
     (folder / "playlists").mkdir()
@@ -54,7 +54,7 @@ def gone(place: Path) -> str:
 
 
 def left(place: Path, *names: str) -> list[str]:
-    """Files that name somebody, but for the raw data, which is the caller's."""
+    """Returns the files that name a listener, except the raw data, which belongs to the caller."""
     found = (str(path.relative_to(place)) for path in naming(place, *names))
     return [path for path in found if not path.startswith("worlds/")]
 
@@ -107,7 +107,7 @@ def test_not_a_byte_stays(place: Path, gone: str) -> None:
 
 @pytest.mark.slow
 def test_a_second_listener_of_a_file_and_no_raw_data(place: Path, gone: str) -> None:
-    """The event log is still to forget them; all else does."""
+    """The event log still has to forget the first listener; all other places have."""
     (place / "gone.txt").write_text(f"{gone}\n")
     line = refused(place, "forget", "users=gone.txt", "remove=true")
     assert (
@@ -120,7 +120,7 @@ def test_a_second_listener_of_a_file_and_no_raw_data(place: Path, gone: str) -> 
 
 @pytest.mark.slow
 def test_killed_and_run_again(place: Path, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed after the prepare, after a file, between two exports and at the end; the next call goes on every time."""
+    """It is killed after the prepare, after a file, between two exports and at the end; each next call goes on."""
     command = ("forget", f"user={gone}", "remove=true", *PREPARED)
     add = forgetting.Record.add
 

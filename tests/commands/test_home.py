@@ -20,7 +20,7 @@ VISITS = ("action=visit", "world=catalogue", "world.segments=2", "world.mean_bia
 
 
 def figures(folder):
-    """By policy, what a simulation found."""
+    """Returns the figures of the one simulation, by policy."""
     (found,) = (folder / "evaluations").glob("home-simulation-*/report.json")
     return {played["name"]: played["figures"] for played in json.loads(found.read_text())["played"]}
 
@@ -61,7 +61,7 @@ def test_a_world_of_own_files(tmp_path):
 
 
 class TestTheLoop:
-    """Pages, a log, a version that learned from it, the gate, and back again."""
+    """Pages, a log, a version that learned from it, the gate, and a rollback."""
 
     def test_from_nothing_to_a_version_that_serves(self, tmp_path):
         assert "it serves" in ok(tmp_path, "home", "action=train", EXPORT)

@@ -1,4 +1,4 @@
-"""`towers prepare` tells what is unlike the version before, and `towers profile` shows any two."""
+"""`towers prepare` reports differences from the version before, and `towers profile` shows any two versions."""
 
 import json
 

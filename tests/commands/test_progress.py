@@ -1,4 +1,4 @@
-"""What is told of a stage where nobody watches."""
+"""The lines about a stage's progress where standard error is no terminal."""
 
 import re
 

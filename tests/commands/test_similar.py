@@ -1,4 +1,4 @@
-"""What is near a content passes the same filters on the command line, in Python and over HTTP."""
+"""Similar contents pass the same filters on the command line, in Python and over HTTP."""
 
 from datetime import date
 from pathlib import Path

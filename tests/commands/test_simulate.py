@@ -39,7 +39,7 @@ def store(listened_world):
 
 @pytest.fixture(scope="module")
 def fitted(fitted_listeners):
-    """A folder with a fitted simulator, and what the fit printed. Nothing there is changed."""
+    """A folder with a fitted simulator, and the fit's output. Tests do not change the folder."""
     return fitted_listeners
 
 
@@ -51,7 +51,7 @@ def simulator(fitted):
 
 @pytest.fixture(scope="module")
 def log(simulator, listened_world):
-    """Everybody's plays, as the simulator reads them."""
+    """Reads the plays of all listeners, as the simulator does."""
     found = read_store(listened_world.store, simulator.space).log
     return coded_as(found, simulator.contexts, simulator.devices)
 
@@ -111,7 +111,7 @@ def test_a_run_is_prepared_like_real_data(fitted, store, tmp_path, make_builder)
 
 
 class TestShelf:
-    """What listeners of a run are shown; whom and how, `test_home_shelf.py` looks at."""
+    """The shelf that a run shows to listeners; `test_home_shelf.py` tests how it is chosen."""
 
     RUN = ("action=run", "run.days=4", "run.from=2026-04-20", "force=true")
 
@@ -142,7 +142,7 @@ class TestShelf:
 
     @pytest.mark.slow
     def test_a_policy_is_trained_by_it_and_judged(self, fitted, store, tmp_path):
-        """The same policy that chose what was shown has weights of 1 in its own log."""
+        """The policy that chose the shown contents has weights of 1 in its own log."""
         out = tmp_path / "out"
         run = ("run.slate=3", "run.candidates=9", "run.days=60", "run.own_pull=2", f"run.out={out}")
         ok(fitted[0], "simulate", store, *self.RUN, *run)
@@ -162,7 +162,7 @@ class TestShelf:
 
 
 class TestCheck:
-    """Its figures have tests of their own; these are about whom it compares and what it decides."""
+    """The command compares the right listeners and decides; the figures have tests of their own."""
 
     @pytest.mark.slow
     def test_held_out_listeners_are_compared(self, fitted, store, tmp_path):
@@ -195,7 +195,7 @@ class TestCheck:
             )
             share = (earlier == SKIP).mean() if len(earlier) else np.nan
             assert data.features[play, -1] == pytest.approx(share, nan_ok=True)
-        # What comes later changes no chance of before.
+        # Later plays change no earlier chance.
         shorter = checked_part(log, HALF, UNTIL_US, UNTIL_US + 25 * 86_400_000_000)
         first = skip_data(simulator, shorter.before, shorter)
         ids = np.array(period.real.user_ids)[period.real.listener]

@@ -8,7 +8,7 @@ from towers.config.composing import compose, composed, narrowed, resolved, seen_
 SECRET = "hunter2hunter2"
 OVERRIDES = (
     "experiment=demo",
-    "+mine.credential='${oc.env:COMET_API_KEY}'",  # no training reads it: what follows from it becomes a plain value
+    "+mine.credential='${oc.env:COMET_API_KEY}'",  # no training reads it: values that follow from it become plain
     "+loggers=[{_target_: a.Logger, api_key: '${oc.env:COMET_API_KEY}', key: '${mine.credential}', n: '${data.name}'}]",
 )
 

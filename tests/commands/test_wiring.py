@@ -1,4 +1,4 @@
-"""Callbacks and loggers that the command line names wrongly: a line, before the first step."""
+"""Wrong names of callbacks and loggers on the command line give one line, before the first step."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What an event says of its content, action by action; `tests/data/test_positives.py` holds SQL to the same."""
+"""The meaning of an event for its content, action by action; `tests/data/test_positives.py` holds SQL to the same."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -14,7 +14,7 @@ CODES = st.lists(st.integers(0, len(ACTIONS) - 1), max_size=8)
 
 
 def judged(actions, rows=None, fractions=None, min_played_fraction=0.5):
-    """What is positive, refused and heard of events."""
+    """Returns which events are positive, refused and heard."""
     action = np.array([ACTION_CODES[name] for name in actions], np.int64)
     row = np.zeros(len(action), np.int64) if rows is None else np.array(rows, np.int64)
     fraction = np.full(len(action), -1.0) if fractions is None else np.array(fractions, np.float64)

@@ -1,4 +1,4 @@
-"""An impression says what was shown, and its columns are those of the raw table."""
+"""An impression records the contents that were shown, and its columns are those of the raw table."""
 
 import re
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""The protocol on a toy that can be solved in the head, and candidates that will not do."""
+"""The protocol on a toy that can be solved in the head, and candidates that are refused."""
 
 import re
 

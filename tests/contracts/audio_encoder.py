@@ -1,4 +1,4 @@
-"""What every encoder of spectrograms does, on noise around a catalogue's mean."""
+"""Contract of every encoder of spectrograms, on noise around a catalogue's mean."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -63,7 +63,7 @@ class AudioEncoderContract:
         torch.testing.assert_close(encoder(sounds), alone, atol=1e-5, rtol=0)
 
     def test_constant_sound_has_a_finite_gradient(self, encoder) -> None:
-        """Every deviation over time is zero, where the root's slope has no end."""
+        """The deviation over time is zero everywhere, where the slope of the square root is infinite."""
         sound = spectrograms(1, 1).expand(1, N_MELS, 40).clone().requires_grad_()
         encoder(sound).sum().backward()
         assert torch.isfinite(sound.grad).all()
@@ -83,7 +83,7 @@ class AudioEncoderContract:
 
 
 class TrainedAudioEncoderContract(AudioEncoderContract):
-    """The same for those that learn."""
+    """Contract of encoders that are trained, beside the one above."""
 
     def test_all_parts_are_heard(self, encoder) -> None:
         encoder(spectrograms(3, 90)).square().sum().backward()
@@ -106,7 +106,7 @@ class TrainedAudioEncoderContract(AudioEncoderContract):
         assert (first - second).abs().max() > 1e-3
 
     def test_a_checkpoint_gives_every_bit_back(self, tmp_path) -> None:
-        """Whatever way weights lie in memory: the third step is the same for one that was saved after the second."""
+        """The third step is the same for an encoder saved after the second, however its weights lie in memory."""
 
         def step(encoder, optimizer, number) -> None:
             torch.manual_seed(number)

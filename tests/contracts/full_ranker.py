@@ -1,4 +1,4 @@
-"""What every `Ranker` of inner products does: on scores that can be read off, and beside a sort of everything.
+"""Contract of every `Ranker` of inner products: scores that can be read off, and a comparison with a full sort.
 
 All numbers are small and whole, so that products are exact in whatever order they are summed, and many are equal.
 """
@@ -18,13 +18,13 @@ from towers.evaluation.task import EvaluationTask
 
 EVERYTHING, UNSEEN, UNSEEN_COLD = RANKINGS
 
-# One class inherits each test, another runs it; what hypothesis remembers of one is of use to the other.
+# One class inherits each test, another runs it; examples that hypothesis keeps of one serve the other.
 inherited = settings(suppress_health_check=[HealthCheck.differing_executors])
 
 
 @st.composite
 def cases(draw):
-    """What `made` makes a task of; vectors of listeners and contents with many duplicates among them; k."""
+    """Draws the arguments of `made`: vectors of listeners and contents with many duplicates among them, and k."""
     num_users, num_contents, dim = draw(st.integers(1, 5)), draw(st.integers(1, 24)), draw(st.integers(1, 3))
     rows = st.integers(0, num_contents - 1)
     number = st.integers(-2, 2)
@@ -37,14 +37,14 @@ def cases(draw):
 
 
 def made(case) -> tuple[EvaluationTask, np.ndarray, np.ndarray, int]:
-    """The task in place of its parts. Not done while drawing, when the checks of types may not use random numbers."""
+    """Makes the task from its parts. It is not made while drawing, when the type checks may not use random numbers."""
     (histories, cold, banned), users, contents, k = case
     task = make_task(histories, [[0]] * len(users), len(contents), cold=tuple(cold))
     return replace(task, is_candidate=~np.isin(np.arange(len(contents)), list(banned))), users, contents, k
 
 
 def sorted_lists(task: EvaluationTask, scores: np.ndarray, position: int) -> dict[str, list[int]]:
-    """All three lists of one listener in full: the slow twin. Minus infinity is in none."""
+    """Returns all three lists of one listener in full: the slow twin. Minus infinity is in none."""
     is_listed = task.is_candidate & (scores > -np.inf)
     order = [row for row in np.argsort(-scores, kind="stable").tolist() if is_listed[row]]
     unseen = [row for row in order if row not in task.histories[position]]
@@ -52,7 +52,7 @@ def sorted_lists(task: EvaluationTask, scores: np.ndarray, position: int) -> dic
 
 
 def products(users: np.ndarray, contents: np.ndarray) -> np.ndarray:
-    """All scores; minus infinity for contents without a place in the space, whose vectors are all zeros."""
+    """Returns all scores; minus infinity for contents without a place in the space, whose vectors are all zeros."""
     return np.where(contents.any(axis=1), users @ contents.T, np.float32(-np.inf))
 
 
@@ -104,7 +104,7 @@ class FullRankerContract:
         ranked = ranker.rank(np.array([0, 1]), 5)
         for ranking in (EVERYTHING, UNSEEN):
             assert ranked[ranking].rows.tolist() == [[0, 4, -1, -1, -1], [4, 0, -1, -1, -1]]
-        # There are two cold candidates, so that the list of them is of that length whoever ranks.
+        # There are two cold candidates, so that their list has that length for every ranker.
         assert ranked[UNSEEN_COLD].rows.tolist() == [[4, -1], [4, -1]]
         evaluation = evaluate(task, ranker, filter_seen=True, ks=(2,), min_users=1)
         assert evaluation.figures("recall@2/discovery").tolist() == [1, 1 / 2]
@@ -157,7 +157,7 @@ class FullRankerContract:
 
 
 class OrderedTiesContract(FullRankerContract):
-    """Of rankers that take the first content rows of those that tie for the last places."""
+    """Contract of rankers that take the first content rows of those that tie for the last places."""
 
     @inherited
     @given(case=cases())

@@ -1,4 +1,4 @@
-"""What every `Index` does, on four vectors whose inner products can be read off."""
+"""Contract of every `Index`, on four vectors whose inner products can be read off."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What every `Objective` promises, on 23 targets and 40 contents, against its formula in float64."""
+"""Contract of every `Objective`, on 23 targets and 40 contents, against its formula in float64."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ FLOAT64, FLOAT32 = {"atol": 1e-9, "rtol": 1e-9}, {"atol": 2e-5, "rtol": 2e-4}
 
 @dataclass(frozen=True)
 class Case:
-    """What an objective's `forward` takes."""
+    """Arguments of an objective's `forward`."""
 
     states: Tensor
     contents: Tensor
@@ -27,7 +27,7 @@ class Case:
         return replace(self, states=self.states.to(dtype), contents=self.contents.to(dtype))
 
     def of(self, places) -> "Case":
-        """Some of the targets alone."""
+        """Returns the case with some of its targets."""
         kept = {name: getattr(self.targets, name)[places] for name in Targets.__dataclass_fields__}
         return replace(self, states=self.states[places], micro_batch=replace(self.micro_batch, targets=Targets(**kept)))
 
@@ -40,7 +40,9 @@ class Case:
 
 
 def make_case(*, seed=0, log_q=None, all_are_candidates=False) -> Case:
-    """Some targets are candidates and some not; one has weight 0; windows hold candidates, others, and nothing."""
+    """Makes a case: some targets are candidates; one has weight 0; windows hold candidates, other contents, and
+    none.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def integers(low, high, *shape):
@@ -79,7 +81,7 @@ def histories_of(heard) -> HistoryBatch:
 
 
 def value_and_gradients(objective, case: Case, scale=1.0):
-    """Of the loss, for states, contents and the logarithm of the temperature."""
+    """Returns the loss and its gradients for states, contents and the logarithm of the temperature."""
     objective.zero_grad()
     states, contents = (tensor.detach().clone().requires_grad_() for tensor in (case.states, case.contents))
     loss = objective(states, contents, case.log_q, case.micro_batch)
@@ -105,7 +107,7 @@ class ObjectiveContract:
         return make_case()
 
     def reference(self, objective, case: Case):
-        """Value and gradients by the formula, one target at a time."""
+        """Computes value and gradients by the formula, one target at a time."""
         states, contents = (tensor.detach().double().requires_grad_() for tensor in (case.states, case.contents))
         logarithm = objective.temperature.logarithm.detach().double().requires_grad_()
         total = 0.0 * (states.sum() + contents.sum() + logarithm)
@@ -185,7 +187,7 @@ class ObjectiveContract:
 
 
 class CountsTheTargetOnce:
-    """Beside the contract, where the target is never one of its own negatives, whatever its correction."""
+    """Contract beside the other for objectives whose targets are never their own negatives, under any correction."""
 
     def test_a_target_among_the_candidates_is_counted_once(self, objective, case):
         case = case.to(torch.float64)

@@ -1,5 +1,6 @@
-"""What every policy has to do: choose candidates, by the given generator alone, log the true chance of each, learn from
-outcomes, and go on from its state as if nothing had happened."""
+"""Contract of every policy: it chooses candidates, by the given generator alone, logs the true chance of each, learns
+from outcomes, and goes on from its state as if it had never stopped.
+"""
 
 from collections import Counter
 
@@ -18,7 +19,7 @@ CANDIDATES = Candidates(
 
 
 def context_of(listeners: int) -> Context:
-    """The same few listeners over and over."""
+    """Returns a context of three listeners, repeated in turn."""
     vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     at = np.arange(listeners) % len(vectors)
     times = np.full(listeners, 1_767_225_600_000_000)
@@ -26,7 +27,7 @@ def context_of(listeners: int) -> Context:
 
 
 def outcomes_of(context: Context, slate: Slate, seed: int = 0) -> Outcomes:
-    """What came of a slate: listeners stream cards near them, and see only the first slots."""
+    """Returns the outcomes of a slate: listeners stream cards near them, and see only the first slots."""
     generator = np.random.default_rng(seed)
     listener, slot = np.nonzero(slate.content_rows != NOTHING)
     rows = slate.content_rows[listener, slot]
@@ -45,7 +46,7 @@ def outcomes_of(context: Context, slate: Slate, seed: int = 0) -> Outcomes:
 
 
 def taught(policy: Policy) -> Policy:
-    """The policy after a few batches of outcomes."""
+    """Returns the policy after a few batches of outcomes."""
     context = context_of(60)
     for seed in range(3):
         slate = policy.select(context, CANDIDATES, np.random.default_rng(seed))
@@ -54,13 +55,15 @@ def taught(policy: Policy) -> Policy:
 
 
 def same(one: Slate, other: Slate) -> bool:
-    """Whether two slates are equal, bit for bit."""
+    """Returns whether two slates are equal, bit for bit."""
     rows = np.array_equal(one.content_rows, other.content_rows)
     return rows and np.array_equal(one.propensities, other.propensities) and one.shelf == other.shelf
 
 
 class PolicyContract:
-    """A policy's tests inherit from it, and give a fixture `policy`: one that has learned nothing, anew every time."""
+    """A policy's tests inherit from it, and give a fixture `policy`: a new one that has learned nothing, for each
+    test.
+    """
 
     def test_it_is_a_policy(self, policy):
         assert isinstance(policy, Policy)
@@ -138,7 +141,7 @@ class PolicyContract:
         assert (chances >= 0).all()
 
     def test_it_goes_on_from_its_state(self, policy):
-        """After more outcomes its old state gives what it gave then, and again after the same outcomes."""
+        """After more outcomes an old state gives what it gave then, and again after the same outcomes."""
         taught(policy)
         context, kept = context_of(60), policy.state()
         before = policy.select(context, CANDIDATES, np.random.default_rng(9))

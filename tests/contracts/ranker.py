@@ -1,4 +1,4 @@
-"""What every baseline promises as a `Scorer`, on a checkerboard that can be solved in the head.
+"""Contract of every baseline as a `Scorer`, on a checkerboard that can be solved in the head.
 
 Two groups of listeners, two groups of contents (even and odd rows). A listener has heard all
 contents of their group but one, and that one is the target. The last listener has heard nothing; for them every
@@ -29,7 +29,7 @@ def make_task(
     cold: tuple[int, ...] = (),
     train_counts: list[int] | None = None,
 ) -> EvaluationTask:
-    """A task of tracks, all candidates; listener rows start at 100, so that nobody mistakes them for positions."""
+    """Makes a task of tracks, all candidates; listener rows start at 100, so that they differ from positions."""
     plays = np.bincount([row for history in histories for row in history], minlength=num_contents)
     return EvaluationTask(
         user_rows=100 + np.arange(len(histories)),
@@ -113,8 +113,8 @@ class RankerContract:
 
 
 class KnowingRankerContract(RankerContract):
-    """Of rankers that know something of some contents and nothing of others (which nobody has heard, without artist
-    and sound).
+    """Contract of rankers that know something of some contents and nothing of others (never heard, without artist and
+    sound).
     """
 
     def test_what_it_knows_nothing_of_comes_last(self, build, task):
@@ -125,7 +125,7 @@ class KnowingRankerContract(RankerContract):
 
 
 class PersonalRankerContract(RankerContract):
-    """Of rankers that know what the listener heard."""
+    """Contract of rankers that know what the listener heard."""
 
     def test_what_was_heard_comes_before_the_other_group(self, ranker, task):
         scores = ranker.scores(np.arange(LISTENERS))
@@ -135,7 +135,7 @@ class PersonalRankerContract(RankerContract):
 
 
 class CollaborativeRankerContract(PersonalRankerContract, KnowingRankerContract):
-    """Of rankers that also know what others heard."""
+    """Contract of rankers that also know what other listeners heard."""
 
     def test_the_missing_content_of_the_own_group_is_found(self, ranker, task):
         means = evaluate(task, DenseRanker(task, ranker), filter_seen=True, min_users=1, ks=(1,)).means()

@@ -1,4 +1,6 @@
-"""What every door has to recommend: the rule of `towers.retrieval.query`, told anew, slowly and from raw events."""
+"""Contract of every door that recommends: the rule of `towers.retrieval.query`, computed anew, slowly and from raw
+events.
+"""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -24,7 +26,7 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
     {"among": range(5, 30, 2), "deny": [7, 9], "skip_cooldown_days": 10},
     {"among": []},
 )
-"""In rows of the export, of `k` 42, which is all, unless they say another."""
+"""Questions in rows of the export; `k` is 42, which is all, unless a question gives another."""
 FEW = [1, 8, 21, 22]
 
 
@@ -32,16 +34,16 @@ class RecommendingContract:
     """A door's tests inherit from it, and give `recommended`."""
 
     is_ranked = True
-    """Whether the vector of who asks is that of the listener, so that the order is."""
+    """Whether the asking vector is that of the listener, so that the order of the answer can be checked."""
     takes_empty_lists = True
-    """Whether a list to choose from can be given that has nothing in it."""
+    """Whether the door takes an empty list to choose from."""
 
     def recommended(self, export: Export, user_rows: list[int], question: dict[str, Any]) -> Iterator[list[str]]:
-        """The ids that the door gives to each of some listeners, best first."""
+        """Returns the ids that the door gives each of some listeners, best first."""
         raise NotImplementedError
 
     def listeners(self, export: Export) -> list[int]:
-        """Rows of those who ask: some who took a dislike back or played over it, with skips of all ages."""
+        """Rows of the listeners: some took a dislike back or played over it, with skips of all ages."""
         return FEW
 
     def test_the_rule(self, doors_export: Export) -> None:
@@ -69,7 +71,7 @@ class RecommendingContract:
 
 
 def may_come(export: Export, user_row: int, question: dict[str, Any]) -> list[int]:
-    """Rows, content by content and event by event."""
+    """Returns the rows that may be recommended, content by content and event by event."""
     contents = export.contents.to_pylist()
     end = datetime.fromisoformat(export.manifest["window"]["end"])
     events = export.events(user_row)
@@ -87,7 +89,7 @@ def may_come(export: Export, user_row: int, question: dict[str, Any]) -> list[in
 
 
 def passes(row: int, content: dict[str, Any], question: dict[str, Any], end: datetime) -> bool:
-    """Whether a content may come to somebody who did nothing."""
+    """Returns whether a content may be recommended to a listener who did nothing."""
     released_by = question.get("released_by", end.date())
     return (
         content["kind"] in question.get("kind", schema.PLAYABLE_KINDS)
@@ -99,7 +101,7 @@ def passes(row: int, content: dict[str, Any], question: dict[str, Any], end: dat
 
 
 def stands(did: list[tuple[str, datetime]], question: dict[str, Any], end: datetime) -> bool:
-    """Whether a content may come to somebody who did this with it."""
+    """Returns whether a content may be recommended to a listener who did these things with it."""
     words = [action for action, _ in did if action in ("like", "save", "dislike")]
     skips = [time for action, time in did if action == "skip"]
     if words and words[-1] == "dislike":
@@ -111,7 +113,9 @@ def stands(did: list[tuple[str, datetime]], question: dict[str, Any], end: datet
 
 
 def raw_history(export: Export, user_row: int) -> list[dict[str, Any]]:
-    """A listener's events as somebody would post them, and a visit at the end of the data, from which days count."""
+    """Returns a listener's events as a client would post them, and a visit at the end of the data, from which days
+    count.
+    """
     events = export.events(user_row)
     durations = export.durations_ms[np.maximum(events.content_row, 0)]
     history: list[dict[str, Any]] = []

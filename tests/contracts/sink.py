@@ -1,4 +1,6 @@
-"""What every sink does, in a real engine: serving finds what the export's exact search finds, and never half of it."""
+"""Contract of every sink, in a real engine: serving finds what the export's exact search finds, and never a half of
+it.
+"""
 
 import json
 import signal
@@ -21,15 +23,15 @@ from towers.retrieval.index import ExactIndex
 ROOT = Path(__file__).parents[2]
 KINDS = ("contents_", "users_")
 WITHHELD = ["it's 3", "it's 12", "it's 10"]
-"""Contents that a listener must not be shown; the first is the nearest to whom the filters are tried with."""
+"""Contents that a listener must not be shown; the first is the nearest to the listener of the filter tests."""
 
 
 def quietly(stage, done, total):
-    """Tells nobody."""
+    """Discards a report of progress."""
 
 
 class Reader(Protocol):
-    """What serving does with the engine; filters are in the engine's own words."""
+    """Reads an engine as serving does; filters are in the engine's own language."""
 
     def version(self) -> str | None: ...
 
@@ -46,7 +48,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """A sink's class and the settings that lead it to a real engine, and how serving reads that."""
+    """A sink's class, its settings for a real engine, and the way serving reads that engine."""
 
     sink: type
     settings: dict[str, Any]
@@ -59,14 +61,14 @@ class Engine:
         return self.sink(**self.settings)
 
     def versions(self):
-        """Those of which there is a table of contents; each has one of listeners."""
+        """Returns the versions that have a table of contents; each has one of listeners."""
         tables = [name.removeprefix("towers_") for name in self.reader.tables()]
         found = {kind: [name.removeprefix(kind) for name in tables if name.startswith(kind)] for kind in KINDS}
         assert found["contents_"] == found["users_"]
         return found["contents_"]
 
     def named_in_files(self, word):
-        """Files below the engine's folder that hold a word's bytes."""
+        """Returns files below the engine's folder that hold a word's bytes."""
         files = (path for path in Path(self.settings["uri"]).rglob("*") if path.is_file())
         return [path for path in files if word.encode() in path.read_bytes()]
 
@@ -138,7 +140,7 @@ class SinkContract:
         ]  # fmt: skip
 
     def test_back_to_a_version_that_is_there(self, engine, exports):
-        """Neither is written again nor does the one that served before go; the next version takes its place."""
+        """Neither version is written again, and the one that served is kept; the next version takes its place."""
         for export in exports[:2]:
             engine.write(export)
         told = []
@@ -150,7 +152,9 @@ class SinkContract:
         assert engine.versions() == ["20260101_abc", "20260301_abc"]
 
     def test_filled_first_and_served_later(self, engine, exports):
-        """A candidate is filled beside what serves and what served before it; one that nobody took up goes."""
+        """A candidate is filled beside the served version and the one before it; one that was never promoted is
+        removed.
+        """
         assert engine.made().served() is None
         for export in exports[:2]:
             engine.write(export)
@@ -224,7 +228,7 @@ class SinkContract:
         ]  # fmt: skip
 
     def close(self, engine):
-        """Lets another process in, where the engine takes one at a time."""
+        """Closes the reader where the engine admits one process at a time."""
 
     def test_a_canary_that_is_not_there(self, engine, exports, tmp_path):
         engine.write(exports[0])
@@ -267,7 +271,7 @@ class SinkContract:
             UserError, match=r"serving is led to it, but it is not of space space in 3 dim.*sink\.prefix"
         ):
             engine.write(exports[0], dim=3)
-        engine.write(exports[0], dim=exports[0].dim)  # which is all
+        engine.write(exports[0], dim=exports[0].dim)  # all of them
         engine.write(exports[1])
         engine.write(exports[0], dim=3)  # no longer served: filled anew
         assert engine.reader.facts()["dim"] == "3"

@@ -1,4 +1,4 @@
-"""Draws random events and ways in which tools write them, and says what a store must make of them."""
+"""Draws random events and ways in which tools write them, and computes the store that must result."""
 
 import datetime as dt
 from collections import Counter
@@ -49,18 +49,18 @@ GOOD: list[Row] = [
     {"user_id": "zoe", "content_id": "a1", "timestamp": at(day), "action": "play", "played_ms": None}
     for day in (0, 21, 31)
 ]
-"""What every period has to hold."""
+"""Rows that give every period a positive event."""
 FILES = st.lists(st.lists(ROWS, max_size=6), min_size=1, max_size=4)
 """Rows by part file."""
 
 
 def text(value: str | int | None) -> str | None:
-    """An id as a store has it."""
+    """Returns an id as a store has it."""
     return None if value is None else str(value)
 
 
 def id_columns(values: list[Any]) -> list[pa.Array]:
-    """All columns that hold some ids and differ in type."""
+    """Returns all columns that hold some ids and differ in type."""
     texts = pa.array(map(text, values), pa.string())
     columns = [texts, texts.cast(pa.large_string()), texts.cast(pa.string_view()), texts.dictionary_encode()]
     if all(value is None for value in values):
@@ -94,7 +94,7 @@ def number_columns(values: list[int | None]) -> list[pa.Array]:
 
 @st.composite
 def tables(draw: st.DrawFn, rows: list[Row]) -> tuple[pa.Table, dict[str, Any]]:
-    """Rows as a table, and how to write it."""
+    """Draws rows as a table, and a way to write it."""
     ways = {"timestamp": time_columns, "played_ms": number_columns}
     columns = {name: draw(st.sampled_from(ways.get(name, id_columns)([row[name] for row in rows]))) for name in GOOD[0]}
     for name in ("action", "played_ms"):
@@ -118,7 +118,7 @@ def write(folder: Path, parts: list[tuple[pa.Table, dict[str, Any]]]) -> None:
 
 
 def fault(row: Row) -> str | None:
-    """Why a row is rejected by itself."""
+    """Returns why a row is rejected by itself, or None."""
     action = row["action"] or "play"
     if row["user_id"] is None:
         return "user_id is null"
@@ -134,7 +134,9 @@ def fault(row: Row) -> str | None:
 
 
 def expected(files: list[list[Row]], forgotten: set[str]) -> tuple[dict[str, list[tuple]], Counter[str], int]:
-    """What a store has of rows: histories as `histories_by_id` gives them, rejected rows by reason, and repeats."""
+    """Returns the content of a store of these rows: histories as `histories_by_id` gives them, rejected rows by reason,
+    and repeats.
+    """
     histories: dict[str, list[tuple]] = {}
     reasons, seen, repeats = Counter(), set(), 0
     for row in (row for rows in files for row in rows if text(row["user_id"]) not in forgotten):

@@ -1,4 +1,4 @@
-"""Makes training batches, and says what stands in them, in content rows."""
+"""Makes training batches, and reads their content in content rows."""
 
 from dataclasses import fields
 
@@ -17,7 +17,7 @@ def plan_of(windows, seed=(0, 0, 0)):
 
 
 def whole_training(store):
-    """One batch of everybody's whole training history."""
+    """Returns the windows that hold the whole training history of every listener."""
     histories = store.histories
     users = np.arange(histories.num_users)
     return Windows(user_rows=users, start=histories.offsets[:-1], end=histories.train_end)
@@ -31,7 +31,7 @@ def make_batches(store, candidates=None, **settings):
 
 
 def parts_of(changed):
-    """Settings, needs and share, all of them small, with what is changed by its keyword."""
+    """Returns small settings, needs and share, with changes by keyword."""
     keywords = {
         "max_length": 15, "max_tokens": 100, "repeat_weight": 0.2, "lookahead": 1, "num_fresh_sounds": 4, "crop_s": 0.5,
         "num_workers": 0, "num_rejections": 0, "has_times": False, "sounds": None, "share": Share(), **changed,
@@ -42,12 +42,12 @@ def parts_of(changed):
 
 
 def rows_at(batch, index):
-    """Content rows that indices into the step's contents point at; -1 for none."""
+    """Returns the content rows at indices into the step's contents; -1 for none."""
     return torch.where(index < 0, -1, batch.content_rows[index]).tolist()
 
 
 def windows_of(batch):
-    """What a batch says of each window, in content rows and without padding, whatever parts it is cut into."""
+    """Returns each window of a batch, in content rows and without padding, however the batch is cut into parts."""
     found = []
     for part in batch.micro_batches:
         histories, targets = part.histories, part.targets
@@ -71,7 +71,7 @@ def windows_of(batch):
 
 
 def shared(batch):
-    """What is the same on all ranks."""
+    """Returns the parts of a batch that are the same on all ranks."""
     return {
         "content_rows": batch.content_rows.tolist(),
         "candidate_log_q": batch.candidate_log_q.tolist(),

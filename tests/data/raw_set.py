@@ -101,7 +101,7 @@ PLAYLISTS = [
     {"playlist_id": "p2", "title": "Mine", "curator": "listener", "content_ids": ["a3", "a1"]},
 ]
 KNOWN_IDS = sorted(["a1", "a2", "a3", "a4", "a5", "e1", "b1", "u9", "art-x", "art-y", "p1", "p2"])
-"""Listed contents and playlists, u9 who was only heard, and art-y who was only named."""
+"""Listed contents and playlists, u9, which was only heard, and art-y, which was only named."""
 
 
 def event_table(events: Sequence[tuple]) -> pa.Table:

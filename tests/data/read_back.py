@@ -1,4 +1,4 @@
-"""What a prepared store says, in the raw data's own ids."""
+"""A prepared store read back in the raw data's own ids."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ FORGOTTEN = "cy"
 
 
 def histories_by_id(store):
-    """Per raw listener id: (raw content id, action, time) in the store's order."""
+    """Returns, by raw listener id, (raw content id, action, time) in the store's order."""
     histories = store.histories
     content_ids = [*store.content_ids.tolist(), None]  # row -1 is the last
     return {

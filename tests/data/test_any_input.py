@@ -25,7 +25,7 @@ from towers.errors import UserError
 OTHERWISE = "the same event is in another row, with other values"
 NO_LIMITS = {"max_rejected_fraction": 1.0, "max_duplicate_fraction": 1.0}
 QUICK, LONG = 5, 150
-"""Whole prepares of a property: each takes a good part of a second."""
+"""Number of whole prepares for a property: each takes a good part of a second."""
 
 
 def often(times):
@@ -33,7 +33,7 @@ def often(times):
 
 
 def prepared_or_told(make_builder, raw, root):
-    """The store, or the line that says what is wrong with the data."""
+    """Returns the store, or the line about the error in the data."""
     builder = make_builder(raw, root, **NO_LIMITS)
     try:
         return builder.build()[0]
@@ -60,7 +60,9 @@ def test_events_read_the_same_however_they_are_written(data, files):
 
 
 def check_any_events(make_builder, data, files):
-    """Rows by chance, one file of them twice, some listeners forgotten: the store says what the rows say."""
+    """Prepares random rows, one file of them twice, with some listeners forgotten: the store holds what the rows
+    say.
+    """
     files = [GOOD, *files]
     files += [data.draw(st.sampled_from(files))]
     listed = data.draw(st.lists(st.sampled_from([*any_events.NAMES[1:], *map(str, any_events.NUMBERS)]), unique=True))
@@ -121,11 +123,11 @@ VALUES = {
     "words of two bytes": pa.array([b"ab"], pa.binary(2)),
     "nothing": pa.nulls(1),
 }
-"""Values of every type that a Parquet file can have, and some that are no value of their column."""
+"""Values of every type of a Parquet file, among them some that are no value of their column."""
 
 
 def check_any_column(make_builder, table, column, kind):
-    """Prepares the hand-written set with other values in a column: it ends as a store, or in one line."""
+    """Prepares the hand-written set with other values in a column: it must end as a store, or with one line."""
     with tempfile.TemporaryDirectory() as folder:
         raw = written(Path(folder) / "raw")
         path = raw / table / "part-0.parquet"
@@ -157,7 +159,7 @@ def test_every_column_of_any_values(make_builder, kind):
 
 
 def written(raw):
-    """The hand-written set without sounds, with impressions."""
+    """Writes the hand-written set without sounds, with impressions."""
     raw_set.write_raw(raw)
     raw_set.write_part(raw, "contents", raw_set.content_table(raw_set.CONTENTS).drop_columns("audio"))
     raw_set.write_part(raw, "impressions", pa.Table.from_pylist(IMPRESSIONS))
@@ -165,7 +167,7 @@ def written(raw):
 
 
 def damaged(content, random):
-    """A file of which some bytes are others, half of the time of the footer, or are missing, or are there twice."""
+    """Draws a damaged file: some bytes, half of the time in the footer, are changed, missing, or repeated."""
     data = bytearray(content)
     footer = int.from_bytes(data[-8:-4], "little") + 8
     first = random.choice([0, max(0, len(data) - footer)])
@@ -191,7 +193,7 @@ def damaged(content, random):
 
 
 def check_damaged(make_builder, seeds):
-    """Prepares the hand-written set with one file of it damaged: it ends as a store, or in one line."""
+    """Prepares the hand-written set with one file of it damaged: it must end as a store, or with one line."""
     for seed in seeds:
         chance = random.Random(seed)
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Data that cannot be prepared: one line that names the file and the column, and nothing half-written."""
+"""Data that cannot be prepared: one line that names the file and the column, and no half-written store."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +11,7 @@ from towers.errors import UserError
 
 @pytest.fixture
 def refused(raw, tmp_path, make_builder):
-    """Prepares `raw`, which has to fail; gives the message."""
+    """Prepares `raw`, which has to fail, and returns the message."""
 
     def prepare(folder=raw, **settings):
         root = tmp_path / "stores"
@@ -75,7 +75,7 @@ def test_a_text_file_called_parquet(refused, raw):
 
 @pytest.mark.parametrize("table", ["events", "contents"])
 def test_a_file_damaged_in_the_middle(refused, raw, table):
-    """The footer is whole, so that only reading the column itself finds out."""
+    """The footer is intact, so that only reading the column finds the damage."""
     path = raw / table / "part-0.parquet"
     content = bytearray(path.read_bytes())
     content[4:200] = bytes(196)
@@ -180,7 +180,7 @@ def test_a_folder_whose_name_is_no_value_of_a_contract_column(refused, raw):
 
 
 class TestAudioOutside:
-    """Is never read, and has its reason among the rejected sounds."""
+    """A sound outside of the data set's folder is never read, and has its reason among the rejected sounds."""
 
     @pytest.fixture
     def reason_of(self, raw, tmp_path, make_builder):

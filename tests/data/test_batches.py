@@ -13,7 +13,9 @@ LENGTHS = st.lists(st.integers(0, 40), max_size=12)
 
 
 def borders(lengths, gap=3):
-    """Begin and end of each history's training events in the flat columns; events after training between them."""
+    """Returns begin and end of each history's training events in the flat columns; events after training lie between
+    them.
+    """
     begin = np.cumsum([0, *(length + gap for length in lengths)])[:-1].astype(np.int64)
     return begin, begin + np.asarray(lengths, dtype=np.int64)
 
@@ -87,7 +89,7 @@ class TestPlanSampler:
 
     @staticmethod
     def drawn(sampler, epoch=None):
-        """(epoch, number, batches), seed and windows of each plan, of one epoch or of all."""
+        """Returns (epoch, number, batches), seed and windows of each plan, of one epoch or of all."""
         return [
             (
                 (plan.epoch, plan.number, plan.batches),

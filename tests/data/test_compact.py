@@ -113,11 +113,11 @@ def test_what_is_withdrawn_is_turned_down_for_no_target(lasting):
 
 
 def test_rows_of_two_versions_are_the_same(world_store, lasting):
-    """Rows last: contents that are in both have their rows, whatever is a hole in either."""
+    """Rows last: contents that are in both have their rows, with any holes in either."""
     store = lasting[0]
     rows = RefreshedStore(store, store).trained_rows
     np.testing.assert_array_equal(rows, np.where(store.has_content, np.arange(len(rows)), -1))
-    # A store of other rows is joined by id, and a hole is nobody's.
+    # A store of other rows is joined by id, and a hole belongs to no content.
     np.testing.assert_array_equal(RefreshedStore(world_store, store).trained_rows, np.flatnonzero(store.has_content))
     found = compacted(RefreshedStore(store, world_store))
     np.testing.assert_array_equal(found.trained_rows, np.arange(len(world_store.contents)))
@@ -136,7 +136,7 @@ def test_training_reads_what_is_withdrawn_and_aims_at_nothing_of_it(lasting):
 
 
 def test_what_prepare_makes_of_contents_and_listeners_that_go(raw, tmp_path, make_builder):
-    """a4, which was heard, p1 and a5 are not listed any more, and ben is deleted."""
+    """Contents a4, which was heard, p1 and a5 are not listed any more, and ben is deleted."""
     before = make_builder(raw, tmp_path / "stores").build()[0]
     gone, rows = ("a4", "a5"), before.content_ids.tolist()
     listed = [content for content in raw_set.CONTENTS if content["content_id"] not in gone]

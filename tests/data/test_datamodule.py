@@ -1,4 +1,4 @@
-"""Settings of training batches: what will not do is refused by its key."""
+"""Settings of training batches: an invalid one is refused by its key."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_crop_that_is_longer_than_a_record_is_told():
 
 
 GIVEN = ("datamodule.max_tokens=8192", "datamodule.num_fresh_sounds=64")
-"""What follows from the data where it is not said."""
+"""Settings that follow from the data unless they are given."""
 
 
 def test_the_file_gives_settings():

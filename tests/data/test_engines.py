@@ -40,13 +40,13 @@ SETTINGS = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
-"""Few rows: what takes time is what Spark and the JVM prepare for many."""
+"""Number of rows. It is small, as most of the time is Spark's and the JVM's preparation for many."""
 MAX = 2**63 - 1
 
 
 @pytest.fixture(scope="module", autouse=True)
 def spark(tmp_path_factory):
-    """The one session, which engines find there."""
+    """The one Spark session, which engines find there."""
     from towers.data.engines.spark_session import session
 
     folder = tmp_path_factory.mktemp("spark")
@@ -67,7 +67,7 @@ def engine_of(name):
 
 
 def by_both(folder, ask):
-    """What `ask` makes of a database of DuckDB's and of one of Spark's."""
+    """Returns the results of `ask` on a database of DuckDB's and on one of Spark's."""
     found = []
     for name in ("duckdb", "spark"):
         (folder / name).mkdir()
@@ -108,12 +108,12 @@ EXPRESSIONS = {
     "cut to 32 bits": 'CAST(LEAST(COALESCE("row" * 1000000000, -1), 2147483647) AS INTEGER)',
     "texts of numbers": "CAST(genres AS VARCHAR[])",
 }
-"""What the SQL files and `raw.py` are made of, by rule of the dialect or by what it is for."""
+"""Expressions of the SQL files and `raw.py`, by the dialect's rule or by their use."""
 
 
 @pytest.fixture(scope="module")
 def turned(tmp_path_factory):
-    """All expressions by both engines."""
+    """Returns all expressions by both engines."""
     shown = ", ".join(f'{sql} AS "{name}"' for name, sql in EXPRESSIONS.items())
 
     def ask(opened):
@@ -132,7 +132,7 @@ class TestExpressions:
         assert ours.to_pylist() == sparks.to_pylist()
 
     def test_they_are_what_they_are_to_be(self, turned):
-        """Against numbers of ours, since both could be wrong alike."""
+        """The expected numbers are written here, since both engines could be wrong in the same way."""
         rows = {name: turned[1][name].to_pylist() for name in turned[1].column_names}
         assert rows["whole_number_of_a_float"] == [None] * 4 + [0, 2, 2, -2, 0, None, None, -(2**63), 2**63 - 1024, 7]
         assert rows["whole number of a decimal"] == [None, 1, 2, 3, -1, -3, 0, 7, *[9] * 6]
@@ -144,8 +144,9 @@ class TestExpressions:
 
 
 def test_what_is_hashed_alike(tmp_path):
-    """Rows are equal where DuckDB says so: a null is no absent value, a list is no other list of the same texts, and
-    one that is null is an empty one."""
+    """Rows are equal where DuckDB says so: a null is no absent value, a list differs from other lists of the same
+    texts, and a null list equals an empty one.
+    """
     values = [None, "a", "b", ""]
     pairs = [(one, other, some) for one in values for other in values for some in LISTS]
     columns = [pa.array(column) for column in zip(*pairs, strict=True)]
@@ -170,7 +171,7 @@ def test_order_is_by_bytes_with_nulls_last(database):
 
 
 def test_batches(database):
-    values = VALUES.drop(["number"])  # of which one is no number, which is equal to none
+    values = VALUES.drop(["number"])  # one of them NaN, which equals no value
     database.put("odd", values)
     batches = list(database.batches("odd", ("row",), 5, where={"row": 3}))
     assert [batch["row"].to_pylist() for batch in batches if len(batch)] == [[3]]
@@ -200,7 +201,9 @@ class TestManyPartitions:
 
 
 def test_a_cluster_whose_paths_are_of_another_file_system(spark, tmp_path):
-    """Files are read and written by URIs, since a bare path is that system's: here one that does not answer."""
+    """Files are read and written by URIs, since a bare path is one of the cluster's default file system: here one that
+    does not answer.
+    """
     hadoop, name = spark.sparkContext._jsc.hadoopConfiguration(), "fs.defaultFS"
     before = hadoop.get(name)
     hadoop.set(name, "hdfs://localhost:1")
@@ -307,7 +310,7 @@ def odd_files(tmp_path_factory):
 
 
 def shown(column):
-    """Values as text: times that Python cannot tell, and what is no number, are told apart as well."""
+    """Returns values as text, which also tells times that Python cannot hold from values that are not a number."""
     kind = pa.int64() if pa.types.is_timestamp(column.type) else column.type
     return [repr(value) for value in column.cast(kind).to_pylist()]
 
@@ -402,7 +405,7 @@ def write_shown(folder, part):
 
 
 def prepare(folder, stores, engine, *overrides):
-    """The real command; returns the version's folder."""
+    """Runs the real command and returns the version's folder."""
     from towers.commands import prepare as command
     from towers.config.composing import compose
 
@@ -417,7 +420,9 @@ def prepare(folder, stores, engine, *overrides):
 
 
 def everything(folder):
-    """The bytes of a store and of its log; the digests of raw files tell when they were looked at."""
+    """Returns the bytes of a store and of its log, without the digests of raw files, which record when these were
+    read.
+    """
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "digests.json"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -430,7 +435,7 @@ def assert_same(stores):
 
 @pytest.fixture
 def one_key(monkeypatch):
-    """Forgotten listeners are hashed with a random key; here with one."""
+    """Sets the random key that hashes forgotten listeners to a fixed one."""
     monkeypatch.setattr("secrets.token_bytes", bytes)
 
 
@@ -442,7 +447,7 @@ def test_a_store_is_the_same_to_the_byte(tmp_path, one_key, capsys):
         prepare(folder, stores / name, name)
         printed[name] = capsys.readouterr().out.replace(str(stores / name), "")
     assert_same(stores)
-    # Without how long what took.
+    # Without durations.
     told = [
         [line for line in text.splitlines() if not line[:2].isdigit() and not line.startswith("decoded")]
         for text in printed.values()
@@ -504,7 +509,7 @@ class TestFailures:
         with pytest.raises(UserError, match=r"^data/engine=spark: .*cancelled") as raised:
             told(spark.range(10**12).selectExpr("SUM(id)").collect)()
         assert "\n" not in str(raised.value)
-        assert raised.value.__context__ is None  # whose text would be asked of a JVM that is gone
+        assert raised.value.__context__ is None  # whose text would need the JVM, which is gone
 
     def test_a_full_disk(self, spark):
         from towers.data.engines.spark_session import told

@@ -71,7 +71,7 @@ def test_what_is_no_id(tmp_path):
 
 
 class TestPrepare:
-    """A listener in the file is forgotten as one whom users/ calls deleted, and stays forgotten."""
+    """A listener in the file is forgotten like one whom users/ marks as deleted, and stays forgotten."""
 
     GONE = "ben"
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """Mounts a disk of 64 MB in memory, and gives what makes it smaller."""
+    """Mounts a disk of 64 MB in memory, and returns a function that makes it smaller."""
     folder = tmp_path / "disk"
     folder.mkdir()
     with ExitStack() as mounts:
@@ -63,7 +63,7 @@ def test_the_store_of_before_stays(world_folder, tmp_path, small_disk):
         assert "no space left on the disk" in ended.stderr.strip().splitlines()[-1]
         assert "Traceback" not in ended.stderr
         assert files_of(before.folder) == files
-        # Where the last that did not fit was the profile, the new store is whole by then.
+        # If the last file that did not fit was the profile, the new store is complete by then.
         assert Store.open(disk / "parquet").histories.num_users == before.histories.num_users
         assert not [path.name for path in disk.rglob("*") if ".partial" in path.name]
     assert refused > 2

@@ -26,7 +26,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def with_rows_of(root: Path, other: Path) -> Path:
-    """A folder of stores that has nothing but the rows of another: a full prepare in it reads everything."""
+    """Returns a folder of stores that holds nothing but the row maps of another: a full prepare in it reads
+    everything.
+    """
     log = (root / LOG / CURRENT).resolve()
     kept = other / LOG / log.name
     shutil.copytree(log, kept)
@@ -57,7 +59,7 @@ def assert_same(grown: Store, full: Store) -> None:
 
 class TestDays:
     def test_one_after_the_other(self, tmp_path, make_builder):
-        """Late events, duplicates, and listeners and contents of whom nobody knew before come with the days."""
+        """Late events, duplicates, and new listeners and contents come with the days."""
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
         order = [11, 3, 0, 16, 5, 12, 1, 2, 4, 13, 6, 7, 8, 9, 10, 14, 15, 17, 18]
         found = [EVENTS[place] for place in order if place < len(EVENTS)]
@@ -119,7 +121,7 @@ class TestDays:
 
     @pytest.mark.slow
     def test_a_file_that_comes_back(self, tmp_path, make_builder):
-        """It came before one that says otherwise; while it was gone, the other one was right."""
+        """The file comes before another one with the same event; while it was gone, the other one counted."""
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
         write_day(raw, 0, EVENTS[:14])
         write_day(raw, 1, EVENTS[14:])
@@ -135,7 +137,7 @@ class TestDays:
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
     @pytest.mark.slow
     def test_overlapping_weeks_in_both_orders(self, tmp_path, make_builder, order):
-        """Whoever came first keeps the row; and the histories say the same."""
+        """The first of repeated events keeps its row, and the histories are the same."""
         weeks = [EVENTS[:13], EVENTS[7:]]
         raw, root = without_events(tmp_path / "raw"), tmp_path / "stores"
         for place, week in enumerate(order):
@@ -157,7 +159,7 @@ class TestDays:
 class TestWhatChanges:
     @pytest.mark.slow
     def test_metadata(self, tmp_path, make_builder):
-        """A content whose length is corrected: its plays are judged anew, though no event is read."""
+        """The length of a content is corrected: its plays are judged anew, though no event is read."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()
         longer = [{**each, "duration_ms": 400_000} if each["content_id"] == "a2" else each for each in raw_set.CONTENTS]
@@ -169,7 +171,9 @@ class TestWhatChanges:
         assert 0.5 in fractions.tolist()
 
     def test_a_content_that_is_withdrawn(self, tmp_path, make_builder):
-        """Whoever heard it still did; it is known by its id, and nobody is to be sent there. Unheard, it is a hole."""
+        """Listeners who heard it still did; its id is known, and it is never recommended. A content never heard becomes
+        a hole.
+        """
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         before = make_builder(raw, root, **FIXED).build()[0]
         left = [each for each in raw_set.CONTENTS if each["content_id"] not in ("a2", "a5")]
@@ -186,7 +190,7 @@ class TestWhatChanges:
 
     @pytest.mark.slow
     def test_a_listener_who_leaves_and_returns(self, tmp_path, make_builder):
-        """The row stays empty for ever; what the old files hold of them does not come back with them."""
+        """The row stays empty for ever; the listener's events in the old files do not return with them."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         before = make_builder(raw, root, **FIXED).build()[0]
         ben = before.user_ids.tolist().index("ben")
@@ -219,7 +223,7 @@ class TestWhatChanges:
 
     @pytest.mark.slow
     def test_back_to_earlier_lists(self, tmp_path, make_builder):
-        """What was listed meanwhile is withdrawn, though a version of before it was listed stands there."""
+        """The contents listed meanwhile are withdrawn, though a version from before they were listed exists."""
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()
         listed = raw / "contents/part-0.parquet"

@@ -25,7 +25,7 @@ def rows_of(store, user_ids):
 
 
 def elapsed_bucket(seconds):
-    """The bucket of a time since the event before; 0 where there is none."""
+    """Returns the bucket of the time since the event before; 0 where there is none."""
     none = np.zeros(1, np.int64)
     elapsed_us = np.array([-1 if seconds is None else round(seconds * 1e6)])
     codes = encode_events(action=none, elapsed_us=elapsed_us, played_fraction=np.zeros(1), context=none)
@@ -33,7 +33,7 @@ def elapsed_bucket(seconds):
 
 
 def read(store, reader, windows):
-    """A batch of (listener, first event, one past the last), counted within the history."""
+    """Returns a batch of (listener, first event, one past the last), counted within the history."""
     users = rows_of(store, [user_id for user_id, *_ in windows])
     begin = store.histories.offsets[users]
     start, end = begin + np.array([w[1] for w in windows]), begin + np.array([w[2] for w in windows])

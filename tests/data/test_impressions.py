@@ -29,7 +29,7 @@ GOOD = {
     "played_ms": 5_000, "skipped": False, "finished": None, "saved": None,
 }  # fmt: skip
 SHORT = {"request_id": "r0", "user_id": "ben", "timestamp": NOON}
-"""All that is required."""
+"""The required columns."""
 
 
 class Raw:
@@ -48,7 +48,9 @@ class Raw:
         return path
 
     def make(self, name, previous=None, forgotten=(), came_back=None):
-        """A state of the log; who came back (listener -> first file of theirs) was forgotten before."""
+        """Makes a state of the log; listeners in `came_back` (listener -> first file of theirs) were forgotten
+        before.
+        """
         tables = RawTables(root=self.folder / "raw", files={"impressions": list(self.files)}, has_clock=True)
         before = Forgotten(key=b"", until_file={})
         for user_id, until_file in (came_back or {}).items():
@@ -205,7 +207,7 @@ class TestForgotten:
 
 
 def many(rows, seed, first=0):
-    """Rows with faults, repeats, requests of two listeners; of 40 listeners."""
+    """Draws rows with faults, repeats, and requests of two listeners; of 40 listeners."""
     draw = np.random.default_rng(seed)
     table = [
         {
@@ -224,7 +226,7 @@ def many(rows, seed, first=0):
 
 
 def test_by_brute_force(raw):
-    """One row after the other: sound by itself, of the request's listener, in a slot that is still free."""
+    """A row counts if it is sound by itself, of the request's listener, and in a slot that is still free."""
     rows = [many(150, seed) for seed in (1, 2)]
     for part in rows:
         raw.add(*part)
@@ -246,7 +248,7 @@ def test_by_brute_force(raw):
 
 
 class TestVersions:
-    """A version that links to one before is what reading everything gives, byte for byte."""
+    """A version that links to an earlier one equals, byte for byte, one that reads everything."""
 
     def test_days_one_by_one(self, raw):
         previous, losses = None, Losses()

@@ -1,4 +1,4 @@
-"""Delta and Iceberg tables by their logs, and columns that stand in folders' names."""
+"""Delta and Iceberg tables by their logs, and columns in the names of folders."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ from towers.errors import UserError
 
 
 def deletion_vector(deleted):
-    """A file with one deletion vector, as Delta's protocol lays it out."""
+    """Writes a file with one deletion vector, as Delta's protocol lays it out."""
     data = struct.pack("<iQI", 1681511377, 1, 0) + BitMap(deleted).serialize()
     return b"\x01" + struct.pack(">i", len(data)) + data + struct.pack(">I", zlib.crc32(data))
 
@@ -40,20 +40,20 @@ def raw(tmp_path):
 
 @pytest.fixture
 def told(raw):
-    """What the raw events say."""
+    """The raw events of the set."""
     return told_by(raw)
 
 
 @pytest.fixture
 def events(raw, told):
-    """All events, whose folder goes."""
+    """All events; their folder is removed."""
     found = [pq.read_table(raw / f"events/part-{number}.parquet") for number in (0, 1)]
     shutil.rmtree(raw / "events")
     return pa.concat_tables(found)
 
 
 def told_by(raw):
-    """What raw events say, wherever it stands."""
+    """Returns the raw events of a folder in any of the formats."""
     found = rows(tables_of(raw), "events").drop_columns(["filename", "file_row_number", "row_hash"])
     return sorted(found.to_pylist(), key=str)
 
@@ -151,7 +151,7 @@ class TestFolders:
 
 class TestDelta:
     def test_the_same_events(self, raw, events, told):
-        """Also where a part of them is overwritten, so that their files are dead and still there."""
+        """They are the same where a part of them is overwritten, so that their files are dead and still there."""
         write_deltalake(raw / "events", events.slice(3, 5))
         write_deltalake(raw / "events", events, mode="overwrite", partition_by=["context"], schema_mode="overwrite")
         assert told_by(raw) == told
@@ -209,7 +209,7 @@ class TestDelta:
             part_files(tmp_path)
 
     def test_rows_of_the_forgotten_in_dead_files_are_told(self, tmp_path):
-        """And in files that are named by the listener in their folder alone."""
+        """Rows count also in files that name the listener in their folder alone."""
         write_deltalake(tmp_path / "events", pa.table({"user_id": ["a", "b"]}))
         write_deltalake(tmp_path / "events", pa.table({"user_id": ["b"]}), mode="overwrite")
         (tmp_path / "events/_unfinished.parquet").write_bytes(b"PAR1")
@@ -254,7 +254,7 @@ class TestDelta:
 class TestIceberg:
     @pytest.fixture
     def table(self, raw, events):
-        """A table of the first events, in a catalogue in memory."""
+        """Makes a table of the first events, in a catalogue in memory."""
         from pyiceberg.catalog.sql import SqlCatalog
 
         catalog = SqlCatalog("test", uri="sqlite:///:memory:", warehouse=f"file://{raw.parent}")
@@ -285,7 +285,7 @@ class TestIceberg:
         assert rows(tables, "events")["context"].null_count == len(events)
 
     def test_a_folder_by_another_path(self, raw, table, monkeypatch):
-        """A relative one with `..` in it, a link to it, and one whose log names it by a link."""
+        """The path is a relative one with `..` in it, a link to the folder, or one whose log names it by a link."""
         (raw.parent / "here").mkdir()
         (raw.parent / "linked").symlink_to(raw, target_is_directory=True)
         monkeypatch.chdir(raw.parent / "here")

@@ -1,4 +1,4 @@
-"""No event after the cut changes what training reads, not by a byte."""
+"""No event after the cut changes a byte of the data that training reads."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from towers.training.objectives.negatives import InBatchAndUniform
 
 TRAINING = [event for event in raw_set.EVENTS if event[2] < VALIDATION_START]
 LAST = ("ann", "a1", TEST_START + timedelta(days=60), "play", 100_000, None)
-"""Comes last in any case: each period has to hold something."""
+"""An event that comes last in any case: each period needs one."""
 KNOWN_USERS, NEW_USERS = ("ann", "ben", "dee", "eve"), ("new-ann", "A")
 KNOWN_CONTENTS, NEW_CONTENTS = ("a1", "a2", "a3", "e1", "b1", "u9"), ("a4", "art-x", "new-a", "0")
 
@@ -106,12 +106,12 @@ def batches(store):
 @given(events=later(KNOWN_USERS, KNOWN_CONTENTS))
 @settings(max_examples=3, deadline=None)
 def test_batches_and_what_targets_compete_with_are_the_same(prepare, untouched, events):
-    """Among the same listeners and contents, whose rows are the same then."""
+    """The listeners and contents are the same, so that their rows are too."""
     assert batches(prepare(events)) == batches(untouched)
 
 
 def test_an_event_of_training_does_tell(prepare, untouched):
-    """So that the tests above can fail."""
+    """This shows that the tests above can fail."""
     earlier = [("ben", "a1", VALIDATION_START - timedelta(days=3), "play", 100_000, "elsewhere")]
     store = prepare(earlier)
     assert [found != known for found, known in zip(of_training(store), of_training(untouched), strict=True)] == [

@@ -1,4 +1,4 @@
-"""Objects of a store where no server is needed: fsspec's filesystem in memory holds them."""
+"""Objects of a store without a server: fsspec's filesystem in memory holds them."""
 
 import time
 
@@ -21,14 +21,14 @@ URL = "memory://plays/set"
 
 
 class Asked(list):
-    """Keys of the objects that were asked for bytes, each request one of them; some of them fail."""
+    """Records the keys of the objects whose bytes were requested, and makes some requests fail."""
 
     failures = 0
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """An empty store behind `memory://`, which is read as `s3://` is; what it is asked for."""
+    """An empty store behind `memory://`, which is read as `s3://` is; yields the record of its requests."""
     found, answer = Asked(), MemoryFileSystem.cat_file
 
     def answered(self, path, start=None, end=None, **others):
@@ -53,7 +53,7 @@ def put(folder):
 
 
 def test_a_read_that_fails_once_is_no_damaged_file(asked, tmp_path):
-    """While a view is made, and while damage is looked for."""
+    """The read fails while a view is made, and while damage is looked for."""
     for number in range(2):
         raw_set.write_part(tmp_path, "events", raw_set.event_table(raw_set.EVENTS), number)
     put(tmp_path)
@@ -71,7 +71,7 @@ def test_a_read_that_fails_once_is_no_damaged_file(asked, tmp_path):
 
 
 def test_threads_that_share_an_object_read_their_own_places(asked, tmp_path, monkeypatch):
-    """Of many row groups, on several threads of DuckDB, while each read waits and others go on."""
+    """The object has many row groups, read on several threads of DuckDB, while each read waits and others go on."""
     numbers, answer = np.random.default_rng(0).integers(2**62, size=400_000), MemoryFileSystem.cat_file
 
     def slowly(*arguments, **others):
@@ -91,7 +91,7 @@ def test_threads_that_share_an_object_read_their_own_places(asked, tmp_path, mon
 
 
 def test_what_was_asked_for_one_night_is_known_the_next(asked, tmp_path):
-    """Also of objects that are not called Parquet, and of those that are none."""
+    """This holds also for objects that are not named as Parquet, and for those that are none."""
     events = tmp_path / "raw/events"
     events.mkdir(parents=True)
     rows = raw_set.event_table(raw_set.EVENTS)
@@ -120,7 +120,7 @@ def test_what_was_asked_for_one_night_is_known_the_next(asked, tmp_path):
     assert third == ["events/000002_0", "events/000002_0", "events/notes.txt"]
     assert len(tables.files["events"]) == 4
     assert [path.name for path in tables.left_alone] == ["more.txt", "notes.txt"]
-    # What all have in common stands once.
+    # The common part of the paths is printed once.
     footers = [tables.footers.of(path) for path in tables.files["events"]]
     assert len({id(each) for footer in footers for each in (footer.schema, footer.told)}) == 2
     assert (tmp_path / "footers.json").read_text().count("played_ms") == 1

@@ -1,4 +1,4 @@
-"""Which files of a table's folder are read: all that a writer meant to be, each once, and no dead ones."""
+"""Files that are read of a table's folder: all that a writer meant to be, each once, and no dead ones."""
 
 import os
 import sys
@@ -102,7 +102,7 @@ class TestLinks:
 
 
 class TestLogs:
-    """Folders of which a log says what is alive."""
+    """Folders with a log that names the files that are alive."""
 
     @pytest.mark.parametrize(
         ("mark", "words"),

@@ -1,4 +1,6 @@
-"""A store is decided by the settings that its parts return, by the names of their keys; nothing private counts."""
+"""The settings that a store's parts return, by the names of their keys, decide the store; private attributes do not
+count.
+"""
 
 import inspect
 import json
@@ -22,7 +24,7 @@ from towers.data.splits.rolling_windows import RollingWindows
 from towers.data.splits.temporal import GlobalTemporal
 
 PLACES = {"path", "root"}
-"""Keywords that say where data lies."""
+"""Keywords for the places of data."""
 COLUMNS = {"user": "u", "content": "c", "artist": "a", "album": "b"}
 PARTS = [
     (
@@ -60,7 +62,7 @@ def test_settings_are_the_constructors_keywords_but_for_places(kind, keywords):
 def test_every_part_of_the_configuration_is_here():
     found = set()
     for path in (Path(__file__).parents[2] / "configs/data").rglob("*.yaml"):
-        if path.parent.name != "engine":  # decides nothing of a store
+        if path.parent.name != "engine":  # has no effect on a store
             found |= targets(yaml.safe_load(path.read_text()))
     found -= {each for each in found if each.startswith("towers.data.sources.sets.")}  # see tests/data/sets
     assert found == {f"{kind.__module__}.{kind.__name__}" for kind, _ in PARTS}
@@ -73,7 +75,7 @@ def targets(node):
 
 
 def privately_other(kind):
-    """The same class with an attribute more and one that is called otherwise."""
+    """Returns the class with another private attribute and another public one."""
 
     class Other(kind):
         def __init__(self, *arguments):

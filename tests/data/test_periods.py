@@ -1,4 +1,4 @@
-"""What the cuts come to: numbers by hand, and lines that tell of cuts that do not fit."""
+"""Sizes of the periods: numbers by hand, and warnings about cuts that do not fit."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the histories of a store call positive is what `contract.events` says, of fractions in double precision."""
+"""The positive events of a store's histories are those of `contract.events`, with fractions in double precision."""
 
 from itertools import product
 from pathlib import Path
@@ -73,7 +73,7 @@ def written(told: list[Event], min_played_fraction: float) -> list[bool]:
 
 
 def test_on_a_grid() -> None:
-    """Every action, content and played time; fractions that binary digits do not hold are among the limits."""
+    """The grid has every action, content and played time; some limits are fractions without an exact binary form."""
     grid = list(product(schema.ACTIONS, range(-1, len(DURATIONS_MS)), PLAYED_MS))
     for min_played_fraction in FRACTIONS:
         check(grid, min_played_fraction)

@@ -126,7 +126,7 @@ class TestContents:
         assert genres[row_of(store, "a4")].tolist() == []
 
     def test_every_simple_column_of_users_is_kept(self, raw, tmp_path, make_builder):
-        """Oddly named ones too; lists, and names that the reader's own would hide, are left behind."""
+        """Oddly named columns are kept too; lists, and names that the reader's own would hide, are left out."""
         rows = [
             {
                 "user_id": "ann",

@@ -1,4 +1,4 @@
-"""`prepare` a second time: what is kept, what is made anew, and what a kill leaves behind."""
+"""`prepare` a second time: parts that are kept, parts that are made again, and the remains of a kill."""
 
 import json
 import os

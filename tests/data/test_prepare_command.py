@@ -1,4 +1,4 @@
-"""The command's own part: what it reads from the config, and what it says."""
+"""The command's own part: the settings that it reads, and its output."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from towers.errors import UserError
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Prepares the hand-written set with overrides; gives the number of threads that were asked for."""
+    """Prepares the hand-written set with overrides; returns the number of threads that were asked for."""
     raw = raw_set.write_raw(tmp_path / "raw")
     asked = []
 
@@ -76,11 +76,11 @@ def test_it_says_what_the_periods_hold(run, capsys):
 
 
 USUAL = ("training", "validation", "test", "users/: the towers do not read")
-"""How lines begin that are there whatever the data is like."""
+"""Begins of lines that are printed for any data."""
 
 
 class TestWhatIsLost:
-    """Is told each time, whether the store was made or was there."""
+    """The losses are printed each time, whether the store was made or was there."""
 
     @pytest.fixture
     def said(self, run, capsys):

@@ -22,7 +22,7 @@ def write(raw, *rows, part=0):
 
 @pytest.fixture
 def raw(raw):
-    """The hand-written set without sounds, and what was shown to its listeners."""
+    """The hand-written set without sounds, and impressions of its listeners."""
     raw_set.write_part(raw, "contents", raw_set.content_table(raw_set.CONTENTS).drop_columns("audio"))
     write(raw, shown("r1", "ann"), shown("r1", "ann", slot=1), shown("r2", FORGOTTEN), shown("r3", "new-one", slot=-1))
     return raw
@@ -63,7 +63,7 @@ def test_too_many_bad_ones(raw, tmp_path, make_builder):
 class TestAnotherDay:
     @pytest.fixture
     def grown(self, raw, tmp_path, make_builder):
-        """A store that grew by a day, and how to make another one of the same data."""
+        """A store that grew by a day, and a function that makes another one of the same data."""
         builder = make_builder(raw, tmp_path / "stores", max_rejected_fraction=0.5)
         before = builder.build()[0]
         write(raw, shown("r1", "ann"), shown("r5", "dee"), part=1)

@@ -72,7 +72,7 @@ class TestRejected:
     @pytest.fixture(scope="class")
     @staticmethod
     def mixed(tmp_path_factory, make_builder):
-        """Every kind of bad row beside the good ones, in one part file each."""
+        """Raw data with every kind of bad row beside the good ones, in one part file each."""
         folder = tmp_path_factory.mktemp("mixed")
         raw = raw_set.write_raw(folder / "raw")
         (raw / "events/part-1.parquet").unlink()
@@ -183,11 +183,11 @@ class TestRejected:
 
 
 class TestDuplicates:
-    """Equal rows are what delivery at least once brings: dropped and counted, up to a limit of their own."""
+    """Delivery at least once brings equal rows: these are dropped and counted, up to a limit of their own."""
 
     @pytest.fixture
     def twice(self, raw):
-        """Of 18 events that are not to be forgotten, two more are repeats."""
+        """Returns raw data in which two more of the 18 events that stay are repeats."""
         (raw / "events/part-1.parquet").unlink()
         raw_set.write_events(raw, [*EVENTS, ANN[0], BEN[1]])
         return raw
@@ -214,7 +214,7 @@ class TestDuplicates:
 
 
 class TestWritersOfTheWorld:
-    """What other tools write, through to the store."""
+    """Values as other writers give them, through to the store."""
 
     def test_an_hour_of_searches_alone(self, raw, store, tmp_path, make_builder):
         hour = pa.table({"user_id": ["dee"], "content_id": pa.nulls(1), "timestamp": [at(34)], "action": ["search"]})
@@ -246,7 +246,7 @@ class TestWritersOfTheWorld:
 
 
 def test_columns_of_listeners_may_be_called_as_ours(raw, tmp_path, make_builder):
-    """A place is theirs to tell; what no name of theirs can be is left out."""
+    """A column `place` of listeners is kept; `user_row`, a reserved name, is left out."""
     listed = [{**each, "place": f"town {number}", "user_row": "x"} for number, each in enumerate(raw_set.USERS)]
     other = {**listed[0], "place": "elsewhere"}
     raw_set.write_part(raw, "users", pa.Table.from_pylist([*listed, listed[1], other]))

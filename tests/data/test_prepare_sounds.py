@@ -1,4 +1,4 @@
-"""Which sounds of a raw data set become records, and which are decoded again."""
+"""Sounds of a raw data set that become records, and those that are decoded again."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from towers.errors import UserError
 
 class TestSound:
     def test_records_belong_to_their_content(self, store):
-        """Every content's loudest band is its own tone's: higher tones, higher bands."""
+        """The loudest band of each content is that of its own tone: higher tones, higher bands."""
         loudest = {}
         for content_id in ("e1", "a1", "a2", "a4"):
             record = store.spectrograms.records[store.audio_rows[row_of(store, content_id)]]
@@ -50,11 +50,11 @@ class TestSound:
 
 
 class TestLostSounds:
-    """How many sounds may be set aside, and what is told of them."""
+    """The limit on sounds that are set aside, and the report about them."""
 
     @pytest.fixture
     def with_sounds(self, raw):
-        """Contents with these paths of sounds replace those of the raw data."""
+        """Writes contents with these paths of sounds in place of the raw data's."""
 
         def write(*audio):
             contents = [{"content_id": f"s{place}", "kind": "track", "audio": each} for place, each in enumerate(audio)]
@@ -143,11 +143,11 @@ class TestLostSounds:
 
 
 class TestNewSounds:
-    """A set of spectrograms takes from the one before what it can."""
+    """A set of spectrograms reuses all that it can of the one before."""
 
     @pytest.fixture
     def decoded(self, monkeypatch):
-        """Names of the files that were decoded since."""
+        """Returns names of the files that were decoded since."""
         from towers.data.audio import decoder
 
         names, decode = [], decoder.read_crops
@@ -161,7 +161,7 @@ class TestNewSounds:
 
     @pytest.fixture
     def grown(self, raw, tmp_path, make_builder, decoded):
-        """The root of a store that was made, after which a sound came that stands before the others."""
+        """The root of a store; after it was made, a sound came that is before the others."""
         root = tmp_path / "stores"
         make_builder(raw, root).build()
         assert sorted(decoded) == ["a1.flac", "a2.wav", "a4.flac", "a5.flac", "e1.flac"]

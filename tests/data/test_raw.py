@@ -1,4 +1,4 @@
-"""The raw tables as SQL: which types do, which file is opened, and what becomes of values that cannot be told."""
+"""The raw tables as SQL: allowed types, the file that is opened, and ambiguous values."""
 
 import datetime as dt
 import zlib
@@ -124,7 +124,7 @@ def test_lists(tmp_path, kind, is_alone):
 
 
 class TestPaths:
-    """The file that is named is opened, and no other that its name would match as a pattern."""
+    """The named file is opened, and no other that its name would match as a pattern."""
 
     NAMES = ("run[1]", "exp*", "q?", "a[!b]", "it's", 'say "x"', "**", "[", "{x,y}", "Müsik 2026", "%20", "~", "day=1")
 
@@ -154,7 +154,7 @@ class TestPaths:
 class TestDates:
     @pytest.fixture
     def dated(self, tmp_path):
-        """One content a day, as DuckDB writes it."""
+        """Writes one content a day, as DuckDB does."""
 
         def make(*days, kind="DATE"):
             write(tmp_path, user_id=IDS["string"], content_id=IDS["string"], timestamp=WHEN)
@@ -230,7 +230,7 @@ def test_columns_beside_the_contract(tmp_path, feature_settings):
 
 
 class TestColumnsLeftBehind:
-    """What is no feature stays behind, and a feature is refused."""
+    """A column that is no feature is left out, and one named as a feature is refused."""
 
     def test_names_equal_but_for_case(self, tmp_path, feature_settings):
         write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
@@ -291,7 +291,7 @@ def test_a_feature_of_lists(tmp_path, feature_settings):
 
 class TestNamesThatSqlTakesForOthers:
     def test_other_letters(self, tmp_path):
-        """Or else who asked to be forgotten would come back."""
+        """Otherwise listeners who asked to be forgotten would come back."""
         write(tmp_path, user_id=["a"], content_id=["x"], timestamp=WHEN[:1])
         path = write(tmp_path, "users", user_id=["a"], Deleted=[True])
         with pytest.raises(UserError, match=f"{path}: column 'Deleted' must be called 'deleted'"):
@@ -315,7 +315,7 @@ INT128 = (
     "EDuKi3VWVm7r5X27LDZtdzcvq1WxcWW33+25rdnrap27vgp6cpYPlMqlr9RQ5v1z6Q+zXpDJ4EIpqfxsngeyLRwH//UB7xDjlb4B"
     "qzZZbA=="
 )
-"""A file that polars writes of the column `a` of one pl.Int128, by zlib, in base64: pyarrow writes none."""
+"""A file of polars with a column `a` of one pl.Int128, packed by zlib and base64: pyarrow cannot write one."""
 
 
 def test_a_column_of_a_type_that_arrow_lacks(tmp_path):

@@ -29,14 +29,14 @@ SEVEN = {
     "decimal": pa.array([Decimal(7)], pa.decimal128(20, 0)),
     "widest decimal": pa.array([Decimal(7)], pa.decimal256(38, 0)),
 }
-"""One id, as columns of many types."""
+"""The same id, as columns of many types."""
 UUIDS = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([UUID(int=7).bytes], pa.binary(16)))
 TIMES = {
     **{f"{unit}, {zone}": pa.array([NOON], pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
        for unit, zone in itertools.product(("s", "ms", "us", "ns"), ("UTC", "Asia/Tokyo"))},
     **{f"{unit}, naive": pa.array([NOON.replace(tzinfo=None)], pa.timestamp(unit)) for unit in ("s", "ms", "us", "ns")},
 }  # fmt: skip
-"""One instant; a naive one is in UTC."""
+"""The same instant; a naive one is in UTC."""
 
 
 class TestIds:
@@ -89,7 +89,7 @@ class TestTimes:
 
     @pytest.mark.parametrize("kind", [kind for kind in TIMES if kind.startswith("ns")])
     def test_a_day_that_nanoseconds_cannot_hold_beside_them(self, tmp_path, kind):
-        """They end in 1677 and 2262."""
+        """Nanoseconds end in 1677 and 2262."""
         write(tmp_path, user_id=["u"], content_id=["c"], timestamp=WHEN)
         write(tmp_path, "contents", part="a.parquet", content_id=["a"], release_date=TIMES[kind])
         write(tmp_path, "contents", part="b.parquet", content_id=["b"], release_date=[dt.date(1588, 1, 1)])
@@ -165,7 +165,7 @@ def parts(raw):
 
 
 class TestWholeSets:
-    """Nothing of a store depends on how its raw data was written."""
+    """A store does not depend on the way in which its raw data was written."""
 
     def test_by_duckdb(self, raw, prepared, store):
         for path, _ in parts(raw):

@@ -12,7 +12,7 @@ from towers.errors import UserError
 
 @pytest.fixture
 def later(tmp_path, make_builder):
-    """The small set a day later: a listener, a content, a context and an event that the first knows nothing of."""
+    """The small set a day later, with a listener, a content, a context and an event that are new."""
     raw = raw_set.write_raw(tmp_path / "raw")
     new = [("zoe", "a0", raw_set.at(50), "play", 100_000, "gym"), ("ann", "a1", raw_set.at(51), "play", 90_000, None)]
     raw_set.write_part(raw, "events", raw_set.event_table(new), part=7)
@@ -45,7 +45,7 @@ def test_rows_are_todays_and_codes_those_of_training(store, later):
                 assert found.content_codes[part][row].tolist() == store.content_codes[part][before].tolist()
     zoe = found.user_ids.tolist().index("zoe")
     (event,) = range(*found.histories.offsets[zoe : zoe + 2])
-    assert found.histories.context[event] == 0  # nobody listened at the gym while it was trained
+    assert found.histories.context[event] == 0  # no listener was at the gym while it was trained
     assert found.fingerprint not in (store.fingerprint, later.fingerprint)
 
 

@@ -1,4 +1,4 @@
-"""Raw data that is allowed and probably not meant: told in a line, and refused where it is too much."""
+"""Raw data that is allowed and probably a mistake: reported in a line, and refused beyond a limit."""
 
 import re
 from dataclasses import replace
@@ -14,12 +14,12 @@ from towers.data.splits.leave_one_out import LeaveOneOut
 from towers.errors import UserError
 
 USUAL = re.compile(r"events/: [12] of \d+ events are of|playlists/: 1 of 5 entries")
-"""Of the hand-written set: an event of u9, one of who is forgotten, and an entry that is nowhere."""
+"""Remarks on the hand-written set: an event of u9, one of a forgotten listener, and an entry of an unknown content."""
 
 
 @pytest.fixture
 def told(raw, tmp_path, make_builder):
-    """Prepares the set; gives the lines that it does not give as it stands, which come again from the manifest."""
+    """Prepares the set; returns the lines beyond those of the unchanged set. They come again from the manifest."""
 
     def prepare(source=raw, **settings):
         lines = []
@@ -34,7 +34,7 @@ def told(raw, tmp_path, make_builder):
 
 
 def changed(path, **columns):
-    """Rewrites columns of a part file; null takes one away."""
+    """Rewrites columns of a part file; None removes one."""
     rows = pq.read_table(path)
     for name, change in columns.items():
         place = rows.column_names.index(name)

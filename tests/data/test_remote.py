@@ -34,7 +34,7 @@ BUCKET = "plays"
 
 @pytest.fixture(scope="module")
 def filesystem():
-    """fsspec's filesystem on a server with one bucket, and the environment that s3fs and delta-rs read."""
+    """An fsspec filesystem on a server with one bucket, with the environment variables that s3fs and delta-rs read."""
     import s3fs
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -58,7 +58,7 @@ def filesystem():
 
 @pytest.fixture
 def s3(filesystem):
-    """The same; what a test wrote goes."""
+    """The file system; files that a test wrote are removed."""
     yield filesystem
     filesystem.rm(f"{BUCKET}/set", recursive=True)
 
@@ -89,7 +89,7 @@ def files_of(folder):
 
 
 def assert_same(here, there):
-    """Two versions of a store are the same byte by byte, but for what names where the data came from."""
+    """Checks that two versions of a store are equal byte by byte, except for the place of their data."""
     assert files_of(here.folder) == files_of(there.folder)
     differing = [
         name for name in files_of(here.folder) if not filecmp.cmp(here.folder / name, there.folder / name, False)
@@ -110,7 +110,7 @@ ODD = ("it's a [b] part *1?.parquet", "context=home/Müsik%20#1.parquet", "00000
 
 
 def events_in_two_nights(raw):
-    """Both part files of events under odd names, and what the second night brings under another."""
+    """Writes both part files of events under odd names; returns the part that the second night adds under another."""
     events = raw / "events"
     (events / "context=home").mkdir()
     later = pq.read_table(events / "part-1.parquet")
@@ -121,7 +121,7 @@ def events_in_two_nights(raw):
 
 
 def objects_read(caplog):
-    """Keys of the objects that were asked for by GET, each request one of them."""
+    """Returns the keys of the objects that were requested by GET, once for each request."""
     found = [re.search(r"GET /plays/(\S+) HTTP", record.getMessage()) for record in caplog.records]
     return [match[1] for match in found if match and "list-type" not in match[1]]
 
@@ -136,7 +136,7 @@ def test_odd_names_and_a_new_object_each_night(s3, raw, tmp_path, make_builder, 
     with caplog.at_level(logging.INFO, "werkzeug"):
         there = prepared(make_builder, url, stores)
     assert_same(prepared(make_builder, raw, tmp_path / "here"), there)
-    # Of what the log has, neither rows nor footers are asked for again; put writes the same bytes, so the same ETags.
+    # Neither rows nor footers of objects in the log are requested again; put writes the same bytes, so the same ETags.
     assert {key for key in objects_read(caplog) if "/events/" in key} == {f"set/events/{ODD[2]}"}
     log = json.loads((stores / "log/current/manifest.json").read_text())
     assert set(log["files"]) == {f"events/{name}" for name in ODD}
@@ -155,7 +155,7 @@ def test_each_footer_is_fetched_by_one_request(s3, raw, caplog):
 
 
 def test_a_long_footer(s3, tmp_path):
-    """Longer than what is fetched at first."""
+    """The footer is longer than the first request."""
     path = tmp_path / "events/part-0.parquet"
     path.parent.mkdir()
     pq.write_table(pa.table({f"column {number}": [number] for number in range(1000)}), path)
@@ -192,7 +192,7 @@ def test_an_iceberg_table(s3, raw):
 
 
 def test_sound(s3, tmp_path, make_builder):
-    """A sound that is broken, one that is not there, one outside of the folder, and one without a folder."""
+    """One sound is broken, one missing, one outside of the folder, and one without a folder."""
     root = raw_set.write_raw(tmp_path / "raw")
     shutil.copyfile(root / "audio/a1.flac", root / "a3.flac")
     path = root / "contents/part-0.parquet"
@@ -217,7 +217,7 @@ def test_sound(s3, tmp_path, make_builder):
 
 
 class TestRefused:
-    """One line that names what could not be had."""
+    """A refusal is one line that names what could not be read."""
 
     @pytest.mark.parametrize("url", ["s3://nobody/set", f"s3://{BUCKET}/nothing"])
     def test_no_such_bucket_or_folder(self, filesystem, url):
@@ -272,11 +272,11 @@ class TestRefused:
 
 
 class TestUnreachable:
-    """Nobody's mistake: the same command may succeed later."""
+    """An unreachable store is no mistake of the caller: the same command may succeed later."""
 
     @pytest.fixture
     def store_at(self, monkeypatch):
-        """Leads s3fs to an address, to be asked once."""
+        """Leads s3fs to an address, with a single attempt."""
         import s3fs
 
         for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
@@ -315,7 +315,7 @@ class TestUnreachable:
 
 
 class TestUrls:
-    """What is refused before anybody is asked."""
+    """Addresses that are refused before any request."""
 
     @pytest.mark.parametrize(
         ("url", "words"),

@@ -1,4 +1,4 @@
-"""What a store keeps beside listens: sessions, devices, and who made which playlist when, in which order."""
+"""Columns of a store beside listens: sessions, devices, and who made which playlist when, in which order."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime

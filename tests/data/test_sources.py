@@ -55,7 +55,7 @@ def test_lines_of_listeners_may_alternate(tmp_path, prepared):
 
 @pytest.fixture
 def shuffled_parquet(tmp_path):
-    """Rows in no order at all; the position alone knows."""
+    """Writes rows in no order at all; the position column alone has it."""
     rows = {
         "user": [2, 1, 1, 2, 1, 2],
         "track": [20, 10, 20, 40, 10, 30],
@@ -184,7 +184,7 @@ def test_events_with_a_clock(tmp_path, prepared, unit):
 
 
 def test_who_left_stays_away_where_the_file_grows(tmp_path, make_builder, feature_settings):
-    """Also where stores stand in the file's folder: what is converted has the same name in every process."""
+    """This holds also for stores in the file's folder: converted files have the same name in every process."""
     made = {"split": LeaveOneOut(), "features": replace(feature_settings, user_columns=())}
     for last_s, forget in (1_400_000_300, ["2"]), (1_400_000_400, []):
         source = timed(tmp_path, [last_s, 1_400_000_200, 1_400_000_100])
@@ -204,7 +204,7 @@ def test_a_clock_that_is_missing(tmp_path, prepared):
 
 
 class TestTextLineForLine:
-    """Every line is an event, whatever its ids are made of."""
+    """Every line is an event, with any characters in its ids."""
 
     @pytest.mark.parametrize(
         "content", ['"5', '12"', "'", "\\", "a\\tb", "a\tb", "#7", "a,b", "é", "NULL", "NaN", "\u2028", '""', "a\rb"]
@@ -255,7 +255,7 @@ class TestTextLineForLine:
 
 
 class TestNamedAsTheCallerDoes:
-    """The caller's file, column and row; never those of what was converted."""
+    """Errors name the caller's file, column and row, never those of the converted file."""
 
     def test_no_id(self, tmp_path, prepared):
         source = timed(tmp_path, [1, 2, 3], user="listener")
@@ -320,7 +320,7 @@ class TestNamedAsTheCallerDoes:
 
 
 def test_ids_and_times_as_a_warehouse_unloads_them(tmp_path, prepared):
-    """NUMBER(38, 0) throughout."""
+    """The columns are NUMBER(38, 0) throughout."""
     number = pa.decimal128(38, 0)
     columns = {"user": [2, 1, 1], "track": [20, 10, 20], "ts": [1_400_000_300, 1_400_000_200, 1_400_000_100]}
     columns["artist"] = [7, -1, 7]

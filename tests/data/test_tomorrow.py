@@ -1,4 +1,4 @@
-"""A store seen from a night in its past is the store that a prepare would have cut there."""
+"""A store as seen from an earlier night equals the store that a prepare would have cut there."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a training batch says of its windows, targets, contents and sounds."""
+"""Windows, targets, contents and sounds of a training batch."""
 
 from datetime import timedelta
 
@@ -40,7 +40,7 @@ def targets(batch):
 
 class TestTargets:
     def test_by_hand(self, store, batch, targets):
-        """ann: play a1, like a1, play u9, save e1; ben: play a2, play a3."""
+        """The histories are ann: play a1, like a1, play u9, save e1; ben: play a2, play a3."""
         assert store.content_ids[rows_at(batch, targets.index)].tolist() == ["a1", "a1", "u9", "e1", "a2", "a3"]
         assert targets.weight.tolist() == [1, 0.25, 1, 1, 1, 1]
         assert targets.window.tolist() == [0, 0, 0, 0, 1, 1]
@@ -78,7 +78,7 @@ class TestTargets:
 
 @pytest.fixture(scope="module")
 def sulking(tmp_path_factory, make_builder):
-    """Two listeners who turn things down in training, and one who does after it."""
+    """A store with two listeners who reject contents in training, and one who does after it."""
     said = {
         "ben": "skip a1, dislike a2, like a3, search -, unsave b1, skip e1, like a1, like e1, like a3, dislike b1",
         "dee": "like a1, skip a2, like a4",
@@ -99,7 +99,7 @@ def sulking(tmp_path_factory, make_builder):
 class TestRejections:
     @pytest.mark.parametrize("num_rejections", [1, 2, 3, 5])
     def test_by_hand(self, sulking, num_rejections):
-        """The latest first, never the target, nobody else's."""
+        """The latest come first, never the target, and never another listener's."""
         batch = make_batches(sulking, num_rejections=num_rejections)[plan_of(whole_training(sulking))]
         (part,) = batch.micro_batches
         ids = [*sulking.content_ids.tolist(), None]
@@ -118,7 +118,7 @@ class TestRejections:
 
 @st.composite
 def random_windows(draw, store):
-    """Stretches of training histories, perhaps empty, perhaps overlapping."""
+    """Draws stretches of training histories, perhaps empty, perhaps overlapping."""
     histories = store.histories
     users = draw(st.lists(st.integers(0, histories.num_users - 1), min_size=1, max_size=6))
     start, end = [], []
@@ -157,7 +157,7 @@ class TestContents:
         assert batch.candidate_log_q.tolist() == [0] * len(trained)
 
     def test_what_else_is_heard_stands_behind_them(self, store, batch):
-        """ben's b1, unsaved, is nobody's choice; a4 is heard after the first cut alone."""
+        """Content b1, unsaved by ben, was chosen by no listener; a4 is heard after the first cut alone."""
         others = batch.content_rows[len(batch.candidate_log_q) :].numpy()
         assert store.content_ids[others].tolist() == ["b1"]
 
@@ -173,7 +173,7 @@ class TestContents:
 
 ROWS = st.lists(st.integers(0, 30), max_size=12)
 LEFT = st.lists(st.integers(-(2**31), 2**31 - 1), min_size=32, max_size=32) | st.permutations(range(32))
-"""What earlier steps left behind: whatever it is, nothing comes of it."""
+"""Remains of earlier steps, which must have no effect."""
 
 
 class TestStepContents:
@@ -285,7 +285,7 @@ class TestTimes:
         places = store.histories.offsets[micro.targets.window] + micro.targets.event.numpy()
         assert micro.targets.time_s.tolist() == ((times[places] - beginning) // 1_000_000).tolist()
         own_since = batch.candidate_since_s[micro.targets.index]
-        assert (own_since <= micro.targets.time_s).all()  # nobody chooses what is not there
+        assert (own_since <= micro.targets.time_s).all()  # no content is chosen before it exists
 
     def test_unless_nobody_asks(self, store):
         batch = make_batches(store)[plan_of(whole_training(store))]

@@ -1,4 +1,4 @@
-"""A store as it was at a time: what came from then on is gone, and whatever follows from it."""
+"""A store as it was at a time: later events are gone, and so is all that follows from them."""
 
 import copy
 
@@ -85,7 +85,7 @@ def test_the_end_is_that_time_whatever_came_last(dated):
     assert Listening(later, "end").now_us == us(at(60)) == later.end_us
     assert Listening(dated, "end").now_us == us(DEE_LAST) == dated.end_us
     assert cut.first_heard_us[row_of(dated, "e1")] == us(at(2))
-    assert cut.first_heard_us[row_of(dated, "a4")] == np.iinfo(np.int64).max  # heard after training alone
+    assert cut.first_heard_us[row_of(dated, "a4")] == np.iinfo(np.int64).max  # heard only after training
 
 
 DEE_LAST = max(event[2] for event in EVENTS if event[0] != FORGOTTEN)

@@ -1,4 +1,4 @@
-"""What stands in `deploy/`, as the tests read it."""
+"""Readers of the files in `deploy/`."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from towers.errors import ExitCode
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 REFUSED, MISTAKE, TERMINATED = ExitCode.REFUSED, ExitCode.CALLER, ExitCode.TERMINATED
-"""Exit codes that schedulers tell apart: refused by the gate, the caller's mistake, saved on SIGTERM."""
+"""Exit codes that schedulers tell apart: refused by the gate, a mistake of the caller, saved on SIGTERM."""
 
 
 def documents(name: str) -> list[dict[str, Any]]:
-    """The documents of a YAML file of `deploy/`."""
+    """Returns the documents of a YAML file of `deploy/`."""
     return list(yaml.safe_load_all((DEPLOY / name).read_text()))
 
 
 def compose_words(service: str) -> list[str]:
-    """What a service of the compose file asks of `towers`, its variables filled in."""
+    """Returns the arguments that a service of the compose file gives `towers`, its variables filled in."""
     (compose,) = documents("compose.yaml")
     asked = compose["services"][service]
     words = shlex.split(_filled(asked["entrypoint"])) if "entrypoint" in asked else asked["command"]
@@ -31,35 +31,35 @@ def compose_words(service: str) -> list[str]:
 
 
 def pod_of(document: dict[str, Any]) -> dict[str, Any]:
-    """The pod's specification in a CronJob or a Deployment."""
+    """Returns the pod's specification in a CronJob or a Deployment."""
     spec = document["spec"]
     return (spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec)["template"]["spec"]
 
 
 def kubernetes_words(name: str) -> list[str]:
-    """The arguments of the one container of the first document of a file, its variables set to something."""
+    """Returns the arguments of the one container in a file's first document, with values for its variables."""
     (container,) = pod_of(documents(f"kubernetes/{name}")[0])["containers"]
     return [_filled(str(word)) for word in container["args"]]
 
 
 def unit(name: str) -> list[tuple[str, str]]:
-    """The settings of a unit of systemd, in their order; several of one name stand in it several times."""
+    """Returns the settings of a systemd unit in their order; a repeated name is repeated."""
     lines = (DEPLOY / "systemd" / name).read_text().splitlines()
     pairs = [line.partition("=") for line in lines if line and line[0] not in "#["]
     return [(key, value) for key, _, value in pairs]
 
 
 def unit_words(name: str) -> list[str]:
-    """The command of a service of systemd, its variables set to something, without the program."""
+    """Returns the command of a systemd service without the program, with values for its variables."""
     (command,) = [value for key, value in unit(name) if key == "ExecStart"]
     return [word for word in map(_filled, command.split()[1:]) if word]
 
 
 def hand_words(*words: str, folder: Path) -> tuple[list[str], list[str]]:
-    """What `towers-run` asks of systemd, with words of its own: the options, and the words for `towers` filled in.
+    """Returns what `towers-run` gives systemd for these arguments: the options, and the words for `towers` filled in.
 
     Args:
-        words: given to it.
+        words: arguments of `towers-run`.
         folder: for a `systemd-run` that prints what it was given; there is no systemd where tests are run.
     """
     shown = folder / "systemd-run"
@@ -76,8 +76,9 @@ def hand_words(*words: str, folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _filled(text: str) -> str:
-    """The same with an experiment that there is in the place of a variable's, without overrides, and with a folder in
-    the place of any other variable."""
+    """Replaces the variables of a text: an experiment by one that exists, overrides by nothing, any other by a
+    folder.
+    """
     text = re.sub(r"(?<!\$)\$(?:OVERRIDES\b|\{\w*OVERRIDES[^}]*\})", "", text)
     text = re.sub(r"(?<=experiment=)\$[({][^})]*[)}]", "catalogue", text)
     return re.sub(r"(?<!\$)\$[({][^})]*[)}]", "/data", text)

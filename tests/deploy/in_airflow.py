@@ -1,4 +1,4 @@
-"""Runs the night of deploy/airflow once, in Airflow's environment, and prints what came of it as JSON.
+"""Runs the night of deploy/airflow once, in Airflow's environment, and prints the result as JSON.
 
 AIRFLOW_HOME is a folder in which Airflow makes its database.
 """

@@ -1,4 +1,4 @@
-"""Runs the night of deploy/dagster once, in Dagster's environment, and prints what came of it as JSON.
+"""Runs the night of deploy/dagster once, in Dagster's environment, and prints the result as JSON.
 
 With DAGSTER_HOME the instance is the one of that folder, which outlives a process that is killed; before the night the
 daemon's part is done in it: runs that are lost are ended, and their slots given back.
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def tended(instance: Any) -> list[int]:
-    """Does once what the daemon does each minute; gives the slots of the pool that are taken before and after."""
+    """Does one minute's work of the daemon; returns the taken slots of the pool before and after."""
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import EmptyWorkspaceTarget
     from dagster._daemon.monitoring.concurrency import execute_concurrency_slots_iteration

@@ -1,4 +1,6 @@
-"""What runs nights and servers elsewhere: each file by its schema or its own tool, and what it asks of `towers`."""
+"""The files that run nights and servers elsewhere pass their schema or tool, and their commands of `towers` are
+valid.
+"""
 
 import copy
 import http.server
@@ -34,7 +36,7 @@ import towers_night  # it lies beside the package
 
 KUBERNETES = ("night.yaml", "rollback.yaml", "serve.yaml", "volume.yaml")
 LEAST_KUBERNETES = "1.31.0"
-"""Says deploy/kubernetes/night.yaml."""
+"""The least version, as deploy/kubernetes/night.yaml states it."""
 UNITS = ("towers-night.service", "towers-night.timer", "towers-serve.service", "towers-alert@.service")
 
 
@@ -123,7 +125,7 @@ def test_systemd_has_nothing_to_say_of_the_units(box):
 
 
 def test_schedulers_know_which_exit_codes_are_final():
-    """Those that towers gives for a mistake and a refusal: the same again would end the same way."""
+    """The exit codes of a mistake and of a refusal are final: the same command would end the same way again."""
     final = {MISTAKE, REFUSED}
     settings = dict(unit("towers-night.service"))
     assert set(map(int, settings["RestartPreventExitStatus"].split())) == final
@@ -227,14 +229,14 @@ def test_a_roll_back_in_kubernetes_needs_no_gpu_and_has_the_nights_volume():
     ],
 )
 def test_what_they_ask_is_a_command_of_ours(tmp_path, words):
-    """A key that there is not would be found in the first night."""
+    """A wrong key would only be found in the first night."""
     assert words[0] in ("retrain", "serve")
     assert ok(tmp_path, *words, "--cfg", "job")
 
 
 @pytest.fixture
 def healthy(tmp_path):
-    """Runs the image's health check in a container whose process 1 was started with some words."""
+    """Runs the image's health check in a container whose process 1 was started with these words."""
 
     def run(*words: str) -> int:
         (tmp_path / "cmdline").write_text("".join(f"{word}\0" for word in words))

@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 OF_BOTH = ("experiment=demo", "features.spectrogram.record_s=1.0", "features.user_columns=[country,age_band]")
 OF_NIGHTS = tuple(word for word in NIGHT[1:] if word not in OF_BOTH and not word.startswith("data.name="))
 OF_PREPARE = ("data/split=nightly", "data.split.days=12", "~data.split.validation_days", "~data.split.test_days")
-"""The world of the demo has another split, whose keys have to go; most data sets need the first word alone."""
+"""Overrides of prepare. The demo's world has another split, whose keys have to go; most data sets need the first word
+alone.
+"""
 CUT = """#!/usr/bin/env bash
 # The first night is preempted in its training: SIGTERM once there is a checkpoint.
 if [ "$1" != retrain ] || [ -e cut ]; then exec {python} -m towers "$@"; fi
@@ -45,19 +47,19 @@ class Box:
         self.command.chmod(0o755)
 
     def run(self, environment: str, script: str, night: int, *more: str, **variables: str) -> dict:
-        """Runs a script of this folder in an environment; gives what it printed last."""
+        """Runs a script of this folder in an environment; returns its last line of output."""
         self.replay.advance(night)
         return self.once_more(environment, script, *more, **variables)
 
     def once_more(self, environment: str, script: str, *more: str, **variables: str) -> dict:
-        """The same, with the raw data as it is."""
+        """Runs the same again, with the raw data as it is."""
         done = self.start(environment, script, *more, **variables)
         out, err = done.communicate(timeout=600)
         assert done.returncode == 0, err[-3000:]
         return json.loads(out.splitlines()[-1])
 
     def start(self, environment: str, script: str, *more: str, **variables: str) -> "subprocess.Popen[str]":
-        """Starts the same."""
+        """Starts a script of this folder in an environment."""
         settings = {
             "TOWERS_HOME": str(self.folder),
             "TOWERS_COMMAND": str(self.command),
@@ -86,7 +88,7 @@ class Box:
         return (self.folder / "exports" / "current").resolve().name
 
     def lose_most_events(self) -> None:
-        """Raw data that has lost three quarters of its events, as after an upstream that failed."""
+        """Deletes three quarters of the events, as after a failure upstream."""
         for path in (self.replay.raw / "events").rglob("*.parquet"):
             table = pq.read_table(path)
             path.unlink()  # it may be a link to the world's own
@@ -109,7 +111,7 @@ def box(demo: tuple[Path, str], tmp_path) -> Box:
 
 @needs(".venv-dagster")
 def test_nights_in_dagster(box):
-    """One that is preempted goes on and publishes; a refusal is not retried; broken data ends it before the night."""
+    """A preempted night goes on and publishes; a refusal is not retried; broken data ends the run before the night."""
     first = box.run(".venv-dagster", "in_dagster.py", 0, *LENIENT)
     assert (box.folder / "cut").exists()
     assert first["retried"] == ["serving_version"]
@@ -139,7 +141,7 @@ def test_nights_in_dagster(box):
 
 @needs(".venv-dagster")
 def test_a_run_in_dagster_that_is_told_to_end(box):
-    """The signal reaches the night, which saves; the step is not begun again in a run that ends."""
+    """The signal reaches the night, which saves; a run that ends does not start the step again."""
     (box.folder / "cut").touch()
     box.replay.advance(0)
     run = box.start(".venv-dagster", "in_dagster.py", *LENIENT)
@@ -157,7 +159,7 @@ def test_a_run_in_dagster_that_is_told_to_end(box):
 
 @needs(".venv-dagster")
 def test_a_run_in_dagster_that_was_killed_gives_its_slot_to_the_next(box):
-    """Its night goes on without it, and the next run finds what it has published."""
+    """The killed run's night goes on without it, and the next run finds what it has published."""
     home = box.folder / "dagster"
     home.mkdir()
     settings = yaml.safe_load((DEPLOY / "dagster" / "dagster.yaml").read_text())
@@ -181,7 +183,7 @@ def test_a_run_in_dagster_that_was_killed_gives_its_slot_to_the_next(box):
 
 @needs(".venv-airflow")
 def test_nights_in_airflow(box):
-    """As in Dagster."""
+    """The nights end as they do in Dagster."""
     home = {
         "AIRFLOW_HOME": str(box.folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DEPLOY / "airflow"),

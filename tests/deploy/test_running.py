@@ -1,4 +1,4 @@
-"""Commands that deploy/night runs for an orchestrator: nothing that becomes of their listener ends them."""
+"""Commands that deploy/night runs for an orchestrator: no failure of the orchestrator ends them."""
 
 import signal
 import subprocess
@@ -18,7 +18,7 @@ TALKS_ON_SIGTERM = "trap 'seq 40000; exit 143' TERM; echo up; sleep 20 & wait $!
 
 
 class Interrupted(BaseException):
-    """As orchestrators raise it: no error."""
+    """The kind of interruption that orchestrators raise, which is no `Exception`."""
 
 
 def running(folder: Path, script: str, told) -> towers_night.Running:
@@ -38,7 +38,7 @@ def test_a_line_that_cannot_be_written_ends_no_night(tmp_path):
 
 
 def test_a_command_that_says_much_after_an_interruption_ends(tmp_path):
-    """More than a pipe holds."""
+    """The output is more than a pipe holds."""
     seen = []
 
     def told(line: str) -> None:
@@ -68,7 +68,7 @@ def test_a_refusal_is_final(tmp_path):
 
 
 def test_a_command_outlives_whoever_has_started_it(tmp_path):
-    """It says a line after its parent was killed, and goes on."""
+    """The command prints a line after its parent was killed, and goes on."""
     script = "echo up; while [ ! -e killed ]; do sleep .02; done; echo still here; echo and here; touch done"
     code = f"""
 import sys

@@ -18,7 +18,7 @@ EXPERIMENT = ("experiment=demo", *SMALL_WORLD, "trainer.max_epochs=1")
 
 
 def elsewhere(folder: Path) -> tuple[str, ...]:
-    """Results of the test's own, beside the demo that is read only."""
+    """A folder for the test's own results, beside the demo's, which is only read."""
     return tuple(f"paths.{name}={folder / name}" for name in ("runs", "exports", "evaluations"))
 
 
@@ -40,7 +40,7 @@ def contents_of(folder: Path) -> list[dict]:
 
 
 def vectors_of_some(folder: Path, path: Path) -> None:
-    """Of 20 tracks, and of a content that nobody has."""
+    """Writes vectors of 20 tracks and of a content that no store has."""
     ids = [row["content_id"] for row in contents_of(folder) if row["kind"] == "track"][:20]
     vectors = np.random.default_rng(0).normal(size=(len(ids) + 1, 6)).tolist()
     pq.write_table(pa.table({"content_id": [*ids, "nobody"], "vector": vectors}), path)

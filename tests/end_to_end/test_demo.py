@@ -1,4 +1,4 @@
-"""The whole way on the command line, on a small world."""
+"""All commands in order, on a small world."""
 
 import csv
 import json
@@ -158,7 +158,7 @@ def test_parts_of_two_spaces_are_not_mixed(demo: tuple[Path, str], tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def composed() -> dict[ModuleType, DictConfig]:
-    """The commands that read an export, with their settings, which take longer to compose than a damage to find."""
+    """Commands that read an export, with their settings: these take longer to compose than a damage to find."""
     return {verify: compose("verify", []), recommend: compose("recommend", ["user=somebody"])}
 
 
@@ -184,7 +184,7 @@ def composed() -> dict[ModuleType, DictConfig]:
 def test_missing_and_truncated_files_are_named(
     demo: tuple[Path, str], tmp_path: Path, composed: dict[ModuleType, DictConfig], name: str, keep: float | None
 ) -> None:
-    """The command line makes one line of it, as of every caller's mistake."""
+    """The command line prints one line about it, as about every mistake of a caller."""
     folder, _ = demo
     copy = tmp_path / "export"
     shutil.copytree(folder / "exports" / "current", copy)
@@ -199,7 +199,7 @@ def test_missing_and_truncated_files_are_named(
 
 @pytest.mark.slow  # half a minute
 def test_killed_at_any_stage_the_same_command_ends_well(tmp_path: Path) -> None:
-    """But for prepare, which test_prepare.py kills."""
+    """A kill during any stage is survived; test_prepare.py kills prepare."""
 
     def partial(pattern: str):
         return lambda: any(tmp_path.glob(pattern))

@@ -1,4 +1,6 @@
-"""`rows=divided` on the command line: begun by two processes, ended by any number, evaluated and exported by one."""
+"""`rows=divided` on the command line: begun by two processes, continued by any number, evaluated and exported by
+one.
+"""
 
 import shutil
 import signal
@@ -56,7 +58,7 @@ def test_ended_by_any_number_of_processes(begun: tuple[Path, Path], processes: i
 
 
 def test_what_comes_before_and_beside_a_training(begun: tuple[Path, Path]) -> None:
-    """A warm start, averaged weights, ids of few events, and an export of the newest store's contents."""
+    """The run has a warm start, averaged weights, ids of few events, and an export of the newest store's contents."""
     folder, run = begun
     copied(begun, "earlier")
     ok(folder, *DIVIDED, "name=earlier")
@@ -75,7 +77,7 @@ def test_what_comes_before_and_beside_a_training(begun: tuple[Path, Path]) -> No
 
 
 def test_a_run_goes_on_and_opens_after_listeners_are_forgotten(demo: tuple[Path, str], tmp_path: Path) -> None:
-    """Contents whose counts fall below the limit keep the row that was trained, and others are not given it."""
+    """Contents whose counts fall below the limit keep their trained row, and no other content gets it."""
     folder = tmp_path / "demo"
     shutil.copytree(demo[0], folder, symlinks=True, ignore=shutil.ignore_patterns("exports", "printed.txt", "wandb"))
     given = (*DIVIDED, "content_tower.id_min_events=20", "train_until=test", "placement=none", "name=forgetful")

@@ -1,4 +1,4 @@
-"""What `towers evaluate` says of a run, of its export, and of two side by side."""
+"""The output of `towers evaluate` for a run, for its export, and for two side by side."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def figures_in(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def copy(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's folder, to write into, without what other tests have trained and judged there."""
+    """A copy of the demo's folder to write into, without the trainings and evaluations of other tests."""
     folder = tmp_path_factory.mktemp("evaluate") / "demo"
     shutil.copytree(demo[0], folder, symlinks=True)
     for trained in (folder / "runs" / "demo").iterdir():
@@ -65,7 +65,7 @@ def test_a_run_has_its_figures_lists_and_page_beside_it(run: Path) -> None:
 
 
 def test_listeners_can_be_sliced_again_later(run: Path) -> None:
-    """The mean over the rows of a slice is the figure that was told."""
+    """The mean over the rows of a slice is the figure that was printed."""
     evaluation = run / "evaluation-test"
     chosen = (pc.field("ranker") == "towers") & (pc.field("slice") == "discovery")
     model = pq.read_table(evaluation / "listeners.parquet").filter(chosen)
@@ -89,7 +89,7 @@ def test_an_export_is_as_good_as_its_run(copy: Path, run: Path) -> None:
 
 @pytest.mark.usefixtures("no_page")
 def test_baselines_are_kept(copy: Path) -> None:
-    """Another period of the same store evaluates them anew, the same period of another subject does not."""
+    """Another period of the same store evaluates the baselines anew; the same period of another subject does not."""
     kept = {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()}
     ok(copy, *EVALUATE, "export=exports/current", "evaluation.main_metric=recall@10")
     assert {path: path.stat().st_mtime_ns for path in (copy / "evaluations" / "baselines").iterdir()} == kept
@@ -122,7 +122,7 @@ def test_a_run_and_its_export_do_not_differ(copy: Path, run: Path) -> None:
 
 
 def test_a_comparison_in_python(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It once ended in an error, after all its work."""
+    """The comparison once ended in an error after all its work."""
     monkeypatch.chdir(copy)
     apart = f"paths.evaluations='{tmp_path}'"
     found = api.evaluate(*EVALUATE[1:], apart, "compare=[exports/current,exports/current]")
@@ -159,7 +159,7 @@ def test_callers_mistakes_get_one_line(copy: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_while_it_evaluates_the_same_command_ends_well(copy: Path, run: Path) -> None:
-    """Whatever the interrupted evaluation had replaced, with other settings, is replaced again."""
+    """Files that the interrupted evaluation had replaced, with other settings, are replaced again."""
     target = run / "evaluation-test"
     ok(copy, *EVALUATE)
     expected, table = figures_in(target)["rankers"]["EASE"]["means"], (target / "table.txt").read_text()
@@ -180,7 +180,7 @@ def test_without_baselines_slicings_and_tables(copy: Path, run: Path) -> None:
 
 @pytest.mark.usefixtures("no_page")
 def test_figures_that_fail_their_own_checks_are_refused(copy: Path, run: Path) -> None:
-    """Exit code 3, the second time too, when nothing is evaluated any more."""
+    """The exit code is 3, the second time too, when nothing is evaluated any more."""
     ok(copy, *EVALUATE)
     path = run / "evaluation-test" / "metrics.json"
     figures = json.loads(path.read_text())

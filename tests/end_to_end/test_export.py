@@ -1,4 +1,4 @@
-"""`towers export` as it is used: again, truncated, beside an earlier version; and what the versions are asked."""
+"""`towers export` in use: repeated, truncated, beside an earlier version; and questions to these versions."""
 
 from pathlib import Path
 

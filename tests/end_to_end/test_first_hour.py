@@ -1,6 +1,6 @@
 """The first hour on one's own data: the README's commands with their defaults, on a folder as a warehouse gives it.
 
-What of it exports is slow: the graphs of a network of the default size are traced for nobody else.
+The part that exports is slow: the graphs of a network of the default size are traced for it alone.
 """
 
 import json
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.unhooked
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where prepare, train and evaluate ran with nothing said but where the data is."""
+    """The folder in which prepare, train and evaluate ran with nothing but the place of the data."""
     folder = tmp_path_factory.mktemp("first-hour")
     write_warehouse(folder / "data", num_listeners=150, num_contents=100, num_sounds=8)
     told = {
         "prepare": ok(folder, "prepare", "data.root=data"),
         "train": ok(folder, "train", "logger=csv"),
-        # Not the grids of the baselines, which take a minute and decide on nothing.
+        # Without the grids of the baselines, which take a minute and decide nothing.
         "evaluate": ok(folder, "evaluate", "evaluation.tuning.max_trials=0"),
     }
     (folder / "told.json").write_text(json.dumps(told))
@@ -41,8 +41,10 @@ def test_defaults_alone_beat_popularity_and_chance(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_list_is_to_the_listeners_taste(folder: Path) -> None:
-    """Whoever mostly hears one genre is given twice as much of it as the catalogue holds, new pieces all of them."""
-    # Not the variants of the tower, which take half a minute.
+    """Listeners who mostly hear one genre are given twice as much of it as the catalogue holds, all of it new to
+    them.
+    """
+    # Without the variants of the tower, which take half a minute.
     assert "current points to it" in ok(folder, "export", "export.variants=[]")
     ok(folder, "recommend", "user=all", "output=all.parquet", "k=10")
     genre_of = {row["content_id"]: row["genres"][0] for row in pq.read_table(folder / "data/contents").to_pylist()}

@@ -30,7 +30,7 @@ class Lasting:
     Args:
         folder: the working folder.
         store: the store with holes.
-        whole: the same without, of which the demo's network was trained.
+        whole: the same store without holes, on which the demo's network was trained.
         withdrawn: id of the track that was chosen most, and has been withdrawn.
     """
 
@@ -41,13 +41,13 @@ class Lasting:
 
     @property
     def export(self) -> Export:
-        """The one that serves."""
+        """The export that serves."""
         return Export(self.folder / "exports" / "current")
 
 
 @pytest.fixture(scope="module")
 def lasting(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Lasting:
-    """The demo's store with holes, and what follows from it."""
+    """The demo's store with holes, and the results from it."""
     folder = tmp_path_factory.mktemp("holes")
     (root,) = (demo[0] / "stores").iterdir()
     (folder / "worlds").symlink_to(demo[0] / "worlds")
@@ -117,7 +117,7 @@ def test_what_is_withdrawn_may_be_asked_by(lasting: Lasting) -> None:
 
 
 def test_a_network_gives_its_vectors_on_a_later_version(demo: tuple[Path, str], lasting: Lasting) -> None:
-    """Of another version of the store it knows every content that is there; no hole has a row."""
+    """A network of one version of the store encodes every content of a later one; no hole has a row."""
     (root,) = (demo[0] / "stores").iterdir()
     folder = demo[0] / run_of(demo[0])
     stores = lasting.folder / "both"
@@ -129,7 +129,7 @@ def test_a_network_gives_its_vectors_on_a_later_version(demo: tuple[Path, str], 
     after = load_run(folder, stores, is_refreshed=True, is_compact=True)
     assert after.store.content_ids.tolist() == before.store.content_ids.tolist()
     np.testing.assert_array_equal(after.store.trained_rows, np.arange(len(after.store.content_ids)))
-    # What is withdrawn has lost its metadata, and its artist a content.
+    # The withdrawn content has lost its metadata, and its artist a content.
     same = before.store.is_playable & (before.store.content_ids != lasting.withdrawn)
     vectors = before.content_vectors()
     np.testing.assert_allclose(after.content_vectors()[same], vectors[same], atol=1e-5)

@@ -30,7 +30,7 @@ def store_of(folder: Path) -> Store:
 
 
 def test_serving_reads_of_a_history_what_the_fit_did(demo: tuple[Path, str]) -> None:
-    """At the end of the data, for every listener and all that may come."""
+    """The comparison is made at the end of the data, for every listener and all candidates."""
     export, store = Export(demo[0] / "exports" / "current"), store_of(demo[0])
     model, listening = export.listen_chance, Listening(store, "end")
     assert model is not None

@@ -1,4 +1,4 @@
-"""The learnt mixture is fitted to what serving would have seen when the validation period began."""
+"""The learnt mixture is fitted to the data that serving had when the validation period began."""
 
 from contextlib import chdir
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""`towers prepare` on the command line: killed, shared between machines, and fed with sound that is none."""
+"""`towers prepare` on the command line: killed, shared between machines, and given invalid sound."""
 
 import re
 from pathlib import Path
@@ -19,11 +19,11 @@ PREPARE = (
 )  # fmt: skip
 SPLIT = ("data.split.validation_start=2026-01-25", "data.split.test_start=2026-02-04")
 MANY = 1_040
-"""Files: three parts, the last of them short."""
+"""Number of files: three parts, the last of them short."""
 
 
 def with_sounds(folder: Path, audio: list[str]) -> Path:
-    """The hand-written raw data, its contents but these replaced; sound `number` has the id `s0000`."""
+    """Writes the hand-written raw data with these contents alone; sound `number` has the id `s0000`."""
     raw = raw_set.write_raw(folder / "raw")
     contents = [{"content_id": f"s{number:04}", "kind": "track", "audio": name} for number, name in enumerate(audio)]
     raw_set.write_part(raw, "contents", raw_set.content_table(contents))
@@ -44,7 +44,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def same_store(one: Path, other: Path) -> bool:
-    """Whether both have the same fingerprint and the same spectrograms."""
+    """Returns whether both stores have the same fingerprint and the same spectrograms."""
     records = [
         next((store.resolve().parent / "spectrograms").glob("*/records.npy")).read_bytes() for store in (one, other)
     ]
@@ -96,7 +96,7 @@ def test_what_no_shard_can_be_gets_one_line(many: tuple[Path, Path]) -> None:
 
 
 def write_bad(raw: Path) -> dict[str, str | None]:
-    """Sounds as they come; name -> what the reason must say, None for those that can be used."""
+    """Writes odd sounds; returns for each name a part of the reason, None for those that can be used."""
     audio, rate_hz = raw / "audio", 16_000
     rng = np.random.default_rng(0)
     soundfile.write(audio / "silence.flac", np.zeros(rate_hz), rate_hz)

@@ -1,4 +1,6 @@
-"""Which version becomes current: none below popularity, none that was not judged and none that is older, unasked."""
+"""Promotion without `promote=true`: no version below popularity, none that was not evaluated, and none that is
+older.
+"""
 
 import json
 import shutil
@@ -17,7 +19,7 @@ KEYS = ("recall@20", "recall@20/discovery")
 
 @pytest.fixture
 def folder(demo: tuple[Path, str], tmp_path: Path) -> Path:
-    """A run of its own beside the demo's store, whose evaluation may be altered."""
+    """A run of its own beside the demo's store, whose evaluation may be changed."""
     for name in ("stores", "worlds"):
         (tmp_path / name).symlink_to(demo[0] / name)
     shutil.copytree(demo[0] / run_of(demo[0]), tmp_path / "run")
@@ -43,7 +45,9 @@ def current(folder: Path) -> str | None:
 
 
 def test_what_becomes_current(folder: Path) -> None:
-    """On the command line; tests/assembly/test_export.py has the cases, as every version takes seconds to write."""
+    """The cases on the command line; tests/assembly/test_export.py has the others, as every version takes seconds to
+    write.
+    """
     judge(folder, 0.082, 0.261)
     told = exported(folder)
     assert "nothing is current, for the model is below popularity: recall@20 0.082 against 0.261" in told

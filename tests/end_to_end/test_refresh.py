@@ -1,4 +1,4 @@
-"""`towers export refresh=true`: what came since the training is served by the network as it is."""
+"""`towers export refresh=true`: data since the training is served by the unchanged network."""
 
 import shutil
 from datetime import timedelta
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.unhooked
 
 @pytest.fixture(scope="module")
 def refreshed(demo: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Export, Export, str]:
-    """The demo's export, one refreshed a day later, and the id of a content that nobody had heard in training.
+    """Returns the demo's export, one refreshed a day later, and the id of a content that was not heard in training.
 
-    Since then a listener has come who heard two contents, and a content that is in all but its id one that nobody had
-    heard.
+    Since then a listener has come who heard two contents, and a content that equals, except for its id, one that was
+    never heard.
     """
     folder = tmp_path_factory.mktemp("refreshed")
     shutil.copytree(demo[0] / "stores", folder / "stores", symlinks=True)

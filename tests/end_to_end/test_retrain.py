@@ -1,4 +1,4 @@
-"""The nightly cycle on the command line: nights in a row, a late night, a roll back, what callers get wrong."""
+"""The nightly cycle on the command line: nights in a row, a late night, a rollback, mistakes of callers."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def nights(demo: tuple[Path, str], tmp_path_factory) -> Nights:
 
 @pytest.mark.slow
 def test_nights_in_a_row(nights):
-    """Each goes on from the one before, publishes, and can be put back; one that comes late leads nobody."""
+    """Each night continues the one before, publishes, and can be rolled back; a late one is never promoted."""
     ok(nights.folder, *nights.command(0, *LENIENT))
     first = nights.served
     second = ok(nights.folder, *nights.command(1, *LENIENT))

@@ -1,4 +1,4 @@
-"""Raw events to a vector: through the reader and ONNX, and by training's own path. One feature code, one answer."""
+"""Raw events to a vector, through the reader and ONNX and by training's own path: both give the same."""
 
 from pathlib import Path
 

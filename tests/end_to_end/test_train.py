@@ -25,7 +25,7 @@ TRAIN = (
 
 
 def finished(folder: Path, name: str) -> tuple[dict, dict, list[dict[str, str]]]:
-    """finished.json, the weights that the run came to, and the CSV without what no second run has the same."""
+    """Returns finished.json, the final weights, and the CSV without the columns that differ in every run."""
     (run,) = (folder / "runs" / name).iterdir()
     with (run / "metrics.csv").open(newline="") as file:
         rows = [
@@ -37,7 +37,7 @@ def finished(folder: Path, name: str) -> tuple[dict, dict, list[dict[str, str]]]
 
 
 def stop(folder: Path, number: int, *arguments: str, command: tuple[str, ...] = ("-m", "towers")) -> int:
-    """Starts a command, sends it a signal once it has saved something, and waits; gives the exit code."""
+    """Starts a command, sends it a signal after its first save, and waits; returns the exit code."""
     process = subprocess.Popen(
         [sys.executable, *command, *arguments], cwd=folder, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -91,7 +91,7 @@ def test_a_kill_while_contents_are_placed_costs_the_placement_alone(demo: tuple[
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(demo: tuple[Path, str], never_stopped) -> None:
-    """The signature ignores how a step is shared: begun by one process, ended by two."""
+    """The signature ignores how a step is shared: the run is begun by one process and ended by two."""
     folder, _ = demo
     assert stop(folder, signal.SIGTERM, *TRAIN, "name=grown") == 143
     assert "going on from step" in ok(folder, *TRAIN, "name=grown", "trainer=ddp")
@@ -115,7 +115,7 @@ def test_two_processes_that_are_stopped_end_with_the_same_bits(demo: tuple[Path,
 
 @pytest.mark.slow
 def test_torchrun_brings_its_own_processes(demo: tuple[Path, str]) -> None:
-    """Without dropout, which differs between processes, two make of the first epoch what one makes."""
+    """Without dropout, which differs between processes, two processes make of the first epoch what one makes."""
     folder, _ = demo
     still = (
         *TRAIN, "trainer.max_epochs=1", "content_tower.part_dropout=0", "content_tower.id_dropout=0",
@@ -178,7 +178,7 @@ def test_the_example_of_a_sweep_goes_on_after_a_stop(demo: tuple[Path, str]) -> 
 
 
 def test_what_lightnings_users_expect(demo: tuple[Path, str]) -> None:
-    """A stock callback and a stock logger by name, a profile, some batches of an epoch; a trial that keeps nothing."""
+    """A stock callback and logger by name, a profile, some batches of an epoch; and a trial that keeps no file."""
     folder, _ = demo
     stock = (
         *TRAIN, "trainer.max_epochs=2", "name=stock", "trainer.profiler=simple", "trainer.limit_train_batches=6",
@@ -218,5 +218,5 @@ def test_a_key_that_is_none(demo: tuple[Path, str], monkeypatch: pytest.MonkeyPa
 
 
 def test_environment_is_clean() -> None:
-    """The processes above must not think that torchrun has started them."""
+    """The processes above must not assume that torchrun has started them."""
     assert "LOCAL_WORLD_SIZE" not in os.environ

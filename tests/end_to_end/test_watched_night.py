@@ -1,4 +1,4 @@
-"""Nights with everybody watching: what each is told of the same night, and that no secret is in any file or line."""
+"""Nights with all watchers: what each receives about the same night, and that no secret is in any file or line."""
 
 import hashlib
 import hmac
@@ -35,18 +35,20 @@ SECRETS = {
     "ON_DUTY": "planted4-in-an-address",
     "SIGNED_WITH": "planted5-of-signatures",
 }
-"""By the variable that holds each; the last two are named like no secret, but by the configuration."""
+"""Secrets by the variable that holds them; the names of the last two look harmless, and the configuration marks
+them.
+"""
 
 
 @dataclass
 class Watched:
-    """What was told of a published night and of a refused one.
+    """The messages of a published night and of a refused one.
 
     Args:
-        nights: their folder.
-        done: what a published night, the same command again, and a refused night printed and ended with.
-        posted: path, headers and body of all that the webhook got.
-        notified: lines that systemd would have got.
+        nights: folder of the nights.
+        done: output and exit code of a published night, of the same command again, and of a refused night.
+        posted: path, headers and body of each request to the webhook.
+        notified: lines that systemd would have received.
     """
 
     nights: Nights
@@ -65,7 +67,7 @@ class Watched:
 
 @contextmanager
 def drained(manager: Inbox) -> Iterator[None]:
-    """Reads what comes as systemd does: a socket holds ten messages, and takes no more until one is read."""
+    """Reads messages while they arrive, as systemd does: a socket holds ten, and accepts no more until one is read."""
     is_over = threading.Event()
 
     def drain() -> None:
@@ -179,7 +181,7 @@ def test_systemd(watched):
 
 
 def test_the_run_of_the_night(watched):
-    """One a night, in the group of its trainings, with what it used and made."""
+    """There is one run a night, in the group of its trainings, with the artifacts that it used and made."""
     (folder,) = runs_in(watched.folder / "nights" / "night")
     run = read_back(folder)
     trainings = [read_back(path) for path in watched.folder.glob("runs/demo/*/wandb/offline-run-*")]
@@ -195,7 +197,7 @@ def test_the_run_of_the_night(watched):
 
 
 def test_a_refused_night_changes_nothing(watched):
-    """What was published is not made again; a second start says who runs, and ends well."""
+    """A published night is not made again; a second start names the running process, and ends well."""
     (begun, again, done), nights = watched.done, watched.nights
     first = nights.served
     assert f"published exports/{first}: current points to it" in begun.stdout

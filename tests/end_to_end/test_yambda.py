@@ -1,4 +1,4 @@
-"""Yambda's experiment, from files in its form to an evaluation, in small."""
+"""A small Yambda experiment, from files in its form to an evaluation."""
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ SMALL = (
 
 
 def write(root):
-    """Plays of a few listeners through all 300 days, on validation's day, in the gaps and on the last day."""
+    """Writes plays of a few listeners through all 300 days, on validation's day, in the gaps and on the last day."""
     generator = np.random.default_rng(0)
     train = generator.integers(0, (LAST - 2 * DAY - 2 * GAP) // 5, (LISTENERS, PLAYS)) * 5
     ends = [LAST - 2 * DAY - GAP - 5, LAST - DAY - GAP - 5, LAST - DAY - 5, LAST - DAY, LAST]

@@ -1,4 +1,4 @@
-"""A folder as somebody's warehouse gives it, made with pandas: thirty days of plays of a small service."""
+"""A folder as a data warehouse gives it, made with pandas: thirty days of plays of a small service."""
 
 from pathlib import Path
 

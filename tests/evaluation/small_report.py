@@ -1,4 +1,4 @@
-"""A report of a real, small evaluation: vectors of what is heard together, beside two baselines."""
+"""A report of a real, small evaluation: vectors from contents heard together, beside two baselines."""
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ TRAINING = (
 
 
 def small_report(store: Store, *, num_baselines: int = 2, min_users: int = 3) -> Report:
-    """Titles and genres hold markup, so that whoever shows them has to escape it."""
+    """Returns a report whose titles and genres hold markup, so that every view has to escape it."""
     task = task_from_store(store, "test")
     heard = np.zeros((len(task.user_rows), task.num_contents))
     np.add.at(heard, (task.histories.list_of_value, task.histories.values), 1.0)
@@ -72,7 +72,7 @@ def small_report(store: Store, *, num_baselines: int = 2, min_users: int = 3) ->
 
 
 def with_markup(contents: pa.Table) -> pa.Table:
-    """The same contents under titles and genres that a page must not take for its own."""
+    """Returns the same contents under titles and genres that a page must not take for its own markup."""
     titles = [f"{MARKUP} {title}" for title in contents["title"].to_pylist()]
     genres = [[f"$x^{{{genre}}}$ <b>" for genre in names or ()] for names in contents["genres"].to_pylist()]
     for name, values in (("title", titles), ("genres", genres)):

@@ -1,4 +1,4 @@
-"""Listeners whose taste is known, and what they choose."""
+"""Listeners of known taste, and their choices."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ TEMPERATURE = 0.15
 
 
 class Tastes:
-    """Listeners of known taste: what they choose in three spells is drawn by a softmax over inner products."""
+    """Listeners of known taste: their choices in three periods are drawn by a softmax over inner products."""
 
     def __init__(self, seed: int = 0):
         generator = np.random.default_rng(seed)
@@ -26,18 +26,18 @@ class Tastes:
         self.test = make_task([row[:13] for row in chosen], [row[13:] for row in chosen], CONTENTS)
 
     def evaluated(self, vectors: np.ndarray) -> tuple[Evaluation, Evaluation]:
-        """On validation and test."""
+        """Evaluates vectors of listeners on validation and test."""
         return self._evaluated(self.validation, vectors), self._evaluated(self.test, vectors)
 
     def _evaluated(self, task, vectors) -> Evaluation:
         return evaluate(task, VectorRanker(task, "model", vectors, self.contents), filter_seen=True, ks=(20,))
 
     def ranked(self, vectors: np.ndarray) -> VectorRanker:
-        """On test."""
+        """Ranks by vectors of listeners on test."""
         return VectorRanker(self.test, "shuffled", vectors, self.contents)
 
     def fitted_to_validation(self) -> np.ndarray:
-        """Listener vectors by gradient ascent on the likelihood of the validation targets themselves."""
+        """Returns listener vectors by gradient ascent on the likelihood of the validation targets themselves."""
         wanted = np.zeros((LISTENERS, CONTENTS))
         wanted[self.validation.targets.list_of_value, self.validation.targets.values] = 1 / 5
         vectors = np.zeros((LISTENERS, DIM))

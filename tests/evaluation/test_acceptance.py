@@ -1,4 +1,4 @@
-"""What is said before the tables, and what may be published without being asked, by hand."""
+"""The lines before the tables, and the rule for publishing without `promote=true`, by hand."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_a_good_model_is_said_nothing_of() -> None:
 
 
 def test_below_popularity_is_said_first() -> None:
-    """What the first hour met: .082, where popularity has .261."""
+    """The figures are those of a real first hour: .082, where popularity has .261."""
     found = judged({ALL: 0.082, NEW: 0.3}, popularity={ALL: 0.261, NEW: 0.1})
     assert found.refusal == "the model is below popularity: recall@20 0.082 against 0.261"
     first, second = found.lines()
@@ -33,7 +33,7 @@ def test_either_slice_counts(key) -> None:
 
 
 def test_all_targets_are_judged_by_the_chance_of_a_listen() -> None:
-    """It is no baseline, and what is new is judged by the inner product."""
+    """The chance of a listen is no baseline, and new contents are judged by the inner product."""
     rows = {LISTEN_CHANCE: {ALL: 0.5, NEW: 0.4}, "popularity": {ALL: 0.4, NEW: 0.1}, "ease": {ALL: 0.45, NEW: 0.3}}
     found = judged({ALL: 0.3, NEW: 0.2}, **rows)
     assert found.refusal is None

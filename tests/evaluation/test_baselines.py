@@ -19,7 +19,7 @@ from towers.features.ragged import Ragged
 
 
 def random_histories(listeners=40, contents=12, seed=0) -> tuple[Ragged, np.ndarray]:
-    """Histories with repeats, and the same as a dense binary matrix; nobody has heard the last content."""
+    """Draws histories with repeats, and the same as a dense binary matrix; the last content is never heard."""
     generator = np.random.default_rng(seed)
     plays = generator.poisson(0.4, size=(listeners, contents))
     plays[:, -1] = 0
@@ -162,7 +162,7 @@ class TestEASE(CollaborativeRankerContract):
         gram = heard.T @ heard
         weights = EASE(one_content_each(12), histories, l2=10.0).scores(np.arange(12))
         gradient = (gram + 10 * np.eye(12)) @ weights - gram
-        # Nobody has heard the last content: its weights are 0, not what its scores are.
+        # The last content was never heard: its weights are 0, and its scores are not.
         np.testing.assert_allclose((gradient - np.diag(np.diag(gradient)))[:, :-1], 0, atol=1e-4)
 
     def test_refuses_a_large_catalogue(self, task):

@@ -55,7 +55,7 @@ def read_plays() -> tuple[np.ndarray, dict[str, np.ndarray], int]:
 
 @pytest.fixture(scope="module")
 def prepared() -> tuple[EvaluationTask, Ragged]:
-    """The test period's task, and everybody's history before it."""
+    """Returns the test period's task, and all listeners' histories before it."""
     kinds, plays, num_users = read_plays()
     in_training = plays["time_us"] < VALIDATION_STARTS.timestamp() * 1e6
     in_history = plays["time_us"] < TEST_STARTS.timestamp() * 1e6

@@ -1,4 +1,4 @@
-"""The chance of a listen, fitted on listeners whose chances are known, and ranked by."""
+"""The chance of a listen, fitted on listeners with known chances, and used for ranking."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,9 +32,9 @@ LISTENERS, CONTENTS, DIM = 300, 40, 8
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CUTS = VALIDATION_START, TEST_START = "2026-02-10", "2026-02-25"
 INTERCEPT, AFFINITY = -3.0, 2.5
-"""Of what is new: the log odds that the listeners of this file have, truly."""
+"""True log odds of new contents for the listeners of this file."""
 RETURN = 0.4
-"""The chance that somebody comes back to what they know."""
+"""The chance that a listener comes back to a known content."""
 
 
 def vectors_of() -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,9 @@ def vectors_of() -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_listening(folder: Path) -> Path:
-    """Everybody plays five contents in January; in validation, and again in the test, each content by its chance."""
+    """Writes listeners who play five contents in January; in validation, and again in the test, each content by its
+    chance.
+    """
     draws = np.random.default_rng(1)
     users, contents = vectors_of()
     chances = chance((INTERCEPT + AFFINITY * (users @ contents.T)).ravel()).reshape(LISTENERS, CONTENTS)
@@ -72,7 +74,7 @@ def write_events(folder: Path, rows: list[tuple[str, str, datetime]]) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(make_builder: Callable, feature_settings: FeatureSettings) -> Callable[..., Store]:
-    """A folder of raw events, and perhaps a split, to its store, beside it."""
+    """Prepares a folder of raw events, with a split if given, to a store beside it."""
     features = replace(feature_settings, user_columns=())
 
     def prepare(raw: Path, split: Split | None = None) -> Store:
@@ -88,7 +90,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory, prepared: Callable[[Path],
 
 
 def by_row(store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors by row of the store, in which they are in the order of ids."""
+    """Returns vectors by row of the store; they are in the order of ids."""
     users, contents = vectors_of()
     return (
         users[[int(name[1:]) for name in store.user_ids.tolist()]],
@@ -131,7 +133,7 @@ def test_drawn_pairs_count_for_those_that_were_not(planted: Store, monkeypatch: 
 
 
 def test_it_ranks_both_the_familiar_and_the_new(planted: Store, fitted: ListenChance) -> None:
-    """On the test period, which it was not fitted on, beside inner products alone."""
+    """The figures are of the test period, which it was not fitted on, beside inner products alone."""
     users, contents = by_row(planted)
     task = Known(planted, "test").task
     listening = Listening(planted, "test")
@@ -153,7 +155,7 @@ def test_it_ranks_both_the_familiar_and_the_new(planted: Store, fitted: ListenCh
 
 
 def test_nothing_of_the_test_period_is_read(planted: Store, fitted: ListenChance) -> None:
-    """Listening after the second cut may be anything."""
+    """Any listening after the second cut gives the same model."""
     histories = planted.histories
     starts = np.repeat(histories.test_start, np.diff(histories.offsets))
     is_test = np.arange(len(starts)) >= starts
@@ -178,7 +180,7 @@ def test_where_nobody_returns_the_chance_is_one_for_all(listening_of_new: Store)
 
 @pytest.fixture
 def listening_of_new(tmp_path: Path, prepared: Callable[[Path], Store]) -> Store:
-    """Whoever plays, plays each content once."""
+    """Returns a store in which each listener plays each content once."""
     days = enumerate((0, 1, 2, 3, 42, 43, 60))
     rows = [
         (f"u{user:02}", f"c{(7 * user + place) % 40}", START + timedelta(days=day))
@@ -191,7 +193,7 @@ def listening_of_new(tmp_path: Path, prepared: Callable[[Path], Store]) -> Store
 def test_where_each_is_cut_at_their_own_time_the_window_is_of_events(
     tmp_path: Path, prepared: Callable[..., Store]
 ) -> None:
-    """With a clock, too: the period of a listener is one event, whenever that was."""
+    """The window is of events even with a clock: the period of a listener is one event, at any time."""
     rows = [
         (f"u{user:02}", f"c{7 * user * (place + 1) % 11:02}", START + timedelta(days=place, hours=user))
         for user in range(20)
@@ -223,7 +225,9 @@ def test_reliability_of_three_bins_in_the_head() -> None:
 
 
 def test_what_may_not_come_is_withheld(world_store: Store) -> None:
-    """What was disliked and not liked since, and what was only skipped, in the last 30 days; nothing else."""
+    """Withheld are dislikes without a later like, and contents that were only skipped in the last 30 days; nothing
+    else.
+    """
     listening, histories = Listening(world_store, "validation"), world_store.histories
     now_us, found = world_store.manifest["validation_start_us"], 0
     for user in listening.user_rows.tolist():

@@ -1,4 +1,4 @@
-"""An export on a store: vectors of the right content and listener, and the same as training's own path gives."""
+"""An export on a store: vectors of the right content and listener, equal to those of training's own path."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ from towers.features.vocabulary import Vocabulary
 from towers.retrieval.export import Export
 
 HELD = ("a1", "u9", "nowhere", "a2")
-"""What a small export holds, in another order than the hand-written store, and with a content that it lacks."""
+"""Contents of a small export, in another order than in the hand-written store, and with one that the store lacks."""
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_an_export_of_other_data_is_refused(store, tmp_path):
 
 
 def test_a_content_that_is_missing_stands_in_no_list(store, other):
-    """However far the listener is from all that the export holds."""
+    """The listener is far from all contents of the export, and still no other content is listed."""
     task = task_from_store(store, "test")
     away = -np.ones((len(task.user_rows), 4), dtype=np.float32)
     ranked = VectorRanker(task, "other", away, other.content_vectors()).rank(np.arange(len(away)), 20)
@@ -85,7 +85,7 @@ def test_a_content_that_is_missing_stands_in_no_list(store, other):
 
 @pytest.fixture(scope="module")
 def run(demo: tuple[Path, str]):
-    """The demo's, which reads listeners' features and no more than the last 30 events."""
+    """The demo's run, which reads listeners' features and no more than the last 30 events."""
     from towers.assembly.run import load_run
 
     (finished,) = demo[0].glob("runs/demo/*/evaluation-test")
@@ -104,7 +104,7 @@ def contents(run) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def axes(exported: ExportOnStore) -> np.ndarray:
-    """What leads from the run's vectors to the export's."""
+    """Returns the axes, which map the run's vectors to the export's."""
     assert exported.export.axes is not None
     return exported.export.axes.astype(np.float32)
 
@@ -149,7 +149,7 @@ class TestOfATrainedRun:
         assert (np.abs(before - after).max(axis=1) > 1e-3).all()
 
     def test_without_a_content_it_is_an_event_without_one(self, exported, turned):
-        """A history of nothing but missing contents is not an empty history."""
+        """A history of missing contents alone differs from an empty history."""
         rows = np.arange(3)
         nothing = exported.user_vectors(rows, np.zeros_like(turned), "end")
         assert np.isfinite(nothing).all()

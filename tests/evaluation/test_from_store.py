@@ -72,7 +72,7 @@ class TestContents:
         assert ids_where(store, task_from_store(store, period).is_candidate) == PLAYABLE
 
     def test_cold_is_what_had_no_play_in_training(self, store, period):
-        """e1 was saved and b1 unsaved, but neither was played."""
+        """Content e1 was saved and b1 unsaved, but neither was played."""
         cold = ids_where(store, task_from_store(store, period).is_cold)
         assert cold == ["a4", "a5", "art-x", "art-y", "b1", "e1", "p1", "p2"]
 

@@ -48,7 +48,7 @@ def period(request):
 
 
 def spell_of(store: Store, period: str) -> tuple[int, int, int]:
-    """When the histories of a period end, it begins, and it ends; by the clock."""
+    """Returns the times at which the histories of a period end, it begins, and it ends."""
     start = store.manifest[f"{period}_start_us"]
     end = store.manifest["test_start_us"] - GAP_US if period == "validation" else np.iinfo(np.int64).max
     return start - GAP_US, start, end

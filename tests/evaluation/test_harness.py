@@ -53,7 +53,7 @@ def slow_thirds(task) -> dict[str, set[int]]:
 
 
 def slow_slices(task, position: int, *, filter_seen: bool) -> dict[str, tuple[set[int], set[int]]]:
-    """By slice, the targets and the contents ranked."""
+    """Returns the targets and the ranked contents of each slice."""
     candidates = set(np.flatnonzero(task.is_candidate).tolist())
     heard = set(task.histories[position].tolist())
     targets = set(task.targets[position].tolist()) & candidates
@@ -92,7 +92,7 @@ def slow_metrics(targets: set[int], ranked: list[int]) -> dict[str, float]:
 
 
 def slow_evaluate(task, scores, *, filter_seen: bool) -> dict[str, dict[int, dict[str, float]]]:
-    """By slice and listener, every metric."""
+    """Returns every metric by slice and listener."""
     results: dict[str, dict[int, dict[str, float]]] = {}
     for position in range(len(task.user_rows)):
         for name, (targets, allowed) in slow_slices(task, position, filter_seen=filter_seen).items():
@@ -110,7 +110,7 @@ def slow_evaluate(task, scores, *, filter_seen: bool) -> dict[str, dict[int, dic
 
 @st.composite
 def cases(draw):
-    """Plain lists: what checks annotations at run time draws random numbers, which strategies must not."""
+    """Draws plain lists: the annotation checks at run time draw random numbers, which strategies must not."""
     num_users, num_contents = draw(st.integers(1, 5)), draw(st.integers(1, 9))
     row = st.integers(0, num_contents - 1)
 
@@ -201,7 +201,7 @@ def test_cold_targets_among_all_and_among_cold():
 
 
 def test_head_middle_and_tail_carry_a_third_of_the_plays_each():
-    # 12 plays: 4 | 2 + 2 | 1 + 1 + 1 + 1, and two contents that nobody played.
+    # 12 plays: 4 | 2 + 2 | 1 + 1 + 1 + 1, and two contents without plays.
     task = make_task([[]], [[0]], 9, train_counts=[1, 2, 4, 0, 2, 1, 1, 1, 0], cold=(8,))
     thirds = {name: np.flatnonzero(rows).tolist() for name, rows in popularity_thirds(task).items()}
     assert thirds == {"head": [2], "middle": [1, 4], "tail": [0, 5, 6, 7]}

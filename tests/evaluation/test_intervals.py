@@ -10,7 +10,7 @@ KEY = "recall@20/discovery"
 
 
 def evaluation(values, *, name="ranker", positions=None, min_users=1):
-    """One slice, `discovery`."""
+    """Makes an evaluation with one slice, `discovery`."""
     return sliced({"discovery": values}, name=name, positions=positions, min_users=min_users)
 
 
@@ -43,7 +43,7 @@ def test_interval_is_seeded():
 
 
 def test_equals_the_slow_reference():
-    """Listeners drawn one by one, those outside of the slice too."""
+    """The reference draws listeners one by one, those outside of the slice too."""
     values = np.random.default_rng(0).random(30)
     found = Evaluation(
         ranker="ranker",
@@ -124,7 +124,7 @@ def test_one_difference_is_not_corrected():
 
 
 def test_many_differences_are_held_to_more():
-    """Of twenty slices one differs by four of its standard errors, which stays clear, and is the only one."""
+    """One of twenty slices differs by four of its standard errors, which stays clear, and is the only one."""
     generator = np.random.default_rng(0)
     noise = {f"slice:{number}": generator.normal(0, 1, 400) for number in range(20)}
     first = {name: values - values.mean() + (0.2 if name == "slice:3" else 0) for name, values in noise.items()}
@@ -138,7 +138,7 @@ def test_many_differences_are_held_to_more():
 
 
 def test_false_alarms_are_as_rare_as_promised():
-    """Where nothing differs in twenty slices, one in twenty experiments finds something; without correction most do."""
+    """If nothing differs in twenty slices, one in twenty experiments finds something; without correction most do."""
     generator = np.random.default_rng(0)
     keys = [f"recall@20/slice:{number}" for number in range(20)]
     nothing = sliced({f"slice:{number}": np.zeros(100) for number in range(20)})
@@ -153,7 +153,9 @@ def test_false_alarms_are_as_rare_as_promised():
 
 
 def test_many_baselines_are_held_to_more():
-    """Twenty baselines in one slice are as many looks as one baseline in twenty slices, and get the same bounds."""
+    """Twenty baselines in one slice count as many comparisons as one baseline in twenty slices, with the same
+    bounds.
+    """
     generator = np.random.default_rng(0)
     noise = [generator.normal(0, 1, 400) for _ in range(20)]
     keys = [f"recall@20/slice:{number}" for number in range(20)]

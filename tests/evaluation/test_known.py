@@ -1,4 +1,6 @@
-"""What baselines may know of the hand-written store before a period (its events are in `test_from_store`)."""
+"""The events of the hand-written store that baselines may know before a period (they are listed in
+`test_from_store`).
+"""
 
 from datetime import timedelta
 

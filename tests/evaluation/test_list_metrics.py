@@ -17,7 +17,7 @@ from towers.evaluation.list_metrics import ListMetrics, gini
 from towers.evaluation.ranking.vectors import VectorRanker
 from towers.features.ragged import Ragged
 
-# Training: content 0 was played by all four listeners, 1 by two of them (one of them twice), 2 by one, 3 by nobody.
+# Training: content 0 was played by all four listeners, 1 by two of them (one of them twice), 2 by one, 3 by none.
 TRAIN = Ragged.from_lists([[0, 1, 1], [0, 1], [0, 2], [0], []])
 # Genres 7, 8, 9: content 0 is both 7 and 8, contents 1 and 2 have one each, of content 3 nothing is known.
 GENRES = Ragged.from_lists([[7, 8], [7], [9], []])
@@ -239,7 +239,7 @@ def test_values_of_different_attributes_differ():
 
 
 def test_attributes_of_a_store_hold_what_training_has_not_seen(store):
-    """The genre of a4, first played in validation, is unlike that of a1; a2 shares one of its two with a1."""
+    """The genre of a4, first played in validation, differs from that of a1; a2 shares one of its two with a1."""
     row_of = {content_id: row for row, content_id in enumerate(store.content_ids.tolist())}
     attributes = content_attributes(store)
     first, second, cold, unknown = (set(attributes["genres"][row_of[row]].tolist()) for row in ("a1", "a2", "a4", "e1"))

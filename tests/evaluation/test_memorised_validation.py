@@ -1,4 +1,4 @@
-"""A model that has learnt the validation targets by heart is found out, an honest one is not."""
+"""A model that has memorised the validation targets is detected, an honest one is not."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ class TestMemorisedValidation:
         assert "none to lose" in check.detail
 
     def test_only_listeners_of_both_periods_count(self):
-        """Rows 0 to 199 on validation, 100 to 299 on test."""
+        """The model has rows 0 to 199 on validation, and 100 to 299 on test."""
         lifts = np.linspace(0.1, 0.3, 200)
         check = memorised_validation(pair(np.arange(200), lifts), pair(np.arange(100, 300), lifts))
         assert check.figures["listeners"] == 100
@@ -62,7 +62,7 @@ class TestMemorisedValidation:
 
     @pytest.mark.unhooked  # the hook would take most of the time
     def test_a_model_that_keeps_just_enough_is_seldom_accused(self):
-        """One in 1,000 by the rule: of 2,000, more than 8 come in one of 5,000 cases."""
+        """The rule accuses one model in 1,000: of 2,000, more than 8 come in one of 5,000 cases."""
         generator = np.random.default_rng(0)
         rows, accused = np.arange(150), 0
         for _ in range(2_000):
@@ -80,7 +80,7 @@ class TestMemorisedValidation:
 
 
 def pair(rows: np.ndarray, lifts: np.ndarray) -> tuple[Evaluation, Evaluation]:
-    """A model that is better than its reference by `lifts`."""
+    """Makes a model that is better than its reference by `lifts`."""
     positions = np.arange(len(rows))
     model, reference = (
         Evaluation(

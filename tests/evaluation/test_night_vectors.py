@@ -1,4 +1,4 @@
-"""Vectors of a night: kept by id, found again on a later store, judged by what they cannot have seen."""
+"""Vectors of a night: kept by id, found again on a later store, judged on listening that they cannot have seen."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ BEFORE = Provenance(trained_on="earlier", trained_until_us=NIGHT_US)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Somebody with a random unit vector for every content and listener."""
+    """A source of vectors with a random unit vector for every content and listener."""
 
     store: Store
     provenance: Provenance = BEFORE

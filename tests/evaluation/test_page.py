@@ -1,4 +1,4 @@
-"""The page of an evaluation: what stands in it, and that nothing in it is taken for markup."""
+"""The page of an evaluation: its content, and that no text in it is taken for markup."""
 
 import re
 from collections import Counter
@@ -27,7 +27,7 @@ def page(report):
 
 
 class Outline(HTMLParser):
-    """The tags of a page, the texts of some, and what it would load."""
+    """The tags of a page, the texts of some of them, and the addresses that it would load."""
 
     def __init__(self, page):
         super().__init__()
@@ -164,13 +164,13 @@ def test_baselines_that_are_ahead_are_named_with_the_bounds_that_hold_for_all(re
 
 
 def test_all_comparisons_of_the_headline_are_one_family(report):
-    """As many bounds as baselines times slices, from the same resamples as the function of them all has."""
+    """There are as many bounds as baselines times slices, from the same resamples as in the function of all of them."""
     keys = ["recall@5", "recall@5/familiar", "recall@5/discovery"]
     assert report.differences == differences_to_each(report.model, report.evaluations[1:], keys)
 
 
 def with_differences(report, **bounds):
-    """The same two baselines, each with a difference in discovery alone."""
+    """Returns the report with the same two baselines, each with a difference in discovery alone."""
     key = "recall@5/discovery"
     return replace(
         report,

@@ -1,4 +1,4 @@
-"""What the page of an evaluation is made of: scores, contents, listeners, the map and the data."""
+"""The parts of the page of an evaluation: scores, contents, listeners, the map and the data."""
 
 import math
 from itertools import pairwise

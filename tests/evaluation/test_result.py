@@ -5,7 +5,7 @@ from towers.evaluation.result import Evaluation, SliceResult, metric_key, split_
 
 
 def evaluation(values, *, min_users=1, catalogue=None):
-    """One slice, `discovery`."""
+    """Makes an evaluation with one slice, `discovery`."""
     values = {name: np.asarray(figures, dtype=np.float64) for name, figures in values.items()}
     size = len(next(iter(values.values())))
     found = SliceResult(positions=np.arange(size), values=values)
@@ -33,7 +33,7 @@ def test_figures_of_the_catalogue_stand_beside_the_means():
     catalogue = {"coverage@20/discovery": 1 / 4, "coverage@20/familiar": 1 / 2}
     assert evaluation({"recall@20": [1]}, catalogue=catalogue).means() == {
         "recall@20/discovery": 1,
-        "coverage@20/discovery": 1 / 4,  # nobody is in familiar
+        "coverage@20/discovery": 1 / 4,  # no listener is in familiar
     }
 
 
@@ -46,7 +46,7 @@ def test_a_slice_too_small_has_no_figure():
 
 
 def test_a_metric_defined_for_too_few_has_no_figure():
-    """Of a hundred listeners in the slice, one has a figure."""
+    """One of the hundred listeners in the slice has a figure."""
     few = evaluation({"recall@20": [1] * 100, "calibration_genre@20": [3.7] + [np.nan] * 99}, min_users=100)
     assert few.means() == {"recall@20/discovery": 1}
     with pytest.raises(ValueError, match="no figure 'calibration_genre@20/discovery'"):

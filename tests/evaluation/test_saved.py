@@ -14,7 +14,9 @@ from towers.evaluation.saved import ARRAYS, DIGESTS, FACTS, cached, fingerprint,
 
 @pytest.fixture
 def evaluation():
-    """With lists, figures of the catalogue that JSON would round, an undefined figure and an empty slice."""
+    """An evaluation with lists, figures of the catalogue that JSON would round, an undefined figure and an empty
+    slice.
+    """
     task = checkerboard()
     found = evaluate(task, DenseRanker(task, Random(task)), filter_seen=False, ks=(1, 3), min_users=2)
     empty = SliceResult(positions=np.zeros(0, dtype=np.int64), values={"recall@1": np.zeros(0)})

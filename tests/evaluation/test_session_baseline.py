@@ -8,7 +8,7 @@ from towers.features.ragged import Ragged
 
 
 def scored(history: list[int], histories: list[list[int]], minutes: list[int] | None, num_contents: int, **settings):
-    """The scores of one listener who has heard `history`."""
+    """Returns the scores of one listener who has heard `history`."""
     task = make_task([history], [[0]], num_contents)
     times_us = None if minutes is None else np.array(minutes) * MINUTE_US
     scorer = SessionCooccurrence(task, Ragged.from_lists(histories), times_us, **settings)

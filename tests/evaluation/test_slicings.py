@@ -29,7 +29,7 @@ def period(request):
 
 
 def pairs(store, rule, period) -> dict[str, set[tuple[str, str]]]:
-    """By label, (listener, content)."""
+    """Returns the pairs (listener, content) of each label."""
     task = task_from_store(store, period)
     slicing = rule.slicing(store, task, period)
     targets = task.ranked_targets

@@ -16,7 +16,7 @@ from towers.evaluation.tuning import Budget, Tuning
 
 
 class Shifted:
-    """Popularity, turned round where `sign` is -1: the worst there is."""
+    """Popularity, reversed where `sign` is -1, which is the worst ranker."""
 
     name = "shifted"
 
@@ -111,7 +111,7 @@ class TestChoice:
         assert choice.settings == {"sign": 1}
 
     def test_by_a_kind_where_each_listener_has_targets_of_one(self):
-        """Of those judged all are then of one kind, which is no slice of theirs (`slices_of`)."""
+        """All judged listeners then have targets of one kind, which is no slice of theirs (`slices_of`)."""
         task = make_task([[2], [3], [2], [3]], [[0], [1], [0], [1]], 5, train_counts=[9, 8, 2, 2, 1])
         kinds = np.array([KIND_CODES[kind] for kind in ("track", "episode", "track", "episode", "episode")])
         task = replace(task, kind_codes=kinds)
@@ -171,7 +171,7 @@ class TestSample:
             def watched(settings, seen=seen):
                 def built(task, histories):
                     seen.append(task.user_rows.tolist())
-                    assert len(histories) == len(validation.histories)  # fits see everybody
+                    assert len(histories) == len(validation.histories)  # fits see all listeners
                     return Shifted(task, histories, **settings)
 
                 return built

@@ -14,7 +14,7 @@ from towers.features.ragged import Ragged
 
 
 def random_task(listeners=30, contents=12, seed=0):
-    """Some contents heard repeatedly; the last one by nobody."""
+    """Draws a task with some contents heard repeatedly and the last one never."""
     plays = np.random.default_rng(seed).poisson(0.5, size=(listeners, contents))
     plays[:, -1] = 0
     lists = [np.repeat(np.arange(contents), row).tolist() for row in plays]
@@ -70,7 +70,7 @@ class TestBPR(CollaborativeRankerContract):
         return lambda task, histories: BPR(task, histories_by_row(task, histories), factors=4, iterations=400)
 
     def test_the_missing_content_of_the_own_group_is_found(self, ranker, task):
-        """But for who has heard nothing: there the biases of the contents decide, where others have ties."""
+        """For a listener who has heard nothing the biases of the contents decide, where other rankers have ties."""
         evaluation = evaluate(task, DenseRanker(task, ranker), filter_seen=True, min_users=1, ks=(1,))
         assert (evaluation.figures("hit_rate@1/discovery")[:LISTENERS] == 1).all()
 
@@ -80,7 +80,7 @@ class TestBPR(CollaborativeRankerContract):
         assert not np.array_equal(first, second)
 
     def test_learns_whose_row_is_whose(self):
-        """Listeners of the task stand anywhere among those of the store."""
+        """The task's listeners have any rows of the store."""
         histories = Ragged.from_lists([[0, 1], [2, 3]] * 20)
         task = make_task([[2, 3], [0, 1]], [[0], [0]], 4)
         task.user_rows[:] = [7, 12]
@@ -97,7 +97,7 @@ class TestBPR(CollaborativeRankerContract):
 
 
 def histories_by_row(task, histories: Ragged) -> Ragged:
-    """Of the store's listeners, where those of the task have their rows and the others have heard nothing."""
+    """Returns histories by the store's rows: the task's listeners have their own, the others have heard nothing."""
     lists: list[list[int]] = [[] for _ in range(task.user_rows.max() + 1)]
     for position, row in enumerate(task.user_rows):
         lists[row] = histories[position].tolist()
@@ -107,7 +107,7 @@ def histories_by_row(task, histories: Ragged) -> Ragged:
 class TestArtistMean(CollaborativeRankerContract):
     @pytest.fixture
     def build(self):
-        """One artist for each colour of the checkerboard; what stands outside of it has none."""
+        """Each colour of the checkerboard has one artist; contents outside of it have none."""
 
         def build(task, histories):
             artists = Ragged.from_lists([[row % 2] if row < CONTENTS else [] for row in range(task.num_contents)])
@@ -124,7 +124,7 @@ class TestArtistMean(CollaborativeRankerContract):
             0: (vectors[1] + vectors[2]) / 2,
             2: (vectors[0] + vectors[1] + vectors[3]) / 3,
             7: vectors[6],
-            # Nobody has heard the last content; content 2 shares both of its artists.
+            # The last content was never heard; content 2 shares both of its artists.
             11: (vectors[0] + vectors[1] + 2 * vectors[2] + vectors[3]) / 5,
         }
         everybody = np.arange(len(task.user_rows))
@@ -142,7 +142,7 @@ class TestArtistMean(CollaborativeRankerContract):
 class TestAudioStatistics(CollaborativeRankerContract):
     @pytest.fixture
     def build(self):
-        """The two colours of the checkerboard sound different; what stands outside of it is silent."""
+        """The two colours of the checkerboard sound different; contents outside of it are silent."""
 
         def build(task, histories):
             rows = np.arange(task.num_contents)

@@ -8,7 +8,7 @@ import soundfile
 
 RATE_HZ, PART_S = 22_050, 2.0
 TONES_HZ = (300, 700, 1_100, 1_900, 2_900, 3_700, 4_700)
-"""Of equal parts of the sound, so that what is heard tells where it stands."""
+"""Tones of equal parts of the sound, so that a tone identifies its place."""
 SECONDS = PART_S * len(TONES_HZ)
 
 
@@ -29,12 +29,12 @@ def written(container: str, samples: np.ndarray | None = None, **how: object) ->
 
 
 def variable_mp3() -> bytes:
-    """Of variable bit rate, with a Xing header."""
+    """Returns an MP3 file of variable bit rate, with a Xing header."""
     return written("MP3", bitrate_mode="VARIABLE", compression_level=0.5)
 
 
 def without_xing(content: bytes) -> bytes:
-    """An mp3 without the frame that tells how many there are."""
+    """Returns an mp3 without the frame that holds the number of frames."""
     place = content.find(b"\xff", 60)
     while content[place : place + 2] != content[:2]:
         place = content.find(b"\xff", place + 1)
@@ -42,27 +42,27 @@ def without_xing(content: bytes) -> bytes:
 
 
 def with_xing_frames(content: bytes, factor: float) -> bytes:
-    """An mp3 whose Xing header tells another number of frames."""
+    """Returns an mp3 whose Xing header has another number of frames."""
     place = content.find(b"Xing") + 8
     frames = round(int.from_bytes(content[place : place + 4], "big") * factor)
     return content[:place] + frames.to_bytes(4, "big") + content[place + 4 :]
 
 
 def with_wav_length(content: bytes, length: int) -> bytes:
-    """A wav whose header tells another number of bytes of samples."""
+    """Returns a wav whose header has another number of bytes of samples."""
     place = content.find(b"data") + 4
     return content[:place] + length.to_bytes(4, "little") + content[place + 4 :]
 
 
 def with_flac_length(content: bytes, samples: int) -> bytes:
-    """A FLAC whose header tells another number of samples; 0: it is not known."""
+    """Returns a FLAC whose header has another number of samples; 0: unknown."""
     assert content[4] & 0x7F == 0
     facts = int.from_bytes(content[18:26], "big") >> 36 << 36 | samples
     return content[:18] + facts.to_bytes(8, "big") + content[26:]
 
 
 def half(content: bytes) -> bytes:
-    """What there is when a connection is lost."""
+    """Returns the first half of a file, as a lost connection leaves it."""
     return content[: len(content) // 2]
 
 
@@ -77,6 +77,6 @@ WRONG_LENGTHS: dict[str, Callable[[], bytes]] = {
     "piped.flac": lambda: with_flac_length(written("FLAC"), 0),
     "understated.flac": lambda: with_flac_length(written("FLAC"), RATE_HZ),
 }
-"""Whole sounds, whose header tells no length, or a wrong one."""
+"""Whole sounds whose header has no length, or a wrong one."""
 CUT = {"a.mp3": "MP3", "a.ogg": "OGG", "a.wav": "WAV", "a.flac": "FLAC", "a.aiff": "AIFF", "a.au": "AU"}
 """Formats of files that are cut in half; what remains can be heard."""

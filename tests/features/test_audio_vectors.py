@@ -1,4 +1,4 @@
-"""Vectors from a Parquet file, whatever its lists are, and the line that a bad file gets."""
+"""Vectors from a Parquet file, with any type of list, and the error for a bad file."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
 
 
 def read(path, ids=("a", "b", "c"), vectors=ROWS, kind=None, **more):
-    """What is read back of a file with these columns, in several row groups."""
+    """Writes a file with these columns, in several row groups, and reads it back."""
     kind = pa.list_(pa.float32()) if kind is None else kind
     columns = {"content_id": ids, "vector": pa.array(vectors, kind), **more}
     pq.write_table(pa.table(columns), path / "vectors.parquet", row_group_size=2)

@@ -1,4 +1,4 @@
-"""By whom contents are, and how often their artists were chosen."""
+"""Artists of contents, and how often an artist's contents were chosen."""
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ def test_unknown_artists_are_none() -> None:
 
 
 def test_plays_of_an_artist_are_those_of_all_their_contents() -> None:
-    """Content 0 (ann, ben) was chosen twice, 3 (ben) once, 1 (nobody) once."""
+    """Content 0 (ann, ben) was chosen twice, 3 (ben) once, 1 (no artist) once."""
     facts = ContentFacts(artists=artist_codes(ARTISTS), recent_positives=np.zeros(5, np.int64))
     plays = facts.artist_plays(np.array([0, 3, 0, 1]), np.array([4, 3, 0, 1]))
     assert plays.tolist() == [0, 3, 2 + 3, 0]

@@ -1,4 +1,4 @@
-"""Random crops: of the record asked for, and the same for a part as for all."""
+"""Random crops: of the requested record, and the same for some records as for all."""
 
 import numpy as np
 import pytest

@@ -11,7 +11,7 @@ SECOND, HOUR, DAY, YEAR = 10**6, 3_600 * 10**6, 86_400 * 10**6, 365 * 86_400 * 1
 
 
 def encode(elapsed_us=(-1,), played_fraction=(-1.0,)):
-    """Codes of events of which nothing else matters."""
+    """Returns codes of events in which only the given fields matter."""
     size = max(len(elapsed_us), len(played_fraction))
     return encode_events(
         action=np.zeros(size, dtype=np.int8),

@@ -1,4 +1,4 @@
-"""What a history says of contents, against the definition written out."""
+"""A history's statements about contents, against the definition written out."""
 
 import math
 

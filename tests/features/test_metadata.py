@@ -100,7 +100,7 @@ class TestSettings:
         assert SpectrogramSettings(sample_rate=16_000, hop_length=320, record_s=10.0).num_frames == 500
 
     def test_one_crop_is_not_written(self):
-        """So that what was written before there was a choice says the same."""
+        """Metadata written before crops could be chosen stay the same."""
         spectrogram = self.make().to_dict()["spectrogram"]
         assert set(spectrogram) == {"sample_rate", "n_fft", "hop_length", "n_mels", "record_s"}
         several = self.make(spectrogram=SpectrogramSettings(num_crops=4))

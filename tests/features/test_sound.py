@@ -1,4 +1,4 @@
-"""What is read of sound files: as long as they decode, whatever their headers say, and never a file that is none."""
+"""Reading sound files: as much as decodes, with any header, and never a file that is no sound."""
 
 import os
 from pathlib import Path
@@ -76,7 +76,7 @@ class TestCutShort:
         assert len(found.mono[0]) / RATE_HZ == pytest.approx(SECONDS, abs=0.15)
 
     def test_of_several_streams_in_a_row_the_first_is_heard(self, file_of):
-        """As stations send them."""
+        """Radio stations send such files."""
         first, second = written("OGG"), written("OGG")
         assert first[14:18] != second[14:18]
         found = read_stretches(file_of("a.ogg", first + second), WHOLE)
@@ -142,7 +142,7 @@ class TestMix:
 
 
 def encoded(path: Path, codec: str, rate: int = RATE_HZ) -> Path:
-    """The sound, by FFmpeg."""
+    """Encodes the sound with FFmpeg."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -1,4 +1,4 @@
-"""Paths of sounds: inside the data set's folder however they are written, and what is said of the others."""
+"""Paths of sounds: inside the data set's folder in any notation, and the errors for others."""
 
 import os
 import re

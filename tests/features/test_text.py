@@ -1,4 +1,4 @@
-"""A category, or an id, as text: one rule, whatever the type it comes in."""
+"""Categories and ids as text: one rule for all types."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""What was published can be read for ever: an export of each version of the format, with the answers of its day."""
+"""Published exports can be read for ever: one of each version of the format, with the answers of its day."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from towers.retrieval.raw_contents import encode_content
 from towers.retrieval.verify import problems
 
 AS_IT_WAS = Query(k=5, skip_cooldown_days=0, released_by=date.max)
-"""What was asked when the answers were kept: skips and days of release did not count."""
+"""The question whose answers were kept: skips and days of release did not count then."""
 FOLDERS = sorted(Path(__file__).parent.glob("format-*"))
 
 
@@ -50,7 +50,7 @@ def test_listeners_are_recommended_what_they_were(golden: tuple[Export, dict]) -
 
 
 def test_the_chances_of_a_listen_are_what_they_were(golden: tuple[Export, dict]) -> None:
-    """Two of five were heard before."""
+    """Two of the five contents were heard before."""
     export, answers = golden
     if "familiar" not in answers:
         assert export.listen_chance is None
@@ -117,8 +117,9 @@ def test_a_new_sound_is_encoded_as_it_was(golden: tuple[Export, dict]) -> None:
 
 @pytest.mark.parametrize("golden", [FOLDERS[0], FOLDERS[-1]], ids=lambda folder: folder.name, indirect=True)
 def test_every_byte_that_is_changed_is_found(golden: tuple[Export, dict], tmp_path: Path) -> None:
-    """Of every file the first and last bytes and some between them, of the manifest more; the first and the last also
-    by whoever opens the export. `benchmarks/export/export_corruption.py --every=1` changes all."""
+    """The first and last bytes of every file and some between them are changed, of the manifest more; opening the
+    export finds the first and the last. `benchmarks/export/export_corruption.py --every=1` changes all.
+    """
     copy = tmp_path / "export"
     shutil.copytree(golden[0].folder, copy)
     for path in sorted(path for path in copy.rglob("*") if path.is_file()):
@@ -136,7 +137,7 @@ def test_every_byte_that_is_changed_is_found(golden: tuple[Export, dict], tmp_pa
 
 
 def is_found(folder: Path, name: str, digest: str | None) -> bool:
-    """Whether the file's checksum, or the manifest's where the manifest names none, is found to be wrong."""
+    """Returns whether the file's checksum, or the manifest's where the manifest names none, is found to be wrong."""
     if digest is not None:
         return bool([line for line in damaged_files(folder, {"files": {name: digest}}) if line.startswith(f"{name}: ")])
     try:

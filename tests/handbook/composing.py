@@ -40,7 +40,9 @@ def _found(page_path: str, block_lines: tuple[tuple[int, str], ...]) -> tuple[Li
 
 
 def lines_of_towers(page: Page) -> tuple[Line, ...]:
-    """All calls of `towers` in the page's bash blocks, run or not, and behind the `$` of what a terminal showed."""
+    """Returns all calls of `towers` in the page's bash blocks, run or not, and behind the `$` of a terminal's
+    output.
+    """
     texts = []
     for block in page.blocks:
         if block.language == SHELL:
@@ -52,12 +54,12 @@ def lines_of_towers(page: Page) -> tuple[Line, ...]:
 
 
 def complaint(page: Page, line: Line, scratch: Path) -> str | None:
-    """What is wrong with a command line, in one line that names page and line; null: nothing.
+    """Returns what is wrong with a command line, in one line that names page and line; None if nothing is.
 
     Args:
-        page: that it stands in; its YAML files are written first.
+        page: page of the line; its YAML files are written first.
         line: the call.
-        scratch: folder for them.
+        scratch: folder for the YAML files.
     """
     for block in page.files:
         if block.language == "yaml":
@@ -80,7 +82,7 @@ def complaint(page: Page, line: Line, scratch: Path) -> str | None:
 
 
 def _config(command: str, rest: list[str]) -> dict[str, Any]:
-    """What is composed for a command line; of a sweep, for its first job.
+    """Composes the configuration of a command line; of a sweep, that of its first job.
 
     Composing takes a fifth of a second. So lines that choose the same files share a composition, where all their other
     keys are in it.
@@ -117,7 +119,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _is_of_value(override: Override) -> bool:
-    """Whether it gives a key a value, and neither chooses a file nor adds or takes away a key."""
+    """Returns whether an override gives a key a value, and neither chooses a file nor adds or removes a key."""
     is_file = override.package is not None or "/" in override.key_or_group or bool(choices(override.key_or_group))
     return not is_file and not override.is_add() and not override.is_force_add() and not override.is_delete()
 
@@ -140,7 +142,7 @@ def _first_of_sweep(overrides: list[str]) -> list[str]:
 
 
 def _check_action(command: str, rest: list[str]) -> None:
-    """Holds `action=` against the actions that the command has."""
+    """Checks `action=` against the actions of the command."""
     typed = [each.partition("=")[2] for each in rest if each.startswith("action=")]
     if typed:
         actions = import_module(f"towers.commands.{command}").ACTIONS

@@ -1,4 +1,4 @@
-"""Reads the pages of the handbook, and runs what stands in them as a reader would.
+"""Reads the pages of the handbook, and runs their blocks as a reader would.
 
 The README and every page below docs/ are read for fenced blocks, in their order:
 
@@ -32,9 +32,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = "bash"
 TRANSCRIPT = "console"
-"""What a terminal once showed; it is not run, but the command lines behind its `$` are composed."""
+"""Language of a terminal's output; it is not run, but the command lines behind its `$` are composed."""
 OTHER_NAMES_OF_SHELL = ("sh", "shell", "zsh", "shell-session")
-"""Highlighters know these too; a page that used one would escape the tests."""
+"""Other languages that highlighters know as shell; a page that used one would escape the tests."""
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<language>[\w+-]*)(?P<rest>.*)$")
 _TITLE = re.compile(r'\btitle="(?P<title>[^"]+)"')
@@ -47,10 +47,10 @@ class Block:
 
     Args:
         line: number of its first line in the page, counted from 1; that of the fence is one less.
-        language: what stands behind the fence, such as `bash`.
-        title: file that the block is written to; null: it is run.
+        language: word behind the fence, such as `bash`.
+        title: file that the block is written to; None: the block is run.
         text: its lines without the fence's indentation, each ended by a line break.
-        remarks: by key, what the comments right above it say.
+        remarks: values of the comments right above it, by key.
     """
 
     line: int
@@ -61,22 +61,22 @@ class Block:
 
     @property
     def is_code(self) -> bool:
-        """Whether a reader would run it."""
+        """Whether the block is code that a reader would run."""
         return self.title is None and self.language in (SHELL, "python")
 
     @property
     def is_run(self) -> bool:
-        """Whether the page's own run includes it."""
+        """Whether the page's own run includes the block."""
         return self.is_code and not {"not run here", "run by"} & self.remarks.keys()
 
     @property
     def is_slow(self) -> bool:
-        """Whether only the slow tests run it."""
+        """Whether only the slow tests run the block."""
         return "slow" in self.remarks
 
     @property
     def exit_code(self) -> int:
-        """What the last command ends with."""
+        """Expected exit code of the block's last command."""
         return int(self.remarks.get("exit code", "0"))
 
 
@@ -85,11 +85,11 @@ class Page:
     """A page of the handbook, or the README.
 
     Args:
-        path: of the file, from the repository's root.
+        path: path of the file from the repository's root.
         blocks: in their order.
-        world: where it begins; null: it is not run.
+        world: folder in which it begins; None: the page is not run.
         is_slow: whether the whole page runs among the slow tests alone.
-        settings: by command, overrides that make a run of the page smaller.
+        settings: overrides that make a run of the page smaller, by command.
     """
 
     path: str
@@ -100,17 +100,17 @@ class Page:
 
     @property
     def files(self) -> Iterator[Block]:
-        """The blocks that are files."""
+        """Returns the blocks that are files."""
         return (block for block in self.blocks if block.title is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command of a bash block, with all lines that belong to it.
+    """A command of a bash block, with all lines that belong to it.
 
     Args:
         line: number of its first line in the page.
-        text: as typed.
+        text: the command as typed.
     """
 
     line: int
@@ -119,7 +119,7 @@ class Command:
 
 @cache
 def all_pages() -> dict[str, Page]:
-    """By path from the repository's root, the README and every page below docs/, in their order."""
+    """Returns the README and every page below docs/ by its path from the repository's root, in their order."""
     paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return {page.path: page for page in map(read_page, paths)}
 
@@ -203,7 +203,7 @@ def _page(name: str, blocks: list[Block], remarks: list[tuple[str, str]]) -> Pag
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """The commands of a bash block: one a line, or several lines that bash reads as one, such as a loop.
+    """Returns the commands of a bash block: one a line, or several lines that bash reads as one, such as a loop.
 
     Lines of comments alone are left out.
 
@@ -225,7 +225,7 @@ def commands(block: Block) -> Iterator[Command]:
 
 @cache
 def _is_whole(text: str) -> bool:
-    """Whether bash would begin to run it: no quotation, loop, or here-document is open, and no line is continued."""
+    """Returns whether bash would begin to run the text: no quotation, loop, here-document or continued line is open."""
     if text.endswith("\\"):
         return False
     if not re.search(r"[\"'(){}`]|<<|\b(?:for|if|while|case|do|then)\b", text):

@@ -19,18 +19,18 @@ from tests.handbook.splitting import assigned, of_towers
 LONGEST_S = 600
 """Seconds after which a command that goes through bash is taken to hang."""
 TOLD = 4_000
-"""Characters of an output that a failure shows."""
+"""Number of characters of an output that a failure shows."""
 
 
 class PageFailed(AssertionError):
-    """A block of a page did not do what the page says; the message names page, line and command."""
+    """Raised if a block of a page does not do what the page says; the message names page, line and command."""
 
 
 class Reader:
     """Follows one page in a folder.
 
     Args:
-        page: what is followed.
+        page: page to follow.
         folder: working folder, which holds the page's world.
     """
 
@@ -93,7 +93,7 @@ class Reader:
             )
 
     def _in_process(self, calls: list[list[str]]) -> tuple[int, str]:
-        """Runs `towers A && towers B`: (exit code, what was printed)."""
+        """Runs `towers A && towers B` and returns exit code and output."""
         printed = ""
         for call in calls:
             variables, (_, *arguments) = assigned(call)
@@ -106,7 +106,7 @@ class Reader:
         return 0, printed
 
     def _by_bash(self, command: Command) -> tuple[int, str]:
-        """Runs anything else: (exit code, what was printed). What it leaves running ends with the page."""
+        """Runs any other command and returns exit code and output. Its background processes end with the page."""
         with tempfile.TemporaryDirectory() as scratch:
             state, printed = Path(scratch, "state"), Path(scratch, "printed")
             script = f"set -euo pipefail\n{command.text}\n{{ pwd; env -0; }} > {shlex.quote(str(state))}\n"
@@ -137,7 +137,7 @@ class Reader:
 
     @contextmanager
     def _as_typed(self, more: dict[str, str] | None = None) -> Iterator[None]:
-        """For the block, the process has the page's variables, and finds modules where they say."""
+        """Gives the process the page's variables for the block, and finds modules where these say."""
         variables = {**self.variables, **(more or {})}
         found_in = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
         path = [*(str((self.folder / each).resolve()) for each in found_in), *sys.path]

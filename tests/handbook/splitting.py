@@ -1,4 +1,4 @@
-"""Takes a line of bash apart into commands and arguments, where that needs no shell."""
+"""Splits a line of bash into commands and arguments, if it needs no shell."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ _BREAKS = {"&&", "||", ";", "|", "&", "(", ")", "|&", ";;"}
 
 
 def words(text: str) -> list[str]:
-    """The words of a command line, without quotation marks and comments; `&&`, `|` and their like stand alone.
+    """Returns the words of a command line, without quotation marks and comments; `&&`, `|` and the like are words.
 
     Raises:
         ValueError: a quotation is not closed.
@@ -22,7 +22,7 @@ def words(text: str) -> list[str]:
 
 
 def calls(text: str) -> Iterator[list[str]]:
-    """The single commands of a line: each a list of words."""
+    """Returns the single commands of a line, each a list of words."""
     call: list[str] = []
     for word in words(text):
         if word in _BREAKS:
@@ -34,13 +34,13 @@ def calls(text: str) -> Iterator[list[str]]:
 
 
 def assigned(call: list[str]) -> tuple[dict[str, str], list[str]]:
-    """(the variables that stand before a command, such as `A=b towers train`, the command)."""
+    """Returns the variables that stand before a command, such as `A=b towers train`, and the command."""
     at = next((place for place, word in enumerate(call) if not _VARIABLE.match(word)), len(call))
     return dict(word.split("=", 1) for word in call[:at]), call[at:]
 
 
 def of_towers(text: str) -> list[list[str]] | None:
-    """The calls of a line `towers ... && towers ...`; null: there is something else, or something a shell reads."""
+    """Returns the calls of a line `towers ... && towers ...`; None if it holds anything else, or needs a shell."""
     if _needs_shell(text) or "\n" in text.replace("\\\n", " "):
         return None
     found = list(calls(text))
@@ -48,7 +48,9 @@ def of_towers(text: str) -> list[list[str]] | None:
 
 
 def arguments_of_towers(text: str) -> Iterator[list[str]]:
-    """What every `towers` of a line is given, also behind `torchrun -m`, `srun` and the like; redirections are cut."""
+    """Yields the arguments of every `towers` in a line, also behind `torchrun -m`, `srun` and the like, without
+    redirections.
+    """
     for call in calls(text):
         _, command = assigned(call)
         for place, word in enumerate(command):
@@ -61,12 +63,12 @@ def arguments_of_towers(text: str) -> Iterator[list[str]]:
 
 
 def is_command(arguments: list[str]) -> bool:
-    """Whether `towers` knows what comes first."""
+    """Returns whether `towers` knows the first argument as a command."""
     return bool(arguments) and (arguments[0] in COMMANDS or arguments[0] in ("-h", "--help", "help", "--version"))
 
 
 def _needs_shell(text: str) -> bool:
-    """Whether something outside of quotation marks is bash's: a variable, a redirection, a pipe, a pattern, braces."""
+    """Returns whether unquoted text needs bash: a variable, a redirection, a pipe, a pattern, braces."""
     quote, is_comment, before = "", False, " "
     for sign in text.replace("&&", " "):
         if is_comment:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.unhooked
 PAGE = "docs/export.md"
 TEXT = (ROOT / PAGE).read_text()
 GOLDEN = ROOT / "tests/golden/format-5/export"
-"""It has what the demo's log is too short for."""
+"""An export with the files for which the demo's log is too short."""
 DTYPES = ("float16", "float32", "float64", "int8", "int32", "int64", "bool")
 
 
@@ -44,7 +44,7 @@ def rows_of(heading: str) -> list[list[str]]:
 
 
 def file_rows() -> dict[str, tuple[str, str]]:
-    """By file: (what it holds, when it is there)."""
+    """Returns, by file, what it holds and when it exists."""
     return {name.strip("`"): (holds, there) for name, holds, there, _ in rows_of("## Files")}
 
 
@@ -173,7 +173,7 @@ def test_norms_and_the_order_of_rows(export: Path) -> None:
 
 
 def test_the_user_tower_gives_the_exported_vectors(export: Path) -> None:
-    """What the page says of its inputs is enough to make them: every listener's vector comes out."""
+    """The page says enough of the inputs to compute every listener's vector."""
     manifest = json.loads((export / "manifest.json").read_text())
     events = pyarrow.ipc.open_file(str(export / "histories/events.arrow")).read_all()
     vectors, offsets = np.load(export / "content_vectors.npy"), np.load(export / "histories/offsets.npy")

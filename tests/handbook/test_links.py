@@ -15,13 +15,13 @@ LINK = re.compile(r"\]\(([^()\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
 
 
 def prose(text: str) -> str:
-    """Text without blocks of code, comments and code in a line."""
+    """Returns text without blocks of code, comments and code in a line."""
     text = re.sub(r"^( *)(```+|~~~+).*?^ *\2[ ]*$", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
 
 
 def anchors(text: str) -> set[str]:
-    """Anchors that GitHub and the site give to headings."""
+    """Returns the anchors that GitHub and the site give to headings."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ +(.+?) *#*$", prose(text), re.MULTILINE):
         shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -31,12 +31,12 @@ def anchors(text: str) -> set[str]:
 
 
 def anchors_of(target: Path, file: Path, text: str) -> set[str]:
-    """Anchors of another file, or of the file whose text is at hand."""
+    """Returns the anchors of another file, or of the file whose text is given."""
     return anchors(text if target == file else target.read_text())
 
 
 def dead(text: str, file: Path) -> list[str]:
-    """Relative links of a file's text that lead nowhere."""
+    """Returns the relative links of a file's text that lead nowhere."""
     gone = []
     made = [ROOT / "docs" / page for page in MADE]
     for link in ("".join(pair) for pair in LINK.findall(re.sub(r"`[^`\n]*`", "`", prose(text)))):

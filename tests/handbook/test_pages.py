@@ -59,7 +59,7 @@ def test_every_block_is_run_or_marked(name: str) -> None:
 
 
 def unmarked(page: Page) -> list[int]:
-    """Lines of blocks that no test runs, without a reason for it."""
+    """Returns lines of blocks that no test runs, without a reason for it."""
     left = []
     for block in page.blocks:
         if not block.is_code:

@@ -1,4 +1,4 @@
-"""The site is built strictly, asks no other host, and shows Markdown as it was meant."""
+"""The site builds in strict mode, asks no other host, and renders Markdown as intended."""
 
 import os
 import re
@@ -26,7 +26,9 @@ LOADED = {
     "audio": "src",
     "object": "data",
 }
-"""Elements that make a browser ask for a file, and where they name it. A `link` does, but for a few relations."""
+"""Elements that make a browser request a file, and the attribute with its address. A `link` does, except for some
+relations.
+"""
 
 
 class Loading(HTMLParser):
@@ -46,12 +48,12 @@ class Loading(HTMLParser):
 
 
 def elsewhere_in_styles(text: str) -> list[str]:
-    """Addresses in a stylesheet that are not files beside it."""
+    """Returns addresses in a stylesheet that are not files beside it."""
     return re.findall(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]*)", text)
 
 
 def other_hosts(page: str) -> list[str]:
-    """Addresses on other hosts that a page loads; links that a reader may follow are none."""
+    """Returns addresses on other hosts that a page loads; links that a reader may follow do not count."""
     loading = Loading()
     loading.feed(page)
     return [address for address in loading.found if re.match(r"(https?:)?//", address)] + elsewhere_in_styles(page)

@@ -8,17 +8,19 @@ import pytest
 
 
 def _demo(folder: Path, request: pytest.FixtureRequest) -> None:
-    """What `towers demo` leaves: raw data, `stores/demo`, a run, evaluations, `exports/current`, a home policy."""
+    """Copies what `towers demo` leaves: raw data, `stores/demo`, a run, evaluations, `exports/current`, a home
+    policy.
+    """
     demo, _ = request.getfixturevalue("demo")
     shutil.copytree(demo, folder, symlinks=True, dirs_exist_ok=True)
 
 
 def _empty(folder: Path, request: pytest.FixtureRequest) -> None:
-    """Nothing."""
+    """Leaves the folder empty."""
 
 
 def _data(folder: Path, request: pytest.FixtureRequest) -> None:
-    """`data/`: a folder of Parquet as a warehouse writes it, some days of 150 listeners and 100 contents."""
+    """Writes `data/`: a folder of Parquet as a warehouse writes it, some days of 150 listeners and 100 contents."""
     from tests.end_to_end.warehouse import write_warehouse
 
     write_warehouse(folder / "data", num_listeners=150, num_contents=100, num_sounds=8)

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 
 
 def naming(folder, *words):
-    """Files below a folder that hold one of some words: as bytes, or in a table whose columns are compressed."""
+    """Returns the files below a folder that hold one of some words: as bytes, or in a table with compressed columns."""
     return [
         path
         for path in sorted(folder.rglob("*"))
@@ -14,7 +14,7 @@ def naming(folder, *words):
 
 
 def texts_of(path):
-    """Whatever is text in a table; of other files nothing."""
+    """Returns the texts in a table; of other files none."""
     if path.suffix == ".parquet":
         table = pq.read_table(path)
     elif path.suffix == ".arrow":

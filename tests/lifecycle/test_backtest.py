@@ -1,4 +1,4 @@
-"""What a backtest makes of its nights: sums, lines, a table, a page."""
+"""Summaries of a backtest's nights: sums, lines, a table, a page."""
 
 import io
 import json

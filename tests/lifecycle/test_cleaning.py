@@ -1,4 +1,4 @@
-"""`towers clean`: what goes, what stays, and that nothing is lost that serves."""
+"""`towers clean`: deleted and kept folders, and that nothing is lost that serves."""
 
 import json
 import os
@@ -28,8 +28,9 @@ def write(path, facts):
 
 
 class Place:
-    """Folders as the commands leave them, with nothing in them but what `towers clean` reads; each night is a store, a
-    run, an export and its evaluation, of the same configuration."""
+    """Folders as the commands leave them, with only the files that `towers clean` reads. Each night is a store, a run,
+    an export and its evaluation, of the same configuration.
+    """
 
     def __init__(self, folder):
         self.folder = folder
@@ -68,7 +69,7 @@ class Place:
 
 
 def age(folder, days):
-    """As if it had been written so many days ago."""
+    """Sets the times of files and folders to so many days ago."""
     for path in [*folder.rglob("*"), folder] if folder.is_dir() and not folder.is_symlink() else [folder]:
         os.utime(path, (time.time() - days * DAY_S,) * 2, follow_symlinks=False)
 
@@ -131,7 +132,7 @@ def test_what_serves_stays_with_all_that_it_came_from(place):
 
 @pytest.mark.parametrize("warm", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_what_was_trained_on_its_window_stays_with_its_judged_twin(place, warm):
-    """A version of somebody's own hand that serves: the run by which it is judged, and that run's store, stay."""
+    """A version that a person exported and that serves keeps the run by which it is judged, and that run's store."""
     config = compose("train", ["seed=7"])
     served, twin = place.folder / "runs/default/run1", place.folder / "runs/default/run0"
     for run, until in ((twin, "validation"), (served, "end")):
@@ -190,7 +191,7 @@ def test_a_training_that_begins_meanwhile(place, monkeypatch, capsys):
 
 
 def test_a_version_that_is_promoted_meanwhile(place, monkeypatch):
-    """What it came from was to go: the rest stays, and the caller is told."""
+    """Its run and store would have been deleted: everything is kept, and the caller is told."""
     from towers.commands.clean import table
     from towers.errors import Unreachable
 
@@ -213,7 +214,7 @@ def test_a_store_that_is_being_made(place):
 
 
 NOBODY = 2**22 + 1
-"""A process that there cannot be."""
+"""An id that no process can have."""
 
 
 def test_what_killed_processes_have_left(place):
@@ -257,7 +258,7 @@ def test_links_are_not_followed(place):
 
 
 def test_a_name_may_have_a_slash(place):
-    """What is deeper needs its store like any other, and goes like any other."""
+    """A run in a deeper folder needs its store like any other, and is deleted like any other."""
     place.night(9, 99, experiment="team/other")
     point_to(place.folder / "exports/current", place.folder / "exports/v5")
     point_to(place.folder / "stores/parquet/current", place.folder / "stores/parquet/store5")
@@ -290,7 +291,7 @@ def test_nothing_there(tmp_path):
 
 @pytest.mark.unhooked
 def test_the_demos_own_folders(demo: tuple[Path, str], tmp_path: Path) -> None:
-    """A real run, store and export stay as long as `current` is there, and all of it goes without."""
+    """A real run, store and export are kept while `current` exists, and all of them are deleted without it."""
     folder = tmp_path / "demo"
     shutil.copytree(demo[0], folder, symlinks=True, ignore=shutil.ignore_patterns("worlds", "wandb"))
     for name in ("runs", "stores", "exports", "evaluations"):

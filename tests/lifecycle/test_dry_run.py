@@ -1,4 +1,4 @@
-"""A night is refused before it begins, by all that would fail it later."""
+"""Any fault that would fail a night later refuses it before it begins."""
 
 import shutil
 from collections.abc import Callable

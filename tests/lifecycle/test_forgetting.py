@@ -1,4 +1,4 @@
-"""Forgotten listeners are found in and removed from rows, stores and exports; everybody else stays as they are."""
+"""Forgotten listeners are found in and removed from rows, stores and exports; all other listeners stay as they are."""
 
 import json
 import shutil
@@ -141,7 +141,7 @@ class TestStores:
 
     @pytest.mark.parametrize("killed_at", range(3))
     def test_a_kill_between_two_names(self, place, monkeypatch, killed_at):
-        """The version is there, or is there again after the next start."""
+        """The version exists, or exists again after the next start."""
         folder, rename, renamed = self.version(place), Path.rename, []
 
         def dying(path, target):

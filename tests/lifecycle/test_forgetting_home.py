@@ -1,4 +1,6 @@
-"""A listener is removed from a home page's log: not a byte of the id stays, and all others are logged as before."""
+"""A listener is removed from a home page's log: no byte of the id is left, and all other listeners are logged as
+before.
+"""
 
 from pathlib import Path
 from threading import Thread
@@ -18,7 +20,7 @@ GONE = "gone-listener"
 
 @pytest.fixture
 def log(tmp_path):
-    """Two listeners, each with a page in a part and one that waits; the server holds it open."""
+    """A log of two listeners, each with a page in a part and one that waits; the server holds it open."""
     made = HomeLog(tmp_path / "log")
     for user_id in ("ann", GONE):
         request_id = f"early-{user_id}"
@@ -33,7 +35,7 @@ def log(tmp_path):
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """But for the index of the write-ahead log, in which readers mark their place."""
+    """Reads all files but the index of the write-ahead log, in which readers mark their place."""
     paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-shm"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -103,7 +105,7 @@ def test_killed_between_parts_and_database_and_run_again(log, monkeypatch):
 
 
 def test_nothing_is_lost_while_pages_are_shown_and_parts_written(log):
-    """A server that shows and writes as fast as it can, and the removal in the midst of it, over and over."""
+    """A server shows and writes as fast as it can, and removals happen over and over meanwhile."""
     pages, is_over = [], []
 
     def serving():

@@ -1,4 +1,4 @@
-"""What is known of nights and versions, and that no kill leaves a lie."""
+"""Records of nights and versions, of which no kill leaves a false one."""
 
 import os
 
@@ -68,7 +68,7 @@ def test_a_version_published_by_hand_gets_a_record(ledger):
 
 
 def test_killed_anywhere_while_it_publishes(ledger, tmp_path_factory, monkeypatch):
-    """Before each call of the file system: all is readable, and the same call again ends well."""
+    """Killed before each call of the file system, it leaves all files readable, and the same call again ends well."""
     whole, folder = ledger, tmp_path_factory.mktemp("killed")
     night(whole, 1)
     night(whole, 2, published=False)
@@ -92,7 +92,7 @@ def test_killed_anywhere_while_it_publishes(ledger, tmp_path_factory, monkeypatc
 
 
 def test_what_was_compared_with_another_than_serves_is_not_published(ledger):
-    """Somebody has rolled back while the night went on."""
+    """An operator has rolled back while the night went on."""
     for number in (1, 2):
         night(ledger, number)
     night(ledger, 3, published=False)
@@ -134,7 +134,7 @@ def test_what_was_marked_bad_is_never_published_again(ledger, tmp_path):
 
 
 def test_what_does_not_open_is_not_led_to(ledger):
-    """Not even where it is forced."""
+    """Force does not publish it either."""
     night(ledger, 9, published=False)
     export = Export(ledger.exports / "v9")
     (export.folder / "index" / "contents.faiss").write_bytes(b"")

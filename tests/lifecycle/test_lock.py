@@ -1,4 +1,4 @@
-"""One lock a data set, between real processes."""
+"""The lock of a data set, between real processes."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def lock(tmp_path):
 
 @pytest.fixture
 def holder(lock):
-    """A process that holds the lock until it reads a line."""
+    """Starts a process that holds the lock until it reads a line."""
     process = started(lock)
     assert process.stdout.readline() == "works\n"
     yield process
@@ -81,7 +81,7 @@ def test_the_lock_of_a_killed_holder_is_free_at_once_and_told(lock, holder):
 
 
 def test_a_text_of_another_machine_is_told_with_a_caution(lock):
-    """Where locks of a network's disk do not reach other machines, both get it: the text alone says so."""
+    """Locks of a network disk may not reach other machines, so that both get one: the text alone tells of the other."""
     lock.parent.mkdir(parents=True)
     lock.write_text(json.dumps({"pid": 1, "host": "other", "user": "anna", "since": "then", "what": "a night"}))
     told = []

@@ -1,4 +1,4 @@
-"""What nights remove at their end, and that disks stay as full as they are."""
+"""Removals at the end of a night, and that disks stay as full as they are."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ class Place:
         return before - self.there()
 
     def there(self):
-        """Folders of versions, runs, stores, spectrograms, evaluations and baselines."""
+        """Returns the folders of versions, runs, stores, spectrograms, evaluations and baselines."""
         patterns = ("exports/*", "runs/*/*", "stores/*/*", "stores/*/spectrograms/*", "evaluations/*",
                     "evaluations/baselines/*", "evaluations/twins/*")  # fmt: skip
         found = (str(path.relative_to(self.folder)) for each in patterns for path in self.folder.glob(each))
@@ -138,7 +138,9 @@ def test_a_move_of_current_meanwhile_ends_it(place, monkeypatch):
 
 
 def test_cleaning_keeps_what_a_roll_back_needs(place):
-    """Refused nights leave newer versions; the two that served before stay all the same, with all that they need."""
+    """Refused nights leave newer versions; the two that served before are kept all the same, with all that they
+    need.
+    """
     for number in (1, 2, 3, 4):
         place.night(number)
     place.night(5, published=False)

@@ -1,4 +1,4 @@
-"""Raw data laid out as it was on past nights."""
+"""Raw data as it was on past nights."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""An earlier version put back, on small real exports and in a real engine."""
+"""Rollbacks to an earlier version, on small real exports and in a real engine."""
 
 import os
 import time
@@ -32,7 +32,7 @@ from towers.retrieval.export import Export
 
 @pytest.fixture
 def ledger(tmp_path):
-    """Three nights were published."""
+    """A ledger of three published nights."""
     found = ledger_in(tmp_path)
     for number in (1, 2, 3):
         night(found, number)
@@ -88,7 +88,7 @@ def test_what_does_not_open_is_passed_over(ledger):
 
 
 def test_versions_of_the_same_weights_as_the_one_put_back(ledger):
-    """A network that was exported with spoilt data: the version is barred, and its weights are not."""
+    """A network was exported with spoilt data: that version is barred, and its weights are not."""
     change_manifest(ledger.exports / "v3", weights="weights of v2")
     back(ledger)
     assert ledger.served().name == "v2"
@@ -96,7 +96,7 @@ def test_versions_of_the_same_weights_as_the_one_put_back(ledger):
 
 
 def test_what_serves_is_named_as_that_from_a_folder_of_ones_own(ledger, monkeypatch):
-    """The paths of the configuration are relative to it."""
+    """The paths of the configuration are relative to the folder."""
     monkeypatch.chdir(ledger.exports.parent)
     near = replace(ledger, exports=Path(ledger.exports.name))
     with pytest.raises(UserError, match=r"^to=v3: it serves already"):
@@ -141,7 +141,9 @@ def test_current_that_leads_nowhere(ledger):
 
 
 def test_killed_anywhere(ledger, tmp_path_factory, monkeypatch):
-    """Before each call of the file system: `current` opens, and the same command does the rest, no more."""
+    """Killed before each call of the file system, it leaves a `current` that opens, and the same command does the
+    rest.
+    """
     whole, folder = ledger, tmp_path_factory.mktemp("killed")
     for number in range(200):
         ledger = copied(whole, folder / str(number))
@@ -165,7 +167,7 @@ def test_killed_anywhere(ledger, tmp_path_factory, monkeypatch):
 
 
 def interrupted(ledger, monkeypatch, moment=6):
-    """A roll back that has been written down, and no more."""
+    """Makes a rollback that has been written down, and nothing more."""
     assert not killed_at(moment, monkeypatch, lambda: back(ledger))
     assert (ledger.folder / ".rollback.json").exists()
     assert ledger.served().name == "v3"
@@ -186,7 +188,7 @@ class Engine(NoSink):
 
 
 def test_an_engine_that_serves_another_version_is_led_back(ledger):
-    """A kill between engine and `current` leaves it there, and so does a roll back that left it out."""
+    """A kill between engine and `current` leaves the other version there, and so does a rollback without the engine."""
     engine = Engine("v3")
     assert put_right(ledger, engine, quietly) == []
     back(ledger)

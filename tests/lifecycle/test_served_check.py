@@ -1,4 +1,4 @@
-"""A version is tried before it serves: by golden files and the real server, and by readers that misbehave."""
+"""A version is tried before it serves: with golden files and the real server, and with readers that misbehave."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ BY_READER = CanarySettings(
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two versions that hold the same, so that only their names tell them apart."""
+    """Two versions with the same content, so that only their names differ."""
     folder = tmp_path_factory.mktemp("versions")
     made = []
     for name in ("before", "after"):
@@ -43,7 +43,7 @@ Spoil = Callable[[Canary, Answer], Answer]
 
 @pytest.fixture
 def misbehaving(versions: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
-    """Gives the check where both versions answer alike in 10 ms, but for what is changed in one, or in both."""
+    """Returns the check for two versions that answer alike in 10 ms, except for the given changes."""
 
     def check(spoil: Spoil, whose: tuple[str, ...] = ("after",), **changes: float) -> tuple[ServedCheck, Counter[str]]:
         asked: Counter[str] = Counter()
@@ -118,7 +118,7 @@ def test_other_lists_are_refused(misbehaving) -> None:
 
 
 def test_other_lists_of_listeners_alone_are_refused(misbehaving) -> None:
-    """As where their ids were given to others: the mean of all lists hardly shows it."""
+    """Such lists come about when ids are given to other listeners: the mean of all lists hardly shows it."""
 
     def of_others(canary: Canary, answer: Answer) -> Answer:
         return replace(answer, ids=("x", "y", "z")) if canary.group == "listener" else answer
@@ -173,7 +173,7 @@ def test_one_failure_is_enough(misbehaving) -> None:
 
 
 def test_what_is_kept_of_a_failure_names_no_listener(misbehaving) -> None:
-    """The reasons for a refusal go into records and to whoever watches; what was answered, to the terminal alone."""
+    """Reasons for a refusal go into records and to watchers; the answers themselves to the terminal alone."""
 
     def quoted(canary: Canary, answer: Answer) -> Answer:
         is_one = canary.group in ("listener", "newcomer", "lists")

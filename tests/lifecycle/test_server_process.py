@@ -1,4 +1,4 @@
-"""`towers serve` as the nightly cycle starts it: ready or refused in a line, and never left behind."""
+"""`towers serve` as the nightly cycle starts it: ready, or refused in a line, and never left running."""
 
 import http.client
 import os
@@ -32,7 +32,7 @@ SLOW = "import time; print('about to', flush=True); time.sleep(60)"
 
 
 def has_ended(process: int) -> bool:
-    """Whether a process is gone, or a zombie that nobody waits for."""
+    """Returns whether a process is gone, or a zombie that no parent has waited for."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""Thirty nights in a row: the disk does not fill up, and readers are told whenever their vectors do not fit any more.
+"""Thirty nights in a row: the disk does not fill up, and readers are told whenever their vectors are of another space.
 
 A few nights in a row are in tests/end_to_end/test_retrain.py.
 """
@@ -25,7 +25,7 @@ WRITTEN = ("stores", "runs", "exports", "nights", "evaluations")
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    """What each night left: the manifest of what serves, what was told, sizes and numbers of folders."""
+    """Results of each night: the manifest of the served version, the output, sizes and numbers of folders."""
     folder = tmp_path_factory.mktemp("thirty")
     (folder / "graphs").mkdir()
     World(**TINY_WORLD | {"num_listeners": 60}).write(folder / "world")
@@ -64,7 +64,7 @@ def test_every_night_publishes(nights):
 
 
 def test_the_disk_does_not_fill_up(nights):
-    """Three versions stay, with the runs and stores that they need; all grows no more than the data does."""
+    """Three versions are kept, with the runs and stores that they need; the total grows no more than the data does."""
     for before, night in pairwise(nights[SETTLED:]):
         assert len(night["versions"]) == 3
         assert before["manifest"]["version"] in night["versions"]

@@ -16,11 +16,11 @@ from towers.retrieval.export import Export
 
 
 def quietly(stage, done, total):
-    """Tells nobody."""
+    """Discards a report of progress."""
 
 
 def version_in(exports, name, **changes):
-    """A version of four contents and one listener, its weights of its own."""
+    """Makes a version of four contents and one listener, with its own weights."""
     vectors = np.eye(4, dtype=np.float32)
     small_export(exports / name, [content(f"c{row}") for row in range(4)], vectors, {"u": [1]})
     facts = {"version": name, "weights": f"weights of {name}", "source": f"source of {name}"}
@@ -33,7 +33,7 @@ def ledger_in(folder):
 
 
 def night(ledger, number, *, published=True, **facts):
-    """A night whose version is `v<number>`."""
+    """Makes a night whose version is `v<number>`."""
     name, day = f"v{number}", f"2026-07-{number:02d}"
     version_in(ledger.exports, name)
     record = Record(
@@ -48,7 +48,7 @@ def night(ledger, number, *, published=True, **facts):
 
 
 def copied(ledger, folder):
-    """The same in another folder, by links to its files: none of them is ever written to."""
+    """Returns a copy in another folder, by links to its files: none of them is ever written to."""
     shutil.copytree(ledger.exports.parent, folder, symlinks=True, copy_function=os.link)
     return ledger_in(folder)
 
@@ -58,20 +58,20 @@ def states(ledger):
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """Stands for the end of the process."""
 
 
 CALLS = ("replace", "rename", "symlink", "unlink", "mkdir", "fsync", "truncate")
 
 
 def killed_at(number, monkeypatch, work):
-    """Does work whose process dies before a call of the file system, which is after the one before it; true where it
-    came to its end first.
+    """Runs `work` until its process dies before the call of the file system with this number; returns whether it
+    finished first.
 
     Args:
-        number: of the call, from 0.
-        monkeypatch: pytest's.
-        work: to be done.
+        number: number of the call, from 0.
+        monkeypatch: pytest's fixture.
+        work: function whose process dies.
     """
     done = 0
 
@@ -96,7 +96,7 @@ def killed_at(number, monkeypatch, work):
 
 
 def check_whole(ledger):
-    """Every record reads, what `current` leads to opens, and the states say what is there."""
+    """Checks that every record can be read, that `current` opens, and that the states agree with the folders."""
     served = opened(ledger.exports / "current")
     champions = [entry.record.version for entry in ledger.entries() if entry.state == "champion"]
     assert champions == [served.version]

@@ -77,7 +77,7 @@ def content_vectors(content_tower, contents):
 
 @pytest.fixture
 def make_histories():
-    """Histories of the given lengths, padded to `width`, which does not change what is drawn."""
+    """Returns a function that draws histories of given lengths; the padding to `width` does not change the draws."""
     from towers.batch import HistoryBatch
     from towers.features.events import NUM_ACTIONS, NUM_ELAPSED_BUCKETS, NUM_PLAYED_BUCKETS
 

@@ -23,7 +23,7 @@ FLOAT64 = {"atol": 1e-12, "rtol": 1e-10}
 
 
 def with_gradient(function, *inputs):
-    """What the function gives, and the gradients of a sum of it that tells its entries apart."""
+    """Returns the function's output, and the gradients of a sum of it that tells its entries apart."""
     inputs = [part.detach().clone().requires_grad_() for part in inputs]
     output = function(*inputs)
     generator = torch.Generator().manual_seed(9)
@@ -33,7 +33,7 @@ def with_gradient(function, *inputs):
 
 class TestWindow:
     def test_who_attends_to_whom(self):
-        """Token 4 with a window of 2: itself, the one before, and the listener's own token."""
+        """Token 4 with a window of 2 attends to itself, the one before, and the listener's own token."""
         found = window_mask(5, 2, torch.device("cpu")).int().tolist()
         assert found == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 0, 0, 1, 1]]
 

@@ -1,4 +1,4 @@
-"""What all blocks promise, and what tells them apart."""
+"""Common properties of all blocks, and their differences."""
 
 from functools import partial
 
@@ -49,7 +49,7 @@ class TestAll:
         assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
 
     def test_it_adds_to_its_tokens(self, name):
-        """A block whose last matrices are zero changes nothing: what it does, it adds."""
+        """A block whose last matrices are zero changes nothing, as its output is added."""
         block = make(name)
         for part in ("_attention._out.weight", "_feed_forward._out.weight", "_feed_forward_out.weight"):
             if part in dict(block.named_parameters()):
@@ -98,7 +98,7 @@ def test_the_point_wise_feed_forward_is_its_formula():
 
 
 def test_gates_are_between_nothing_and_everything():
-    """Of one weight, LiGR's gates shut give the tokens back, and wide open the block without gates."""
+    """With the same weights LiGR with shut gates returns the tokens, and with open gates the block without gates."""
     gated, plain, x = make("ligr"), make("swiglu"), tokens()
     weights = gated.state_dict()
     biases = [weights[f"{layer}_gate.bias"] for layer in ("_attention", "_feed_forward")]

@@ -1,4 +1,4 @@
-"""Contents to vectors: any part may be missing, and what was never trained has no delta."""
+"""Contents to vectors: any part may be missing, and untrained contents have no delta."""
 
 from dataclasses import replace
 from itertools import product
@@ -31,7 +31,7 @@ def test_unit_norms(content_tower, contents):
 @pytest.mark.parametrize("missing", list(product([False, True], repeat=3)))
 @pytest.mark.parametrize("row", [0, NUM_CONTENTS - 1])
 def test_any_parts_may_be_missing(content_tower, contents, missing, row):
-    """Of a trained and an untrained content, everything included."""
+    """The content is a trained or an untrained one, and no missing part is among the cases too."""
     one = with_rows(contents, [row])
     parts = {
         part: torch.zeros_like(codes) if gone else codes
@@ -72,7 +72,7 @@ def test_codes_are_averaged_over_those_that_are_there(content_tower, contents):
 
 class TestIdDelta:
     def test_is_zero_for_what_was_never_trained(self, content_tower, contents):
-        """Two contents that are the same but for the id."""
+        """The two contents differ in the id alone."""
         twins = with_rows(contents, [0, 0])
         trained = replace(twins, rows=torch.tensor([1, 2]))
         untrained = replace(twins, rows=torch.tensor([8, 11]))
@@ -90,7 +90,7 @@ class TestIdDelta:
 
 
 class TestAdmission:
-    """Contents 0 to 3 have none to three events of training; their ids have a delta from two on."""
+    """Contents 0 to 3 have zero to three events of training; their ids have a delta from two on."""
 
     @pytest.fixture(params=[Whole, Divided])
     def tower(self, request):
@@ -125,7 +125,7 @@ class TestAdmission:
         assert len(weight) == (4 if tower.divided_ids is None else 2)
 
     def test_deltas_go_with_their_contents(self, tower, contents):
-        """To rows where content 3 stands first, 1 second, and a new one last; 0 and 2 are gone."""
+        """In the new rows content 3 comes first, 1 second, and a new one last; 0 and 2 are gone."""
         moved = ContentTower.weights_moved(tower.state_dict(), torch.tensor([3, 1, -1]))
         assert moved["_is_trained"].tolist() == [True, False, False]
         before = dict(tower.named_parameters())["_id_delta.weight"]
@@ -164,7 +164,9 @@ class TestDropout:
 
     @pytest.fixture
     def share_like(self, contents):
-        """The share of 4000 trained copies of content 1 that get the vector of an untrained content without parts."""
+        """Returns the share of 4000 trained copies of content 1 that get the vector of an untrained content without
+        parts.
+        """
 
         def share(part_dropout, id_dropout, genre):
             tower = ContentTower(
@@ -200,7 +202,7 @@ def test_no_content_at_all(content_tower, contents):
 
 
 def test_loudness_is_heard_where_sound_is_standardised(contents):
-    """Vectors of one direction and two lengths: normalised one by one they are the same."""
+    """Vectors of one direction and two lengths would be the same if each were normalised."""
 
     def vectors(is_standardised):
         torch.manual_seed(0)

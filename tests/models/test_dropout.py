@@ -1,4 +1,4 @@
-"""What dropout keeps, how much it adds to what it keeps, and when it is off."""
+"""The entries that dropout keeps, the scale of these, and the cases in which it is off."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_the_share_of_zeros_and_the_size_of_the_rest(probability, levels):
 
 
 def test_every_byte_of_a_number_is_uniform():
-    """Torch's default range for 64-bit numbers leaves the sign out, which would spoil one entry of eight."""
+    """Torch's default range for 64-bit numbers leaves out the sign, which would spoil one entry of eight."""
     torch.manual_seed(0)
     is_zero = Dropout(0.25)(torch.ones(8 * 40_000)).view(-1, 8) == 0
     share = is_zero.double().mean(dim=0)

@@ -1,4 +1,4 @@
-"""Packed attention against the formula, listener by listener, and against what the kernel on CUDA rounds."""
+"""Packed attention against the formula, listener by listener, and against the rounding of the CUDA kernel."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from towers.models.attention import attend_packed
 LENGTHS = ([0], [1, 0, 5], [70, 3, 0, 25], [5, 0, 130, 64])
 HEADS, HEAD_DIM = 2, 32
 KERNEL_TOLERANCE = 0.05
-"""What the kernel on a card may differ by from `attend_packed` on a processor, in float64."""
+"""Largest difference allowed between the kernel on a GPU and `attend_packed` on a CPU, in float64."""
 
 
 def packed_case(lengths: list[int], dtype: torch.dtype) -> tuple[Packing, list[Tensor]]:
@@ -21,7 +21,9 @@ def packed_case(lengths: list[int], dtype: torch.dtype) -> tuple[Packing, list[T
 
 
 def by_the_formula(query: Tensor, key: Tensor, value: Tensor, packing: Packing, stored=lambda x: x) -> Tensor:
-    """Softmax of the scaled products with oneself and those before; `stored` rounds what the kernel keeps in halves."""
+    """Returns the softmax of scaled products with the token itself and earlier ones; `stored` rounds as the kernel
+    does.
+    """
     found = []
     for first, end in zip(packing.starts.tolist(), packing.starts[1:].tolist(), strict=False):
         own, others, values = query[first:end], key[first:end], value[first:end]
@@ -55,8 +57,9 @@ def test_in_float32_it_is_the_formula_of_float64(lengths):
 
 
 def test_what_the_kernel_rounds_stays_within_the_bound_that_a_card_is_held_to():
-    """It takes and gives bfloat16, keeps exponentials in bfloat16 for the second product, and sums in float32.
-    What tests marked gpu allow is more than twice what these roundings come to, a tenth of what a wrong key makes."""
+    """The kernel takes and gives bfloat16, keeps exponentials in bfloat16 for the second product, and sums in float32.
+    Tests marked gpu allow more than twice the error of these roundings, and a tenth of that of a wrong key.
+    """
     packing, parts = packed_case(LENGTHS[-1], torch.float32)
     exact = attend_packed(*parts, packing)
     rounded = by_the_formula(*parts, packing, stored=lambda x: x.bfloat16().float())

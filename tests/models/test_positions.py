@@ -1,4 +1,4 @@
-"""What tokens know of their places, within training's length and beyond."""
+"""Positions of tokens, within training's length and beyond."""
 
 from dataclasses import replace
 from functools import partial
@@ -49,7 +49,7 @@ class TestRotary:
         assert torch.equal(rotate(x)[:, 0], x[:, 0])
 
     def test_the_angle_of_a_pair(self):
-        """Place 3, pair 1 of 4 features, base 100: 3 * 100 ** (-2 / 4) = 0.3."""
+        """For place 3, pair 1 of 4 features and base 100 it is 3 * 100 ** (-2 / 4) = 0.3."""
         rotation = Rotary(dim=4, num_heads=1, base=100.0).rotation(torch.tensor([3]))
         torch.testing.assert_close(rotation[0, 1], torch.tensor([cos(0.3), sin(0.3)]))
 
@@ -93,7 +93,7 @@ class TestBoth:
         assert torch.isfinite(expected).all()
 
     def test_order_matters(self, positions, content_vectors, make_histories):
-        """Two events swapped in the middle: the same set of events, another listener."""
+        """Two events are swapped in the middle: the same set of events gives another vector."""
         tower, histories = make_tower(positions), make_histories([6])
         order, names = [0, 2, 1, 3, 4, 5], ("content_index", "action", "elapsed", "played", "context")
         swapped = replace(histories, **{name: getattr(histories, name)[:, order] for name in names})

@@ -1,4 +1,4 @@
-"""Histories to vectors: what a state may see, and what padding may not change."""
+"""Histories to vectors: the events that a state may depend on, and that padding changes nothing."""
 
 from dataclasses import replace
 from functools import partial
@@ -33,7 +33,7 @@ PARTS = {
 
 
 def make_user_tower(parts, **settings):
-    """A small tower without dropout, unless it is asked for."""
+    """Makes a small tower, without dropout by default."""
     torch.manual_seed(4)
     keywords = {"dim": 16, "num_layers": 2, "num_heads": 2, "dropout": 0.0, **PARTS[parts], **settings}
     return UserTower(user_vocabulary_sizes=(COUNTRIES,), num_contexts=CONTEXTS, content_dim=DIM, **keywords)
@@ -79,7 +79,7 @@ class TestPadding:
 
     @pytest.fixture
     def alone(self, two_tower, content_vectors, make_histories):
-        """Each listener's vector, encoded in a batch of one without padding."""
+        """Returns each listener's vector, encoded in a batch of one without padding."""
         batch = make_histories(self.LENGTHS)
         vectors = []
         for row, length in enumerate(self.LENGTHS):
@@ -99,7 +99,7 @@ class TestPadding:
             torch.testing.assert_close(states[row, length], alone[row], **CLOSE)
 
     def test_states_differ_from_event_to_event(self, two_tower, content_vectors, make_histories):
-        """Otherwise reading a wrong position would go unseen."""
+        """Otherwise reading a wrong position would not be noticed."""
         states = two_tower.encode_histories(make_histories([7]), content_vectors)[0]
         assert (states.diff(dim=0).abs().amax(dim=1) > 1e-3).all()
 
@@ -157,7 +157,7 @@ class TestStatesAt:
     def test_gathered_padded_bucketed_and_packed_agree(
         self, two_tower, content_vectors, make_histories, monkeypatch, packed, width, block
     ):
-        """Value and gradient in float64, against all states of one padding."""
+        """They agree in value and gradient in float64, and with all states of one padding."""
         two_tower.user_tower = make_user_tower(block)
         two_tower.double()
         vectors = content_vectors.double().requires_grad_()
@@ -182,7 +182,7 @@ class TestEventDropout:
         )  # fmt: skip
 
     def test_an_event_loses_its_content_or_nothing(self, content_vectors, make_histories):
-        """Of one event, the state after it is one of two; and each comes up."""
+        """The state after one event is one of two; and each comes up."""
         tower, histories = make_user_tower("swiglu", event_dropout=0.5), make_histories([1])
         whole = self.states(tower.eval(), content_vectors, histories)
         without = self.states(tower, torch.zeros_like(content_vectors), histories)
@@ -200,7 +200,7 @@ class TestEventDropout:
 
 
 def test_a_window_forgets_what_lies_before_it(content_vectors, make_histories):
-    """One block with a window of 3: the last state knows the listener and the last three events alone."""
+    """In one block with a window of 3 the last state depends on the listener and the last three events alone."""
     tower, histories = make_user_tower("swiglu", window=3, num_layers=1), make_histories([8])
 
     def last(histories):
@@ -237,7 +237,7 @@ def test_what_will_not_do_is_refused(settings, message):
 def test_packed_on_cuda_gives_the_padded_states_and_waits_for_nothing(
     two_tower, content_vectors, make_histories, parts
 ):
-    """In bf16; torch raises where a step would have to wait for the device."""
+    """The towers run in bf16; torch raises where a step would have to wait for the device."""
     two_tower.user_tower = make_user_tower(parts)
     two_tower.cuda()
     histories = make_histories((70, 3, 0, 25))

@@ -40,13 +40,13 @@ class Jaccard(PairwiseDistanceCalculator):
 
 
 def frame(lists):
-    """One row a content, its rank counted from 1."""
+    """Returns a table with one row for each content of a list, its rank counted from 1."""
     rows = [(user, item, rank) for user, items in enumerate(lists) for rank, item in enumerate(items, start=1)]
     return pd.DataFrame(rows, columns=[Columns.User, Columns.Item, Columns.Rank], dtype=int)
 
 
 def answer(case):
-    """The figures of one case."""
+    """Returns the figures of one case."""
     k, catalog = case["k"], range(case["num_contents"])
     lists, targets, train = frame(case["lists"]), frame(case["targets"]), frame(case["train"])
     found = {

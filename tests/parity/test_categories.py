@@ -1,4 +1,4 @@
-"""Columns of users/ of any type: what serving looks up is what `prepare` has put into the vocabulary."""
+"""Columns of users/ of any type: serving looks up the values that `prepare` has put into the vocabulary."""
 
 import json
 from dataclasses import replace
@@ -55,7 +55,7 @@ def export(prepared, tmp_path):
 
 @pytest.mark.parametrize("played_ms", [-1, "long", [5]])
 def test_played_times_that_are_none(export, played_ms):
-    """As `prepare` has it: below 0 is a fault, and not a play in full."""
+    """A value below 0 is a fault, as in `prepare`, and not a play in full."""
     with pytest.raises(UserError, match=r"^played_ms=.*: must be a number of milliseconds"):
         events_from_raw(export, [{"content_id": "a1", "timestamp": at(2), "played_ms": played_ms}])
 

@@ -1,4 +1,4 @@
-"""Raw sound, metadata and events to vectors without torch: what torch makes of them, or one line on what is wrong."""
+"""Raw sound, metadata and events to vectors without torch: equal to torch's, or one line on the error."""
 
 import shutil
 from datetime import UTC, date, datetime
@@ -54,7 +54,7 @@ def two_tower(world_store: Store):
 
 @pytest.fixture(scope="module")
 def vectors(world_store: Store, two_tower) -> np.ndarray:
-    """Of all contents, as torch has them from the store."""
+    """The vectors of all contents, computed by torch from the store."""
     from towers.data.training_batches import Share
     from towers.training.processes import Processes
 
@@ -67,7 +67,7 @@ def vectors(world_store: Store, two_tower) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def export(world_store: Store, two_tower, vectors, tmp_path_factory) -> Export:
-    """As much of an export as encoding reads."""
+    """An export with the files that encoding reads."""
     folder = tmp_path_factory.mktemp("towers") / "export"
     contents = [content(content_id) for content_id in world_store.content_ids.tolist()]
     export = small_export(folder, contents, vectors)
@@ -87,7 +87,7 @@ def user_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def turned_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
-    """The exported user tower that reads and writes turned vectors."""
+    """The exported user tower that reads and writes rotated vectors."""
     path, columns = tmp_path_factory.mktemp("turned") / "user_tower.onnx", world_store.user_codes.shape[1]
     export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, reads=ROTATION.T, writes=ROTATION)
     return path
@@ -95,7 +95,7 @@ def turned_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cut_tower(world_store: Store, two_tower, tmp_path_factory) -> Path:
-    """One that reads the model's vectors and writes turned ones, cut."""
+    """A user tower that reads the model's vectors and writes rotated ones, cut to fewer dimensions."""
     path, columns = tmp_path_factory.mktemp("cut") / "user_tower.onnx", world_store.user_codes.shape[1]
     export_user_tower(two_tower.user_tower, DIM, columns, path, SPACE, writes=ROTATION[:CUT])
     return path
@@ -127,7 +127,7 @@ def test_samples_at_a_rate_will_do(export, world_store, world_folder) -> None:
 
 
 def test_columns_as_json_has_them(export, world_store) -> None:
-    """Dates as text, numbers as floats; what is not known changes nothing."""
+    """Dates are text and numbers are floats; unknown values change nothing."""
     known = {"kind": "track", "release_date": date(2026, 1, 5), "duration_ms": 200_000, "explicit": True}
     written = {"release_date": "2026-01-05", "duration_ms": 200_000.0, "explicit": True, "genres": ["never heard of"]}
     np.testing.assert_array_equal(
@@ -214,7 +214,7 @@ def test_parity_of_the_content_tower_is_told(export, world_store, two_tower, tmp
 
 
 def test_pure_tones_differ_by_rounding_alone(export, tmp_path, make_builder, two_tower) -> None:
-    """A tone that stands still has the same power in every frame, and all are rounded to float16 alike."""
+    """A steady tone has the same power in every frame, and all frames are rounded to float16 alike."""
     contents = []
     (tmp_path / "raw/audio").mkdir(parents=True)
     for number in range(1, 16):

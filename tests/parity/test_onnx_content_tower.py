@@ -1,4 +1,4 @@
-"""The exported content tower gives torch's vectors from a waveform, whatever its length, and whatever is missing."""
+"""The exported content tower gives torch's vectors from a waveform of any length, with any part missing."""
 
 from dataclasses import replace
 from functools import partial
@@ -69,7 +69,7 @@ def exported(two_tower: TwoTower, features: FeatureSettings, folder: Path, **mat
 
 
 def in_torch(two_tower: TwoTower, records: list, codes: list[dict]) -> np.ndarray:
-    """From records as a store holds them, null where there is none."""
+    """Returns torch's vectors from records as a store holds them, null where there is none."""
     encoder = two_tower.audio_encoder
     audio, has_audio = torch.zeros(len(records), encoder.dim), torch.zeros(len(records), dtype=torch.bool)
     parts = {part: torch.zeros(len(codes), 3, dtype=torch.long) for part in two_tower.content_tower.parts}
@@ -97,7 +97,7 @@ def hearing(request, tmp_path_factory):
 
 
 def music(samples: int, rate: int, channels: int = 1) -> np.ndarray:
-    """A glide over noise, so that no stretch of it sounds like another."""
+    """Returns a glide over noise, so that no stretch of it sounds like another."""
     time = np.arange(samples)[:, None] / rate
     noise = np.random.default_rng(samples).normal(size=(samples, channels))
     return (0.3 * np.sin(2 * np.pi * (200 + 300 * time) * time) + 0.02 * noise).astype(np.float32)
@@ -161,7 +161,7 @@ def test_vectors_made_elsewhere(tmp_path):
 
 
 def test_sound_and_vectors_of_it_joined(tmp_path):
-    """Of a content both, one of them or neither, alone and beside others."""
+    """A content may have sound and a vector, one of them or neither; it is encoded alone and beside others."""
     path = tmp_path / "vectors.parquet"
     vectors = vectors_at(path)
     conv, _ = HEARING["conv"]
@@ -186,7 +186,7 @@ def test_sound_and_vectors_of_it_joined(tmp_path):
 
 
 def test_without_sound_and_through_a_matrix(tmp_path):
-    """What is written is the vector times the matrix, normalised anew."""
+    """The tower writes the vector times the matrix, normalised again."""
     two_tower = network(NoAudioEncoder(STATISTICS))
     writes = np.random.default_rng(0).normal(size=(5, DIM)).astype(np.float32)
     encoder = exported(two_tower, FEATURES, tmp_path, writes=writes)

@@ -33,7 +33,7 @@ ROTARY, LEARNED = partial(Rotary, base=10_000.0), partial(Learned, max_length=5)
     ],
 )
 def test_onnx_gives_the_state_after_the_last_event(tmp_path: Path, positions, window) -> None:
-    """One tower of a layer of every block, as tracing one takes seconds."""
+    """The tower has one layer of every block, as tracing one takes seconds."""
     torch.manual_seed(0)
     blocks = iter(BLOCKS)
     tower = UserTower(

@@ -44,7 +44,7 @@ class GivenLists:
 
 
 def draw_case(seed: int) -> dict[str, Any]:
-    """Contents that nobody played or nothing is known of, lists of 0 to all contents, more targets than fit into k."""
+    """Draws contents without plays or facts, lists of 0 to all contents, and more targets than fit into k."""
     rng = np.random.default_rng(seed)
     contents, users = int(rng.integers(5, 15)), int(rng.integers(5, 12))
 
@@ -52,7 +52,7 @@ def draw_case(seed: int) -> dict[str, Any]:
         return rng.choice(total, size=int(rng.integers(fewest, most + 1)), replace=False).tolist()
 
     def plays() -> list[int]:
-        # Squared, so that the last contents are played by few or by nobody.
+        # Squared, so that the last contents are played by few listeners or none.
         return (contents * rng.random(int(rng.integers(0, 9))) ** 2).astype(int).tolist()
 
     return {
@@ -74,7 +74,7 @@ def ours(case: Mapping[str, Any]) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory) -> list[tuple[dict[str, Any], Evaluation, dict[str, Any]]]:
-    """Each case with our evaluation and RecTools' answer."""
+    """Returns each case with the evaluation of towers and RecTools' answer."""
     folder = tmp_path_factory.mktemp("rectools")
     cases = [draw_case(seed) for seed in range(NUM_CASES)]
     (folder / "cases.json").write_text(json.dumps(cases))
@@ -98,7 +98,9 @@ def num_targets(case: Mapping[str, Any]) -> np.ndarray:
 
 
 def test_the_cases_reach_the_corners(compared):
-    """Empty, short and cut lists; more targets than places; cold contents in lists; pairs without tags."""
+    """The cases have empty, short and cut lists; more targets than places; cold contents in lists; pairs without
+    tags.
+    """
     shown = [(case, row) for case, _, _ in compared for listed in case["lists"] for row in listed[: case["k"]]]
     assert any(all(row not in played for played in case["train"]) for case, row in shown)
     assert any(not case["tags"][row] for case, row in shown)
@@ -111,7 +113,7 @@ def test_the_cases_reach_the_corners(compared):
 
 @pytest.mark.parametrize("metric", ["recall", "precision", "ndcg", "mrr", "hit_rate"])
 def test_hits(compared, metric):
-    """Our recall is RecTools' R-precision."""
+    """Recall of towers is RecTools' R-precision."""
     for case, evaluation, answer in compared:
         assert_same(figures(case, evaluation, metric), answer[metric])
 
@@ -131,13 +133,13 @@ def test_map_divided_by_k(compared):
 
 @pytest.mark.parametrize("metric", ["novelty", "popularity", "serendipity"])
 def test_lists(compared, metric):
-    """For empty lists RecTools gives no figure, and we NaN."""
+    """For empty lists RecTools gives no figure, and towers NaN."""
     for case, evaluation, answer in compared:
         assert_same(figures(case, evaluation, metric), answer[metric])
 
 
 def test_diversity(compared):
-    """A list of one content has no diversity here and 0 there."""
+    """A list of one content has no diversity in towers and 0 in RecTools."""
     for case, evaluation, answer in compared:
         found, expected = figures(case, evaluation, "diversity"), np.array(answer["diversity"], dtype=float)
         is_single = np.array([min(len(listed), case["k"]) == 1 for listed in case["lists"]])

@@ -1,4 +1,4 @@
-"""Somebody with a history that a test makes up, without a file of it."""
+"""A listener with a history that a test makes up, without a file of it."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from towers.retrieval.query import Standing
 
 
 def somebody(export: Export, done: Sequence[tuple[int, int]], vector: np.ndarray) -> Listener:
-    """A listener who did something (row, action) after another, an hour apart."""
+    """Returns a listener with these events (row, action), an hour apart."""
     rows, actions = (np.array(column, np.int64) for column in zip(*done, strict=True)) if done else ([], [])
     rows, actions = np.asarray(rows, np.int64), np.asarray(actions, np.int64)
     events = Events(

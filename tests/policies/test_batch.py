@@ -1,4 +1,4 @@
-"""Everybody's lists: the same as one by one, whatever was there before, and nothing again within eight weeks."""
+"""Lists for all listeners: the same as one by one, with any earlier files, and no repeats within eight weeks."""
 
 import pickle
 from dataclasses import replace
@@ -44,7 +44,7 @@ def batch(export: Export, tmp_path: Path) -> Batch:
 
 
 def lists_of(batch: Batch) -> dict[str, list[dict]]:
-    """By listener; what is in no list of the week is no key."""
+    """Returns each listener's rows of the week's lists; a listener without any has no key."""
     found: dict[str, list[dict]] = {}
     for part in range(batch.parts):
         for row in pq.read_table(batch.path(part)).to_pylist():
@@ -60,7 +60,7 @@ def alone(batch: Batch, export: Export, user_id: str) -> list[dict]:
 
 
 def files(batch: Batch) -> dict[str, int]:
-    """When each file of the week was written."""
+    """Returns the times at which each file of the week was written."""
     return {path.name: path.stat().st_mtime_ns for path in batch.of_week.iterdir()}
 
 

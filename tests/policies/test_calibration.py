@@ -1,4 +1,4 @@
-"""Lists in the styles of their listener, held against every possible list of small cases."""
+"""Lists in the styles of their listener, compared with every possible list of small cases."""
 
 from itertools import combinations, permutations
 
@@ -29,7 +29,7 @@ def cases(draw):
 
 
 def seated(chosen: tuple[int, ...], of: np.ndarray, places: list[int]) -> int:
-    """The largest number of chosen contents in a place of their own style, by trying all ways."""
+    """Returns the largest number of chosen contents in a place of their own style, by trying all ways."""
     return max(sum(of[one, place] > 0 for one, place in zip(way, places, strict=True)) for way in permutations(chosen))
 
 
@@ -92,7 +92,7 @@ def test_what_is_barred_does_not_come():
 
 
 def test_contents_without_a_style_come_in_the_share_of_the_history():
-    """The history: half of it folk, half of unknown style; the best candidates are all folk."""
+    """Half of the history is folk, half of unknown style; the best candidates are all folk."""
     s = shares([{0}] * 10 + [set()] * 10, 2)
     u = np.arange(20, 0, -1.0)
     p = listener_mix(shares([{0}, set(), {0}, set()], 2))

@@ -1,4 +1,4 @@
-"""Places that are shared out fairly."""
+"""Places that are shared out fairly among members."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from towers.policies.credit import RANK_OFFSET, in_sequence, is_fair, share_plac
 
 
 def random_utilities(seed: int, members: int, candidates: int, alike: float) -> np.ndarray:
-    """Of members whose tastes are alike (1) to opposite (0 and below)."""
+    """Draws utilities of members whose tastes are alike (1) to opposite (0 and below)."""
     random = np.random.default_rng(seed)
     return alike * random.normal(size=candidates) + random.normal(size=(members, candidates))
 
@@ -48,13 +48,15 @@ def test_credits_are_within_one_place_of_equal_after_every_place(utilities, num_
     )
 )
 def test_they_are_whatever_the_worth(worth):
-    """Shares that no ranks give: contents for one member alone, and members who want nothing of their own."""
+    """The cases have shares that no ranks give: contents for one member alone, and members who want none of their
+    own.
+    """
     _, credits = share_places(worth, 30)
     assert is_fair(credits)
 
 
 def test_who_is_always_left_behind_gets_whole_places():
-    """Everything is worth a hundred times as much to the first of three members."""
+    """Every content is worth a hundred times as much to the first of three members."""
     worth = np.tile(np.array([[1.0], [0.01], [0.01]]), 40) * np.linspace(1, 0.5, 40)
     worth[1] = worth[1, ::-1]
     worth[0, :20] *= 100
@@ -63,7 +65,7 @@ def test_who_is_always_left_behind_gets_whole_places():
 
 
 def one_by_one(worth: np.ndarray, num_places: int) -> list[int]:
-    """The slow twin: products in full, and whether credits can be held for ever is played through."""
+    """Shares out places slowly, with products in full, and plays through whether credits can be kept for ever."""
     members, candidates = worth.shape
     discounts = [1 / np.log2(place + 2) for place in range(num_places)]
     best = [sum(d * w for d, w in zip(discounts, sorted(own, reverse=True), strict=False)) for own in worth.tolist()]
@@ -88,7 +90,9 @@ def one_by_one(worth: np.ndarray, num_places: int) -> list[int]:
 
 
 def can_go_on(arrears: np.ndarray) -> bool:
-    """Whether credits stay within one place of equal, if from here on each place is of who is the furthest behind."""
+    """Returns whether credits stay within one place of equal, if each further place goes to the member furthest
+    behind.
+    """
     for _ in range(2 * len(arrears)):
         if np.abs(arrears).max() > 1 + 1e-9:
             return False
@@ -119,7 +123,7 @@ def test_of_one_taste_the_list_is_theirs():
 
 
 def test_the_first_place_has_the_largest_product():
-    """Brute force of one step: sums that start at 1 / places, relative to each member's own best list."""
+    """It is one step by brute force: sums that start at 1 / places, relative to each member's own best list."""
     worth = np.random.default_rng(0).uniform(0.1, 1, (3, 20))
     picks, _ = share_places(worth, 1)
     relative = worth / worth.max(axis=1, keepdims=True)
@@ -153,7 +157,7 @@ def test_a_sequence_flows_better_and_stays_fair(utilities, reach):
 
 
 def test_a_sequence_brings_neighbours_together():
-    """Of a, b, b and a, which came at places 3 to 6 behind two that stay, the last two may change places."""
+    """The kinds at places 3 to 6, behind two that stay, are a, b, a and b; a swap brings equal kinds together."""
     kind = np.array([0, 1, 2, 3, 2, 3])
     gains = (kind[:, None] == kind).astype(float)
     order = in_sequence(gains, np.full((6, 2), 0.5), 0.25)

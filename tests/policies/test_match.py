@@ -1,4 +1,4 @@
-"""How alike two matches are."""
+"""The likeness of two listeners' matches."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def test_a_match_rises_with_likeness(matches):
 
 
 def test_what_nobody_knows_does_not_count(matches):
-    """Somebody without contents has a vector alone, and no match; where styles are not known, the rest counts."""
+    """A listener without contents has a vector alone, and no match; where styles are not known, the rest counts."""
     new = matches.of(np.zeros(0, np.int64), np.eye(16)[0])
     known = matches.of(np.array([1]), np.eye(16)[0])
     assert likeness(new, known) == pytest.approx(1)

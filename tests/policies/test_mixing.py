@@ -1,4 +1,4 @@
-"""What the learnt mixture reads."""
+"""Inputs of the learnt mixture."""
 
 import numpy as np
 from hypothesis import given
@@ -69,6 +69,6 @@ def test_features_stand_in_the_order_of_their_names(tmp_path):
     assert by_name["taste"] == [1, 1]
     assert by_name["chance"] == [-1, -2]
     assert by_name["nearest"] == [0, 0]  # orthogonal to what was chosen
-    np.testing.assert_allclose(by_name["artist_skips"], np.log([2, 2]))  # both are by who was skipped once
-    assert by_name["is_fresh"] == [0, 0]  # nobody knows when they came out
+    np.testing.assert_allclose(by_name["artist_skips"], np.log([2, 2]))  # both are by an artist who was skipped once
+    assert by_name["is_fresh"] == [0, 0]  # their days of release are not known
     np.testing.assert_allclose(by_name["age"], np.log1p([3000, 3000]))

@@ -1,4 +1,4 @@
-"""What every kind of list holds to."""
+"""Properties of every kind of playlist."""
 
 import numpy as np
 import pytest

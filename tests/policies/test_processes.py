@@ -12,7 +12,7 @@ from towers.policies.processes import Count, Worker, run_tasks
 
 
 def begin(folder: Path) -> Worker:
-    """What writes a file a task: the process and its threads."""
+    """Returns the worker that writes a file for each task: the process and its threads."""
 
     def write(task: int, count: Count) -> None:
         if task == 7:

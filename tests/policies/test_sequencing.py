@@ -1,4 +1,4 @@
-"""The order of a list, held against all orders of small ones and against points on a line."""
+"""The order of a list, compared with all orders of small ones and with points on a line."""
 
 from itertools import pairwise, permutations
 
@@ -87,7 +87,7 @@ def test_an_artist_of_half_a_list_alternates_with_the_others(seed):
     utility = np.where(codes == 0, 1.0, 0.0) * rng.random(21)
     artists = Ragged.from_lists(codes[:, None], np.int64)
     assert (codes[ordered(vectors, utility, artists)[::2]] == 0).all()
-    # Already where it starts from: what makes it better then never has to find a way out.
+    # It alternates from the start, so that improvements never have to pass a worse order.
     gains, first = neighbour_gains(vectors, utility, 0.05), int(np.argmax(utility))
     start = _nearest_each_time(gains, codes[:, None] == codes, first, artists)
     assert (codes[start[::2]] == 0).all()

@@ -1,4 +1,4 @@
-"""Lists under rules, held against every possible list of small cases."""
+"""Lists under rules, compared with every possible list of small cases."""
 
 from itertools import combinations
 
@@ -43,7 +43,9 @@ def cases(draw, most_artists: int = 2, own_recordings: bool = False):
 
 
 def built(case) -> tuple[Candidates, Rules, list[Quota]]:
-    """Of plain values, as strategies give them: arrays are checked with dice, which hypothesis wants for itself."""
+    """Builds the case of plain values, as strategies give them: arrays are checked by random samples, and hypothesis
+    wants to control these.
+    """
     rules, quotas, contents = case
     candidates = made(*contents)
     order = candidates.rows  # masks are drawn by row
@@ -62,14 +64,14 @@ def keep_the_rules(candidates: Candidates, rules: Rules, places) -> bool:
 
 
 def value(candidates: Candidates, quotas, places) -> tuple[int, int, float]:
-    """What is better, first of all the first of the three."""
+    """Returns the value of a slate; tuples are compared, the quotas first."""
     places = np.array(places, np.int64)
     missed = sum(max(quota.least - int(quota.mask[places].sum()), 0) for quota in quotas)
     return -missed, len(places), float(candidates.utility[places].sum())
 
 
 def best(candidates: Candidates, rules: Rules, quotas) -> tuple[int, int, float]:
-    """By trying all lists."""
+    """Returns the value of the best slate, found by trying all lists."""
     found = []
     for length in range(min(rules.k, len(candidates)) + 1):
         for places in combinations(range(len(candidates)), length):
@@ -138,7 +140,7 @@ def test_the_dial_gives_the_share_exactly():
 
 
 def test_the_program_looks_at_few_of_many_candidates_and_loses_nothing():
-    """Held against the program of all candidates, written as quotas that tell every content apart."""
+    """It is compared with the program of all candidates, written as quotas that tell every content apart."""
     rng = np.random.default_rng(5)
     for _ in range(5):
         n = 60
@@ -195,7 +197,7 @@ def test_a_list_in_styles_keeps_the_rules(case):
 
 
 def test_a_list_in_styles_holds_both_parts_of_a_quota_in_these_styles():
-    """Contents in turn of one style and the other; all that is heard is better than all that is new."""
+    """The contents alternate between two styles; all heard ones are better than all new ones."""
     candidates = made(range(40, 0, -1), [[] for _ in range(40)])
     styles = np.eye(2)[candidates.rows % 2]
     is_heard = candidates.rows < 20

@@ -1,4 +1,4 @@
-"""Quotas that a list leans towards."""
+"""Quotas that a list prefers to keep."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Fills a sink and kills itself among the listeners: python -m ... TARGET SETTINGS EXPORT."""
+"""Fills a sink and kills itself while writing listeners: python -m ... TARGET SETTINGS EXPORT."""
 
 import importlib
 import json

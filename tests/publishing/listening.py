@@ -1,4 +1,4 @@
-"""Listeners of plain taste, and exports whose user tower can be worked out: the sum of what was heard, normalised."""
+"""Listeners of plain taste, and exports whose user tower can be computed by hand: the normalised sum of the history."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ BEFORE, AFTER = 24, 6
 
 
 def write_listening(folder: Path) -> Path:
-    """Raw events: whoever has a taste chooses contents of this taste, each at most once."""
+    """Writes raw events: each listener with a taste chooses contents of this taste, each at most once."""
     draws = np.random.default_rng(0)
     rows = []
     for listener in range(LISTENERS):
@@ -45,7 +45,7 @@ def write_listening(folder: Path) -> Path:
 
 
 def vectors_by_taste(store: Store, seed: int, spread: float = 0.3) -> np.ndarray:
-    """Unit vectors by row of the store: a direction a taste, and a little of their own."""
+    """Returns unit vectors by row of the store: a direction for each taste, and a small part of their own."""
     draws = np.random.default_rng(seed)
     tastes = [int(content_id[1]) for content_id in store.content_ids.tolist()]
     vectors = np.eye(DIM)[tastes] + spread * draws.normal(size=(len(tastes), DIM))
@@ -53,7 +53,7 @@ def vectors_by_taste(store: Store, seed: int, spread: float = 0.3) -> np.ndarray
 
 
 def listeners_of(store: Store, user_rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """What `user_tower` makes of the histories before the test period."""
+    """Returns vectors of listeners from their histories before the test period, as `user_tower` does."""
     histories = store.histories
     sums = [
         vectors[histories.content_row[histories.offsets[row] : histories.test_start[row]]].sum(axis=0)
@@ -69,8 +69,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def export_of(
     folder: Path, store: Store, vectors: np.ndarray, user_ids: list[str], rows: np.ndarray | None = None
 ) -> Export:
-    """An export of the store's contents (`rows` of them, in that order) at `vectors`, which go by row of the store. Its
-    training ended where the store's validation begins."""
+    """Writes an export of the store's contents (`rows` of them, in that order) at `vectors`, which go by row of the
+    store. Its training ended where the store's validation begins.
+    """
     rows = np.arange(len(vectors)) if rows is None else rows
     contents = [content(content_id) for content_id in store.content_ids[rows].tolist()]
     chosen = {user: list(range(len(rows))) if place == 0 else [] for place, user in enumerate(user_ids)}
@@ -90,7 +91,7 @@ def export_of(
 
 
 def with_manifest(export: Export, **facts: Any) -> Export:
-    """The same export, told otherwise."""
+    """Returns the same export with other facts in its manifest."""
     path = export.folder / "manifest.json"
     path.write_text(json.dumps(export.manifest | facts))
     (export.folder / "manifest.json.sha256").write_text(digest_of_file(path) + "  manifest.json\n")

@@ -1,4 +1,4 @@
-"""Exports for the sinks: small, random, with everything that filters ask for and the listeners in two files."""
+"""Exports for the sinks: small, random, with all columns that filters need and the listeners in two files."""
 
 import datetime
 import json
@@ -18,7 +18,7 @@ GENRES = ("folk", "jazz", "musique d'ambiance")
 
 
 def sink_export(folder: Path, version: str, num_users: int = NUM_USERS) -> Export:
-    """An export below `folder`; another version has other vectors."""
+    """Writes an export below `folder`; another version has other vectors."""
     random = np.random.default_rng(list(version.encode()))
     vectors = random.normal(size=(NUM_CONTENTS, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The rule that keeps or changes the space, on listeners of plain taste and versions whose drift was planted."""
+"""The rule that keeps or changes the space, on listeners of plain taste and versions with planted drift."""
 
 import copy
 from dataclasses import replace
@@ -30,13 +30,13 @@ NEW = SpaceVersion(version="new", space_id="its own")
 
 @pytest.fixture(scope="module")
 def held_out(listening) -> HeldOutListening:
-    """Without what was heard, which would stand before what is to be found."""
+    """The held-out listening without contents heard before, which would stand before the targets."""
     return HeldOutListening(listening, min_users=5, filter_seen=True)
 
 
 @pytest.fixture(scope="module")
 def earlier(listening, tmp_path_factory) -> Export:
-    """Its space is to be kept. Read only."""
+    """The earlier export, whose space is to be kept. It is only read."""
     folder = tmp_path_factory.mktemp("exports") / "earlier"
     return export_of(folder, listening, vectors_by_taste(listening, 0), listening.user_ids.tolist())
 
@@ -47,7 +47,7 @@ def changeable(listening, tmp_path) -> Export:
 
 
 def aligned(earlier: Export, held_out: HeldOutListening, vectors: np.ndarray, **settings) -> Alignment:
-    """The new version's listeners are made of its contents as the earlier one's are."""
+    """Aligns a new version whose listeners are computed from its contents as the earlier one's are."""
     users = listeners_of(held_out.store, held_out.user_rows, vectors)
     return align(earlier, held_out, vectors, users, NEW, **settings)
 
@@ -72,7 +72,7 @@ def test_a_turned_space_is_turned_back(listening, held_out, earlier):
 
 
 def test_another_training_of_the_same_tastes_keeps_the_space(listening, held_out, earlier):
-    """Other directions of the contents within their taste, and of the tastes: what two seeds give."""
+    """Contents have other directions within their taste, and so have tastes, as between two seeds."""
     vectors = (vectors_by_taste(listening, 1) @ orthogonal(DIM, 3)).astype(np.float32)
     found = aligned(earlier, held_out, vectors)
     low, high = found.report["recall_share_95%"]
@@ -82,8 +82,9 @@ def test_another_training_of_the_same_tastes_keeps_the_space(listening, held_out
 
 
 def strangers(listening, spread: float) -> tuple[np.ndarray, np.ndarray]:
-    """Contents that moved at random, each by itself, and listeners who stand where their targets do, so that new ones
-    find what they look for, and old ones the less, the further contents moved."""
+    """Contents that moved at random, each by itself, and listeners at their targets: new ones find these, and old ones
+    the less, the further contents moved.
+    """
     moves = np.random.default_rng(1).normal(size=(len(listening.content_ids), DIM))
     vectors = unit(vectors_by_taste(listening, 0) + spread * moves).astype(np.float32)
     targets = task_from_store(listening, "test").ranked_targets
@@ -129,7 +130,7 @@ def test_contents_are_found_by_id_and_unknown_ones_are_events_without_content(li
 
 
 def test_the_earlier_tower_reads_its_own_inputs(listening, held_out, changeable):
-    """A truncated export keeps them beside its vectors. Were they the opposite, so would be its listeners."""
+    """A truncated export keeps its inputs beside its vectors. If they were negated, so would its listeners be."""
     vectors = np.asarray(changeable.vectors)
     np.save(changeable.folder / "content_inputs.npy", -vectors)
     recall = aligned(changeable, held_out, vectors).report["recall@20"]
@@ -137,7 +138,7 @@ def test_the_earlier_tower_reads_its_own_inputs(listening, held_out, changeable)
 
 
 def test_it_is_fitted_on_what_both_trainings_have_seen_chosen(listening, held_out, changeable):
-    """Not on contents that were first chosen later, by listeners of either."""
+    """Contents that were first chosen later, by listeners of either training, do not count."""
     chosen = listening.train_positives > 0
     assert 0 < chosen.sum() <= len(chosen) <= TASTES * BEFORE * 2
     everything = aligned(changeable, held_out, changeable.vectors)
@@ -191,7 +192,7 @@ class TestNothingToJudgeBy:
 
 
 def test_the_interval_of_a_share():
-    """Who finds half of what others find, everybody, finds half of it in every draw."""
+    """A ranker that finds half of the other's targets for every listener finds half of them in every draw."""
     whole = np.random.default_rng(0).uniform(size=200)
     assert share_interval(whole / 2, whole) == pytest.approx((0.5, 0.5))
     half_of_listeners = np.where(np.arange(200) % 2, whole, 0)

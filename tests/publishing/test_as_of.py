@@ -1,4 +1,4 @@
-"""An export as of a time is the export of data that ends there: nothing from then on is in any file."""
+"""An export as of a time equals the export of data that ends there: no file has anything later."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ PLAYLISTS = [
 
 
 def events() -> list[dict]:
-    """Twelve contents of each listener's taste in training, six in validation, six over the days of the test."""
+    """Writes twelve contents of each listener's taste in training, six in validation, six over the days of the test."""
     draws = np.random.default_rng(0)
     rows = []
     for listener in range(LISTENERS):
@@ -50,7 +50,7 @@ def events() -> list[dict]:
 
 
 def prepared(folder: Path, make_builder, features, until: datetime | None = None) -> Store:
-    """The store of the data, or of what there was of it before a time."""
+    """Returns the store of the data, or of the part before a time."""
     kept = [row for row in events() if until is None or row["timestamp"] < until]
     made = [row for row in PLAYLISTS if until is None or row["created"] is None or row["created"] < until]
     listed = [{"content_id": name, "kind": "track", "release_date": START.date()} for name in NAMES]
@@ -84,7 +84,7 @@ def exported(folder: Path, store: Store) -> Export:
 
 
 def test_it_is_the_export_of_data_that_ends_there(cut, ended, whole):
-    """File by file, but for the space's name, which follows from the store's."""
+    """The files are equal except for the space's name, which follows from the store's."""
     assert len(ended.facts.recent_positives) == len(whole.content_ids)
     arrays = [str(path.relative_to(cut.folder)) for path in sorted(cut.folder.rglob("*.npy"))]
     assert {files.USER_VECTORS, files.CONTENT_VECTORS, f"{files.HISTORIES}/{files.HISTORY_OFFSETS}"} <= {*arrays}

@@ -1,4 +1,4 @@
-"""Turned onto principal axes, a space loses nothing, and its leading dimensions hold the most."""
+"""A space on principal axes loses nothing, and its leading dimensions hold the most."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ def orthogonal(dim: int, seed: int) -> np.ndarray:
 
 
 def along(scales: list[float], rows: int, seed: int, turn: np.ndarray | None = None) -> np.ndarray:
-    """Unit vectors, longer along the first dimensions, then turned."""
+    """Returns unit vectors, longer along the first dimensions, then rotated."""
     vectors = np.random.default_rng(seed).normal(size=(rows, len(scales))) * scales
     return unit(vectors @ (np.eye(len(scales)) if turn is None else turn)).astype(np.float32)
 
 
 def test_of_vectors_along_a_few_directions_these_are_the_axes():
-    """Four contents along the first of three planted directions, two along the second, one along the third."""
+    """Four contents lie along the first of three planted directions, two along the second, one along the third."""
     turn = orthogonal(3, 0)
     contents = np.repeat(turn, [4, 2, 1], axis=0).astype(np.float32)
     found = principal_axes(contents, NOBODY[:, :3])
@@ -31,7 +31,7 @@ def test_of_vectors_along_a_few_directions_these_are_the_axes():
 
 
 def test_listeners_count_by_their_weight():
-    """All contents along one dimension, listeners along the other: whoever weighs more comes first."""
+    """All contents lie along one dimension, listeners along the other: the side with more weight comes first."""
     contents, listeners = np.eye(2, dtype=np.float32)[[0] * 10], np.eye(2, dtype=np.float32)[[1]]
     assert WEIGHT_OF_LISTENERS > 1
     np.testing.assert_array_equal(principal_axes(contents, listeners), [[0, 1], [1, 0]])
@@ -79,7 +79,7 @@ def test_blocks_of_memory_mapped_rows_give_what_one_block_gives(tmp_path, monkey
 
 
 def test_leading_dimensions_keep_what_is_near():
-    """Vectors lie in four hidden directions, but for a little: four axes hold these, four dimensions do not."""
+    """Vectors lie near four hidden directions: four axes hold these, four dimensions do not."""
     scales = [1.0] * 4 + [0.05] * 12
     turn = orthogonal(16, 3)
     contents, listeners = along(scales, 400, 0, turn), along(scales, 100, 1, turn)

@@ -1,4 +1,4 @@
-"""Neighbours by co-listening are those of a cosine worked out in full, in blocks of any size."""
+"""Neighbours by co-listening equal those of a cosine computed in full, in blocks of any size."""
 
 from pathlib import Path
 
@@ -18,7 +18,9 @@ ARTISTS, TRACKS, LISTENERS = 5, 30, 25
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory) -> Export:
-    """Tracks of one or two artists, the last of an artist without a row; a playlist; and who chose what, at random."""
+    """Tracks of one or two artists, the last of an artist without a row; a playlist; and random choices of
+    listeners.
+    """
     draws = np.random.default_rng(3)
     rows = [content(f"a{place}", "artist", artist_ids=[f"a{place}"] if place else []) for place in range(ARTISTS)]
     for place in range(TRACKS):
@@ -30,7 +32,7 @@ def export(tmp_path_factory) -> Export:
 
 
 def in_full(counts: np.ndarray, damping: float) -> np.ndarray:
-    """`[contents, contents]`, from `[listeners, contents]`."""
+    """Computes `[contents, contents]` from `[listeners, contents]`."""
     norms = np.maximum(np.linalg.norm(counts, axis=0), 1e-12)
     together = (counts > 0).T.astype(float) @ (counts > 0)
     cosines = counts.T @ counts / np.outer(norms, norms) * together / np.maximum(together + damping, 1e-12)
@@ -39,7 +41,9 @@ def in_full(counts: np.ndarray, damping: float) -> np.ndarray:
 
 
 def counts_of(export: Export) -> tuple[np.ndarray, np.ndarray]:
-    """Who chose each track at all, and the log of how often each artist was chosen, both by content row."""
+    """Returns which listeners chose each track at all, and the log of how often each artist was chosen, by content
+    row.
+    """
     heard, plays = np.zeros((2, LISTENERS, len(export.contents)))
     artists = export.artist_rows
     for listener in range(LISTENERS):

@@ -1,4 +1,4 @@
-"""What codes of few bits find of the exact lists."""
+"""The share of the exact lists that codes of few bits find."""
 
 import faiss
 import numpy as np
@@ -37,7 +37,9 @@ def test_more_bits_find_more(found):
 
 
 def test_one_bit_finds_what_signs_after_the_turn_find(found):
-    """Worked out by numpy: the 200 contents that have the most signs in common with the listener, ranked by product."""
+    """The expected 200 contents, computed with numpy, have the most signs in common with the listener, ranked by
+    product.
+    """
     users, contents = vectors(USERS, 0), vectors(CONTENTS, 1)
     turn = faiss.vector_to_array(faiss.downcast_VectorTransform(faiss.IndexLSH(DIM, DIM, True, False).rrot).A)
     turn = turn.reshape(DIM, DIM)
@@ -60,7 +62,7 @@ def test_blocks_find_what_one_block_finds(found, monkeypatch):
 
 
 def test_only_what_may_stand_in_a_list_is_looked_for():
-    """Thirty contents are fewer than the candidates: all of them are ranked anew, and nothing is missed."""
+    """Thirty contents are fewer than the candidates: all of them are ranked again, and none is missed."""
     allowed = np.zeros(CONTENTS, bool)
     allowed[100:130] = True
     found = recall_of_codes(vectors(USERS, 0), vectors(CONTENTS, 1), allowed)

@@ -1,4 +1,4 @@
-"""The map of the space: near stays near, and the same vectors give the same bytes."""
+"""The map of the space: neighbours stay near each other, and the same vectors give the same bytes."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ CLUSTERS = 4
 
 @pytest.fixture(scope="module")
 def clusters() -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors around four orthogonal directions, and of which each is."""
+    """Draws unit vectors around four orthogonal directions, and the direction of each."""
     random = np.random.default_rng(0)
     of = np.arange(160) % CLUSTERS
     vectors = np.eye(8)[of] + 0.05 * random.normal(size=(160, 8))

@@ -1,4 +1,4 @@
-"""What a version is called, and what is told of its space."""
+"""The name of a version, and the lines about its space."""
 
 from towers.publishing.describing import space_told, version_of
 

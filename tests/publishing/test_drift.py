@@ -1,4 +1,4 @@
-"""Figures of a drift that can be worked out by hand."""
+"""Figures of a drift that can be computed by hand."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from towers.publishing import drift
 from towers.publishing.drift import drift_between, overlap_of_neighbours
 
 TURN = rotation("new", "old", np.array([[0.0, -1.0], [1.0, 0.0]]))
-"""A quarter, counter-clockwise."""
+"""A quarter turn, counter-clockwise."""
 
 
 def test_a_quarter_turn_apart():
@@ -37,11 +37,11 @@ def test_a_map_changes_no_neighbour_and_lengths_show():
 
 
 def test_neighbours_that_changed_sides(monkeypatch):
-    """Contents at 0, 1, 2 and 3 on an arc; then the second and the last have changed places."""
+    """Contents are at 0, 1, 2 and 3 on an arc; then the second and the last have changed places."""
     angles = np.pi / 8 * np.arange(4)
     first = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     second = first[[0, 3, 2, 1]]
-    # All others are everybody's nearest three.
+    # The nearest three of each are all others.
     assert overlap_of_neighbours(first, second, np.arange(4)) == 1
     monkeypatch.setattr(drift, "NEIGHBOURS", 2)
     # Of the first: the second and the third, then the last and the third.

@@ -1,4 +1,4 @@
-"""Recall on held-out listening, and what leading dimensions are worth."""
+"""Recall on held-out listening, and the value of leading dimensions."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def held_out(store, **settings) -> HeldOutListening:
 
 
 def test_it_is_the_evaluations_own_figure(listening):
-    """Of everybody, where they are few."""
+    """The figure is of all listeners where there are few."""
     task, vectors = task_from_store(listening, "test"), vectors_by_taste(listening, 0)
     users = listeners_of(listening, task.user_rows, vectors)
     for filter_seen in (False, True):
@@ -45,7 +45,7 @@ def test_some_of_the_listeners(listening):
 
 
 def test_tastes_that_stand_in_the_first_dimensions_are_found_by_them(listening):
-    """In the first 8 of 40; nothing in the next 8, and noise in all others."""
+    """They stand in the first 8 of 40 dimensions; the next 8 hold nothing, and all others noise."""
     judged, tastes = held_out(listening), vectors_by_taste(listening, 0)
     users = listeners_of(listening, judged.user_rows, tastes)
     draws = np.random.default_rng(1)

@@ -1,4 +1,4 @@
-"""Leading dimensions, and the lists that they give."""
+"""Leading dimensions, and the lists by these."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,8 @@ def test_where_there_are_fewer_the_list_ends_early():
 
 
 def test_a_share_that_can_be_counted():
-    """Forty contents, half of them along the first dimension: by it they are all alike, and the first twenty are shown.
+    """Half of forty contents lie along the first dimension, by which they are all alike, so that the first twenty are
+    shown.
 
     The listener stands along the second, along which the last ten of these and ten others are the nearest.
     """

@@ -1,4 +1,4 @@
-"""What a listen is worth later: fitted to a store's log up to the end of training, and told by an export."""
+"""The later value of a listen: fitted to a store's log up to the end of training, and reported by an export."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -26,9 +26,11 @@ SETTINGS = LongTermSettings(days=14, burn_in_days=0)
 
 
 def write_raw(folder: Path) -> Path:
-    """Each listener discovers an artist every second day, by the first or second track; to the artists of even number
-    they mostly come back on every fifth day, by the third track, which nobody discovers. After training they
-    play all artists every day."""
+    """Writes raw events in which each listener discovers an artist every second day, by the first or second track.
+
+    They mostly come back to the artists of even number on every fifth day, by the third track, which no listener
+    discovers. After training they play all artists every day.
+    """
     draws = np.random.default_rng(0)
     events = []
     for listener in range(LISTENERS):
@@ -63,7 +65,7 @@ def found(store, vectors, artists) -> LongTerm:
 
 @pytest.fixture(scope="module")
 def vectors(store) -> np.ndarray:
-    """The first direction says whether the artist is of even number, and more is said of nothing."""
+    """Returns vectors whose first direction says whether the artist is of even number; the others say nothing."""
     is_even = np.array([int(name[1]) % 2 == 0 for name in store.content_ids.tolist()])
     noise = np.random.default_rng(1).normal(size=(len(is_even), 4))
     return unit(np.where(is_even, 1.0, -1.0)[:, None] * np.eye(4)[0] + 0.3 * noise).astype(np.float32)
@@ -110,7 +112,7 @@ def test_no_event_after_training_is_read(store, vectors, artists):
 
 
 def test_a_content_may_be_what_is_come_back_to(store, vectors, artists):
-    """Nobody comes back to the track that they discovered an artist by, but to the third of even ones on days 5, 10."""
+    """No listener comes back to the track of the discovery, but to the third of even artists on days 5, 10."""
     found = long_term(store, vectors, artists, UNTIL_US, replace(SETTINGS, returns_to="content"))
     expected = by_name(store, found.expected)
     assert max(expected[f"t{artist}-0"] for artist in range(ARTISTS)) < 0.5

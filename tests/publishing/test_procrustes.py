@@ -1,4 +1,4 @@
-"""The map between spaces is the one that was planted, and the nearest where none was."""
+"""The map between spaces is the planted one, and the nearest where none was planted."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def unit(rows: int, dim: int, seed: int) -> np.ndarray:
 
 
 def fitted(source: np.ndarray, target: np.ndarray, source_version=NEW, target_version=OLD) -> SpaceRotation:
-    """On the same rows of both."""
+    """Fits a rotation on the same rows of both versions."""
     rows = np.arange(len(source))
     return fit_rotation(source_version, target_version, source, target, rows, rows)
 
 
 @given(SEEDS, DIMS, st.integers(0, 20))
 def test_a_planted_map_is_found(seed, dim, more):
-    """Mirrored spaces among them; from as many contents as there are dimensions on."""
+    """Mirrored spaces are among them; contents are as many as dimensions or more."""
     source, planted = unit(dim + more, dim, seed), orthogonal(dim, seed + 1)
     assume(np.linalg.cond(source) < 1e4)  # else there is nearly no content in some direction
     found = fitted(source, source @ planted.T)
@@ -37,7 +37,7 @@ def test_a_planted_map_is_found(seed, dim, more):
 
 @given(SEEDS, DIMS)
 def test_maps_of_planted_versions_chain(seed, dim):
-    """From the third to the first: over the second, or at once."""
+    """The third version is mapped to the first over the second, or at once."""
     first = unit(4 * dim, dim, seed)
     second, third = first @ orthogonal(dim, seed + 1), first @ orthogonal(dim, seed + 2)
     middle = SpaceVersion(version="1b", space_id="middle")

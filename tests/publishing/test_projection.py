@@ -1,4 +1,4 @@
-"""From the model's vectors to the exported ones."""
+"""The projection of the model's vectors to the exported ones."""
 
 import numpy as np
 import pytest

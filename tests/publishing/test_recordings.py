@@ -1,4 +1,4 @@
-"""Remasters and duplicates are found by title, artist, length and sound; what only shares a title is not."""
+"""Remasters and duplicates are found by title, artist, length and sound; contents that only share a title are not."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def export_of(folder: Path, songs: list[dict], sounds: np.ndarray | None = None)
 
 
 def at(*cosines: float | None) -> np.ndarray:
-    """Unit vectors of these cosines with the first axis; null: no sound."""
+    """Returns unit vectors of these cosines with the first axis; None: no sound."""
     vectors = np.array([[0, 0] if cosine is None else [cosine, np.sqrt(1 - cosine**2)] for cosine in cosines])
     return np.concatenate([vectors, np.zeros((len(vectors), 6))], axis=1)
 

@@ -1,4 +1,4 @@
-"""Regions are what k-means finds, and carry their ids and names on to the next version."""
+"""Regions are the clusters of k-means, and pass their ids and names on to the next version."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def of_genre() -> np.ndarray:
 
 
 def scattered(spread: float = 0.15, seed: int = 0) -> np.ndarray:
-    """A direction a genre, and a little of each content's own."""
+    """Draws vectors of a direction for each genre, and a small part for each content."""
     draws = np.random.default_rng(seed)
     places = np.concatenate([np.eye(DIM)[of_genre()], np.eye(DIM)[:1]])
     return unit(places + spread * draws.normal(size=places.shape))
@@ -33,7 +33,7 @@ def scattered(spread: float = 0.15, seed: int = 0) -> np.ndarray:
 def export_of(
     folder: Path, vectors: np.ndarray, order: np.ndarray | None = None, genres: list[str] | None = None
 ) -> Export:
-    """Contents of one genre each, in any order."""
+    """Writes an export of contents of one genre each, in any order."""
     order = np.arange(SIZE) if order is None else order
     told = [(genres or NAMES)[genre] for genre in of_genre().tolist()]
     rows = [content(f"c{row}", title=f"title {row}", genres=[told[row]]) for row in range(SIZE - 1)]
@@ -42,7 +42,7 @@ def export_of(
 
 
 def regions_of(export: Export, earlier: Export | None = None, number: int | None = None) -> Regions:
-    """Written to the export's folder, too."""
+    """Computes the regions, and writes them to the export's folder."""
     size = len(export.contents)
     found = regions(
         export, styles(export, export.contents["genres"]), np.arange(size), np.arange(size), earlier, number
@@ -58,7 +58,7 @@ def first(tmp_path_factory) -> tuple[Export, Regions]:
 
 
 def named(export: Export, regions: Regions) -> dict[str, tuple[int, str]]:
-    """The id and name of each content's region, by the content's id."""
+    """Returns the id and name of each content's region, by the content's id."""
     places = regions.region_of_content
     return {
         export.content_ids[row]: (int(regions.ids[places[row]]), regions.names[places[row]])
@@ -91,7 +91,7 @@ def test_typical_pieces_are_near_the_centroid_and_chosen_most(first):
 
 
 def test_turned_and_moved_vectors_keep_ids_and_names(first, tmp_path):
-    """As after a retraining: another space, some noise, other rows, and contents that came or went."""
+    """The vectors are those of a retraining: another space, some noise, other rows, and contents that came or went."""
     draws = np.random.default_rng(5)
     turn = np.linalg.qr(draws.normal(size=(DIM, DIM)))[0]
     moved = unit(scattered() @ turn + 0.05 * draws.normal(size=(SIZE, DIM)))
@@ -137,7 +137,7 @@ def test_regions_of_one_genre_are_told_apart(tmp_path):
 
 @pytest.mark.parametrize(("contents", "expected"), [(0, 0), (3, 3), (300, 12), (360, 13)])
 def test_their_number_follows_from_the_contents(tmp_path, contents, expected):
-    """The root of half of them, at least 8, and no more than contents."""
+    """The number is the root of half of the contents, at least 8, and no more than contents."""
     found = regions_of(export_of(tmp_path / "v1", scattered(), np.arange(SIZE)[SIZE - 1 - contents :]))
     assert len(found.ids) == expected
 

@@ -1,4 +1,4 @@
-"""Milvus Lite and LanceDB, real ones, in folders of their own."""
+"""Milvus Lite and LanceDB, in folders of their own."""
 
 import json
 import subprocess
@@ -67,7 +67,7 @@ class MilvusReader:
 
 
 class LanceReader:
-    """Reads what the one row of towers_current names."""
+    """Reads the tables that the one row of towers_current names."""
 
     def __init__(self, uri):
         self._uri = uri
@@ -125,7 +125,7 @@ def exports(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def filled_milvus(exports, tmp_path_factory):
-    """Reached as a cluster is, by a port."""
+    """A filled Milvus that is reached by a port, as a cluster is."""
     server, database, port = start_server_in_thread(str(tmp_path_factory.mktemp("milvus")), port=0)
     uri = f"http://127.0.0.1:{port}"
     engine = Engine(MilvusSink, {"uri": uri, "token": "root:Milvus", **SHARED}, MilvusReader(uri))
@@ -257,7 +257,7 @@ class TestLanceDB(SinkContract):
             assert engine.reader.version() == export.manifest["version"]
 
     def test_a_store_that_does_not_answer(self, monkeypatch):
-        """It is not taken for one without tables."""
+        """The store is not mistaken for one without tables."""
         with answering(503) as address:
             settings = {"AWS_ENDPOINT": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
             for name, value in {**settings, "AWS_ALLOW_HTTP": "true", "OBJECT_STORE_CLIENT_MAX_RETRIES": "0"}.items():

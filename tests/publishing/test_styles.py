@@ -1,4 +1,4 @@
-"""Genres that are given are kept, and those that are missing come from the nearest of the same kind."""
+"""Given genres are kept, and missing ones come from the nearest contents of the same kind."""
 
 from pathlib import Path
 from typing import Any

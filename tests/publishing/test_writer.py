@@ -1,4 +1,4 @@
-"""A version of an export is written whole or not at all, and holds what it was given, however it came."""
+"""A version of an export is written completely or not at all, and holds its inputs."""
 
 import threading
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def digests(folder: Path) -> dict[str, bytes]:
 
 
 def test_vectors_stand_by_row_and_owners_where_their_members_are(written, listening):
-    """On axes that are orthogonal, so that their inner products are those of the model."""
+    """The axes are orthogonal, so that inner products are those of the model."""
     expected, axes = vectors_by_taste(listening, 0), np.load(written / files.AXES)
     found = np.load(written / files.CONTENT_VECTORS)
     own = listening.train_positives > 0
@@ -90,7 +90,7 @@ def test_the_same_bytes_from_blocks_of_any_size_on_any_number_of_threads(written
 
 
 def test_towers_are_exported_before_threads_start(make_trained, monkeypatch, tmp_path):
-    """Threads share with torch's exporter how the process warns and, in Python 3.11.7, how deep its parser is."""
+    """Threads share with torch's exporter the process's warning filters and, in Python 3.11.7, its parser's depth."""
     running: list[list[str]] = []
     graph = towers._graph
 
@@ -125,7 +125,7 @@ def test_a_version_stays_in_the_space_of_the_one_before(written, make_trained, t
 
 
 def test_what_is_derived_is_there_and_regions_carry_on(written, make_trained, tmp_path):
-    """Listeners of a taste choose its contents together, and lie where they do."""
+    """Listeners of a taste choose its contents together, and lie where these do."""
     first = Export(written)
     tastes = np.array([int(content_id[1]) for content_id in first.content_ids])
     assert first.co_listening is not None
@@ -149,7 +149,9 @@ def test_what_is_derived_is_there_and_regions_carry_on(written, make_trained, tm
 
 
 def test_the_same_network_stays_where_it_stood(make_trained, tmp_path):
-    """It has the axes of the version before to the last bit, also where nobody can tell what a map would cost."""
+    """It has the axes of the version before to the last bit, also where too few listeners show what a map would
+    cost.
+    """
     settings = replace(SETTINGS, dim=CUT)
     first = write(tmp_path / "v1", make_trained(), settings)
     turned = Export(write(tmp_path / "v2", make_trained(weights="others"), settings, Export(first)))

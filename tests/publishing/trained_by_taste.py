@@ -1,4 +1,4 @@
-"""What the exporter takes, of listeners of plain taste, and how it is written in tests."""
+"""Inputs of the exporter for listeners of plain taste, and the way tests write an export of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def in_blocks(vectors: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 class TrainedByTaste:
-    """Contents where their taste is, and an untrained user tower, which reads ids alone; judges itself."""
+    """Contents at their taste, and an untrained user tower, which reads ids alone; it judges itself."""
 
     def __init__(self, store: Store):
         torch.manual_seed(0)
@@ -66,7 +66,7 @@ class TrainedByTaste:
         return embed_users(self.two_tower, batches, torch.from_numpy(contents))
 
     def trained(self, block: int = 70, **other) -> Trained:
-        """What the exporter takes; `other` replaces parts of it."""
+        """Returns the exporter's input; `other` replaces parts of it."""
         store = self.store
         facts = {
             "store": store, "two_tower": self.two_tower, "positives": store.train_positives,

@@ -1,4 +1,4 @@
-"""An export written by hand, without a network: what finding and showing contents reads."""
+"""An export written by hand, without a network: the files that search and display of contents read."""
 
 import json
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from towers.retrieval.export import Export
 
 SPACE = "space"
 OTHERS = {"release_date": pa.date32(), "explicit": pa.bool_(), "audio": pa.string()}
-"""Columns that are there where a content has them."""
+"""Columns that exist if a content has them."""
 FLAT = IvfSettings(min_contents=1_000_000, num_lists=1, num_probes=1)
 
 
 def content(
     content_id: str, kind: str = "track", title: str | None = None, artist_ids: Sequence[str] = (), **more: Any
 ) -> dict:
-    """A row of the contents table; `more` may be of `OTHERS`."""
+    """Returns a row of the contents table; `more` may be of `OTHERS`."""
     row = {"content_id": content_id, "kind": kind, "title": title, "artist_ids": list(artist_ids), "genres": ["folk"]}
     return row | more
 
@@ -36,7 +36,7 @@ def small_export(
     chosen: dict[str, list[int]] | None = None,
     index: IvfSettings = FLAT,
 ) -> Export:
-    """An export of `contents` at `vectors`; listeners stand at the vector of the last content they chose."""
+    """Writes an export of `contents` at `vectors`; listeners are at the vector of the last content that they chose."""
     chosen = chosen or {}
     folder.mkdir(parents=True)
     types = [("content_id", pa.string()), ("kind", pa.string()), ("title", pa.string())]

@@ -1,4 +1,4 @@
-"""Neighbours by co-listening, held against a look at every pair."""
+"""Neighbours by co-listening, compared with a pass over all pairs."""
 
 import numpy as np
 from hypothesis import given

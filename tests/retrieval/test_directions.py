@@ -1,4 +1,4 @@
-"""Eigenvectors by falling eigenvalue, of a sign that is the same everywhere."""
+"""Eigenvectors by falling eigenvalue, with a sign that is the same on all machines."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from towers.retrieval.directions import directions_of
 
 
 def test_directions_of_a_matrix_that_is_worked_out_by_hand():
-    """Eigenvalues 1 and 3 of the first two dimensions, along their difference and sum, and 9 of the last."""
+    """The eigenvalues are 1 and 3 of the first two dimensions, along their difference and sum, and 9 of the last."""
     moment = np.array([[2.0, 1, 0], [1, 2, 0], [0, 0, 9]])
     half = np.sqrt(0.5)
     found = directions_of(moment)

@@ -1,4 +1,4 @@
-"""Which histories share a call of the network."""
+"""Histories that share a call of the network."""
 
 import numpy as np
 import pytest

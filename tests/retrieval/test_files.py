@@ -1,4 +1,4 @@
-"""The names of an export's files stand in one module, so that what is written and what is read cannot part."""
+"""The names of an export's files are in one module, so that writers and readers agree."""
 
 import ast
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ STORE = PACKAGE / "data"
 
 
 def names() -> set[str]:
-    """Of files and of folders that mean nothing else; "index" or "space_id" are also words of manifests and options."""
+    """Returns unambiguous names of files and folders; "index" or "space_id" are also words of manifests and options."""
     texts = {value for name, value in vars(files).items() if name.isupper() and isinstance(value, str)}
     return {text for text in texts if "." in text} | {files.CONTENT_EMBEDDINGS, files.USER_EMBEDDINGS}
 
 
 def spelled(source: str) -> Iterator[str]:
-    """Names of an export's files among the string literals."""
+    """Returns the names of an export's files among the string literals."""
     known = names()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and node.value in known:

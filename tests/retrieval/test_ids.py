@@ -1,4 +1,4 @@
-"""Raw ids and rows lead to each other, in whatever order the rows stand."""
+"""Raw ids and rows lead to each other, in any order of the rows."""
 
 import pytest
 from hypothesis import given

@@ -107,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> Pat
 
 
 class TestCompressedIndex:
-    """What only an index has that ranks its candidates anew: 3,000 vectors in 32 cells."""
+    """Properties of an index that ranks its candidates again: 3,000 vectors in 32 cells."""
 
     def test_the_same_vectors_give_the_same_files(self, folder: Path, vectors: np.ndarray, tmp_path: Path) -> None:
         threads = faiss.omp_get_max_threads()
@@ -178,7 +178,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> Path
 
 
 class TestIvfFlatIndex:
-    """What only an index without codes has: 3,000 vectors in 32 cells, about half of them searched."""
+    """Properties of an index without codes: 3,000 vectors in 32 cells, about half of them searched."""
 
     def test_the_same_vectors_give_the_same_files(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
         threads = faiss.omp_get_max_threads()
@@ -273,7 +273,7 @@ class TestIvfFlatIndex:
         assert kinds[1] == {"space_id", "centroids.npy", "cells.npy", "members.npy", "vectors.npy", "effort.json"}
 
     def test_codes_where_too_much_would_be_scanned(self, plain: Path, vectors: np.ndarray, tmp_path: Path) -> None:
-        shutil.copytree(plain, tmp_path, dirs_exist_ok=True)  # nothing of which is read afterwards
+        shutil.copytree(plain, tmp_path, dirs_exist_ok=True)  # which is not read afterwards
         replace(WITHOUT_CODES, most_scanned=190).build(vectors, tmp_path, "space")
         assert isinstance(FaissIndex(tmp_path, "space", vectors).searched, CompressedIndex)
         assert recall_of_index(tmp_path, "space", vectors) >= 0.99

@@ -1,4 +1,4 @@
-"""The model of the chance of a listen: its sums, its file, and lists by it."""
+"""The model of the chance of a listen: its sums, its file, and lists that it ranks."""
 
 import json
 import math
@@ -87,7 +87,7 @@ def test_what_is_new_alone_comes_by_affinity(export: Known) -> None:
 
 @given(k=st.integers(1, 70), familiar=st.floats(0, 1))
 def test_the_share_of_what_was_heard_is_what_was_asked_for(export: Known, k: int, familiar: float) -> None:
-    """Where both sides have enough; otherwise the other side fills the list, but at 0 and at 1."""
+    """Both sides have enough contents; otherwise the other side fills the list, except at 0 and at 1."""
     found = recommend(export, export.user_vectors[0], Query(k=k, familiar=familiar), standing_of(export, 0))
     heard, asked = sum(row in HEARD for row in found.rows.tolist()), int(familiar * k + 0.5)
     num_heard = len({*HEARD})
@@ -118,7 +118,7 @@ def test_somebody_without_a_history(export: Known) -> None:
 
 
 def test_a_large_catalogue_is_looked_at_near_the_listener(tmp_path: Path) -> None:
-    """All that was heard is looked at, wherever it stands."""
+    """All heard contents are candidates, wherever they lie."""
     export = known(tmp_path, 21_000, IvfSettings(min_contents=1_000, num_lists=64, num_probes=64))
     standing, vector = standing_of(export, 0), export.user_vectors[0]
     found = recommend(export, vector, Query(k=100, familiar=0.03), standing)
@@ -151,7 +151,7 @@ def test_a_share_lies_between_0_and_1(familiar: float) -> None:
 
 
 def test_the_standing_moves_to_another_version(export: Known) -> None:
-    """Contents 3 and 11 are rows 0 and 1 there, and 7 is not."""
+    """Contents 3 and 11 are rows 0 and 1 of the other version, which lacks 7."""
     row_of = np.full(CONTENTS, -1)
     row_of[[3, 11]] = 0, 1
     moved = standing_of(export, 0).moved(row_of)
@@ -206,7 +206,9 @@ def test_another_model_is_refused(tmp_path: Path, change: dict, message: str) ->
 
 
 def test_features_of_a_pair() -> None:
-    """In the order of `FEATURES`: 2 positive events with the content's artist, 5 of everybody's lately."""
+    """The features stand in the order of `FEATURES`: 2 positive events with the content's artist, 5 recent ones of all
+    listeners.
+    """
     artists = artist_codes(pa.chunked_array([pa.array([["a"], ["a"]], pa.list_(pa.string()))]))
     facts = ContentFacts(artists=artists, recent_positives=np.array([0, 5]))
     met = Familiarity.of(

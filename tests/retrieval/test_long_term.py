@@ -1,4 +1,4 @@
-"""What a listen is worth later, as an export says it."""
+"""The later value of a listen, as an export reports it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Listeners of one version against contents of another: refused, unless their spaces are one or a map is given."""
+"""Listeners of one version with contents of another: refused, unless their spaces are the same or a map is given."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from towers.retrieval.rotation import SpaceRotation
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 QUARTER = np.array([[0.0, -1.0], [1.0, 0.0]])
-"""Turns east to north."""
+"""Rotation of east to north."""
 
 
 def export(folder: Path, space_id: str, vectors: dict[str, list[float]], heard: dict[str, list[int]]) -> Export:
@@ -35,7 +35,7 @@ def export(folder: Path, space_id: str, vectors: dict[str, list[float]], heard: 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Export:
-    """Ann stands at "b", north."""
+    """An export in which Ann is at "b", north."""
     return export(tmp_path / "old", "first", {"a": EAST, "gone": WEST, "b": NORTH}, {"ann": [0, 1, 2]})
 
 
@@ -43,7 +43,7 @@ def test_a_common_space(old, tmp_path):
     new = export(tmp_path / "new", "first", {"fresh": NORTH, "b": NORTH, "c": WEST, "a": EAST}, {"eve": [0]})
     mixed = listeners_against(old, new)
     np.testing.assert_array_equal(mixed.vector(0), NORTH)
-    # What ann heard stands elsewhere in the new version, or no more.
+    # Contents that ann heard have other rows in the new version, or none.
     assert mixed.chosen(0).tolist() == [3, 1]
     assert mixed.recommend(0, Query(k=2)).rows.tolist() == [0, 2]
     assert mixed.recommend(0, Query(k=2, include_heard=True)).rows.tolist() == [0, 1]

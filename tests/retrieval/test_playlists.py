@@ -22,7 +22,7 @@ ROWS = [
 
 @pytest.fixture
 def export(tmp_path):
-    """Of the first format, which knows nothing of playlists and sessions."""
+    """An export of the first format, which has no playlists and sessions."""
     contents = [content("a"), content("b", "playlist")]
     return small_export(tmp_path / "export", contents, np.eye(2, dtype=np.float32), {"ann": [0, 1, 0], "ben": []})
 

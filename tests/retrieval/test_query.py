@@ -1,4 +1,4 @@
-"""The rule of what may be recommended, on events that can be seen through."""
+"""The rule of which contents may be recommended, on simple events."""
 
 from datetime import date
 
@@ -19,7 +19,9 @@ NOW_US = 1_000 * DAY_US
 
 
 def events(*told: tuple[str, int, float] | tuple[str, int, float, float]) -> Events:
-    """Of `(action, row, days ago)` or `(action, row, days ago, played fraction)`, in this order; half is a play."""
+    """Returns events of `(action, row, days ago)` or `(action, row, days ago, played fraction)`, in this order; half is
+    a play.
+    """
     action, row, days, *_ = zip(*(one[:3] for one in told), strict=True) if told else ((), (), ())
     rows = np.array(row, np.int64)
     codes = np.array([schema.ACTION_CODES[name] for name in action], np.int64)
@@ -55,7 +57,7 @@ def withheld(*told: tuple, until_us: int | None = NOW_US, **asked) -> list[int]:
         ([("unsave", 0, 1)], True, False),
         ([("play", 0, 500), ("skip", 0, 1)], True, False),
         ([("skip", 0, 2), ("play", 0, 1)], True, False),
-        # Only skipped: out while the last skip is less than thirty days old, whatever else is asked for.
+        # Only skipped: out while the last skip is less than thirty days old, under all other options.
         ([("skip", 0, 1)], True, True),
         ([("skip", 0, 40), ("skip", 0, 29.9)], True, True),
         ([("skip", 0, 30)], False, False),
@@ -87,7 +89,7 @@ def test_days_after_a_skip() -> None:
     assert withheld(*skips, skip_cooldown_days=7.5) == [4, 5]
     assert withheld(*skips, skip_cooldown_days=0) == []
     assert withheld(*skips, skip_cooldown_days=float("inf")) == [0, 1, 2, 3, 4, 5]
-    # Without a clock nobody knows when; only who does not care at all has them back.
+    # Without a clock their age is not known; only a cooldown of 0 gives them back.
     assert withheld(*skips, until_us=None) == [0, 1, 2, 3, 4, 5]
     assert withheld(*skips, until_us=None, skip_cooldown_days=0) == []
     # Days are counted back from the last event, not from today.
@@ -99,7 +101,7 @@ ACTIONS = st.sampled_from(schema.ACTIONS)
 
 @given(st.lists(st.tuples(ACTIONS, st.integers(-1, 3), st.integers(0, 60), st.sampled_from([-1.0, 0.1, 0.9]))))
 def test_as_it_is_said_in_words(told: list[tuple[str, int, int, float]]) -> None:
-    """Content by content and event by event, the slow way."""
+    """The reference applies the rule content by content and event by event."""
     told = sorted(told, key=lambda event: -event[2])
     for include_heard in (False, True):
         expected = []
@@ -141,7 +143,7 @@ def test_mistakes(asked: dict, said: str) -> None:
 
 
 class TestCatalogue:
-    """A track, an explicit one, an episode, and tracks of known days."""
+    """The catalogue has a track, an explicit one, an episode, and tracks with known days of release."""
 
     catalogue = Catalogue(
         np.array([0, 0, 1, 0, 0], np.int8),

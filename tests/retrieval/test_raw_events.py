@@ -1,4 +1,4 @@
-"""A history as columns and as mappings is one history, with times and without."""
+"""A history as columns equals the same history as mappings, with times and without."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

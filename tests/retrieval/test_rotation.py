@@ -1,4 +1,4 @@
-"""Maps between spaces: inner products stay, ways back and chains lead where they should."""
+"""Maps between spaces keep inner products; inverses and chains lead to the right space."""
 
 import json
 
@@ -14,12 +14,12 @@ SEEDS, DIMS = st.integers(0, 2**32 - 1), st.integers(1, 12)
 
 
 def orthogonal(dim: int, seed: int) -> np.ndarray:
-    """A rotation or a reflection."""
+    """Draws a rotation or a reflection."""
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0]
 
 
 def rotation(source: str, target: str, matrix: np.ndarray, shared: int = 100, residual: float = 0.0) -> SpaceRotation:
-    """Between versions that are called like their spaces."""
+    """Returns a rotation between versions that are named like their spaces."""
     places = (SpaceVersion(version=f"version-{name}", space_id=name) for name in (source, target))
     return SpaceRotation(source=next(places), target=next(places), matrix=matrix, shared=shared, residual=residual)
 

@@ -1,4 +1,4 @@
-"""Small choices are searched exactly, the whole catalogue by its index."""
+"""Small selections are searched exactly, the whole catalogue by its index."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ FIRST_EPISODE = 21_000
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """More contents than are searched exactly, behind an index that looks into one cell."""
+    """An export with more contents than are searched exactly, behind an index that looks into one cell."""
     contents = [content(f"t{row}", "track" if row < FIRST_EPISODE else "episode") for row in range(ROWS)]
     settings = IvfSettings(min_contents=ROWS, num_lists=64, num_probes=1)
     return small_export(tmp_path_factory.mktemp("large") / "export", contents, clustered(ROWS), index=settings)

@@ -1,4 +1,4 @@
-"""Serving hears what `prepare` hears: the same stretches, resampled to the same samples, and the same refusals."""
+"""Serving reads sound as `prepare` does: the same stretches, resampled to the same samples, and the same refusals."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def test_a_file_and_its_samples_are_one(tmp_path, settings, samples, channels) -
 
 @given(st.integers(1, 8), st.integers(1, 4_000), st.integers(0, 30_000))
 def test_several_crops_lie_where_the_tower_cuts(num_crops: int, wanted: int, extra: int) -> None:
-    """The middles of equal stretches of what is laid out are the crops themselves."""
+    """The middles of equal stretches of the joined sound are the crops themselves."""
     settings = SpectrogramSettings(sample_rate=wanted, n_fft=1, hop_length=1, n_mels=1, record_s=1.0)
     if wanted % num_crops or num_crops == 1:
         return

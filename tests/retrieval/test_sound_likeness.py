@@ -1,4 +1,4 @@
-"""Which contents are close by their sound alone."""
+"""Contents that are close by their sound alone."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Exports that are served: the golden one, with its user tower, and a small one written by hand."""
+"""Exports for the service: the golden one, with its user tower, and a small one written by hand."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ CHOSEN = {"u0": [0], "u1": [1, 0], "nobody": []}
 
 
 def app_of(folder: Path, audio_root: Path | None = None, watch_s: float = 60.0) -> FastAPI:
-    """The application over a folder."""
+    """Returns the application over a folder."""
     audio = AudioFolder(audio_root)
     return create_app(lambda: Live(folder, lambda found: Snapshot.open(found, audio), watch_s), LIMITS, 4)
 
@@ -55,14 +55,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Export:
 
 @pytest.fixture(scope="module")
 def client(small: Export) -> Iterator[TestClient]:
-    """Asks the small export."""
+    """A client of the small export."""
     with TestClient(app_of(small.folder)) as asking:
         yield asking
 
 
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """A copy of the golden export: what is in the tests' own folder is read only."""
+    """A copy of the golden export, as the tests' own folder is only read."""
     folder = tmp_path_factory.mktemp("golden") / "export"
     shutil.copytree(GOLDEN, folder)
     return Export(folder)
@@ -98,7 +98,7 @@ def newest_client(newest: Export) -> Iterator[TestClient]:
 
 @pytest.fixture
 def make_version(tmp_path: Path) -> Callable[..., Export]:
-    """Writes versions beside one another, told apart by their titles."""
+    """Writes versions beside one another, which differ in their titles."""
 
     def make(name: str) -> Export:
         named = [{**row, "title": f"{row['title']} of {name}"} for row in CONTENTS]

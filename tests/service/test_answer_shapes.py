@@ -1,4 +1,4 @@
-"""Answers are written without the models that describe them; here they are held against them, field by field."""
+"""Answers are written without the models that describe them; here they are checked against these, field by field."""
 
 from typing import Any, get_args
 
@@ -18,7 +18,7 @@ SOUND = ("GET", "/audio/{content_id:path}")
 
 
 def routes(client: TestClient) -> dict[tuple[str, str], APIRoute]:
-    """What OpenAPI shows, by method and path."""
+    """Returns the routes that OpenAPI shows, by method and path."""
     app = client.app
     assert isinstance(app, FastAPI)
     shown = [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
@@ -26,7 +26,7 @@ def routes(client: TestClient) -> dict[tuple[str, str], APIRoute]:
 
 
 def asked(user_id: str, content_id: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Questions for every endpoint, by method and path."""
+    """Returns questions for every endpoint, by method and path."""
     history = [{"content_id": content_id}, {"content_id": "newer than the export"}, {"action": "search"}]
     return {
         ("GET", "/health"): [{"url": "/health"}],
@@ -53,7 +53,7 @@ def asked(user_id: str, content_id: str) -> dict[tuple[str, str], list[dict[str,
 
 
 def asked_of_lists(users: list[str], contents: list[str], editors: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The same, of every kind of list and of pools."""
+    """Returns requests of every kind of list and of pools, by method and path."""
     blend = {"users": users[:1], "history": contents, "left_out": ["nobody"], "deny": ["gone"]}
     pool = {"contents": contents, "k": 2, "pins": [{"place": 1, "content": contents[1]}]}
     return {

@@ -1,4 +1,4 @@
-"""Each endpoint on an export whose answers can be seen: contents ten degrees apart on a quarter circle."""
+"""Each endpoint on an export with obvious answers: contents ten degrees apart on a quarter circle."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,7 +14,7 @@ from towers.retrieval.search import recommend
 
 
 def texts_of(export: Export, vocabulary: str) -> list[str | None]:
-    """By code; code 0 stands for what is unknown."""
+    """Returns the texts of a vocabulary by code; code 0 stands for unknown."""
     return [None, *pq.read_table(export.folder / "vocabularies" / f"{vocabulary}.parquet")["value"].to_pylist()]
 
 

@@ -1,4 +1,4 @@
-"""Sound below its folder alone, the page, and the headers of everything."""
+"""Sound below its folder alone, the page, and the headers of all responses."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,9 @@ from towers.service.audio import AudioFolder
 
 @pytest.fixture(scope="module")
 def sounding(golden: Export, tmp_path_factory: pytest.TempPathFactory) -> tuple[TestClient, list[str]]:
-    """An export whose contents have sound, and ids: with a file, without one, and with one outside of the folder."""
+    """A client of an export with sounds, and its ids: one sound has a file, one has none, and others lie outside of the
+    folder.
+    """
     root = tmp_path_factory.mktemp("raw") / "data"
     (root / "audio").mkdir(parents=True)
     (root / "audio" / "a.ogg").write_bytes(bytes(range(100)))

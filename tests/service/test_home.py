@@ -1,4 +1,4 @@
-"""`/home` and `/outcome`: pages that are logged as they are shown, and what their listeners did, once."""
+"""`/home` and `/outcome`: pages that are logged as they are shown, and the listeners' outcomes, once."""
 
 import logging
 import shutil
@@ -137,7 +137,7 @@ class TestPages:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """One server for all that is refused."""
+    """A client of one server for all refused requests."""
     with TestClient(Place(tmp_path_factory.mktemp("refusals")).app()) as asking:
         yield asking
 

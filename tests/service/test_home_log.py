@@ -1,4 +1,4 @@
-"""The log of the home page: each row once, whatever is killed, in the raw contract's own form."""
+"""The log of the home page: each row once under any kill, in the raw contract's own form."""
 
 import os
 import signal
@@ -159,7 +159,7 @@ class TestEndings:
 
     @pytest.mark.parametrize("is_there", [False, True])
     def test_a_part_that_was_begun_is_finished_once(self, tmp_path, monkeypatch, is_there):
-        """Killed after the rows were named, before or after the part was written."""
+        """The process is killed after the rows were named, before or after the part was written."""
         first = HomeLog(tmp_path / "log")
         show(first, row())
         write = HomeLog._write
@@ -191,7 +191,7 @@ class TestEndings:
 
 
 def test_prepare_reads_the_log_as_it_is(tmp_path, make_builder):
-    """The folder of the log, as the raw contract's table."""
+    """The folder of the log is the raw contract's table."""
     raw = tmp_path / "raw"
     raw_set.write_events(raw, raw_set.EVENTS)
     raw_set.write_part(raw, "users", pa.Table.from_pylist(raw_set.USERS))

@@ -1,4 +1,4 @@
-"""Ids that are numbers in the data may be numbers in JSON, as they may in Python and on the command line."""
+"""Ids that are integers in the data may be numbers in JSON, as in Python and on the command line."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_ids_of_a_question(numbered: TestClient) -> None:
 
 
 def test_ids_of_addresses(numbered: TestClient) -> None:
-    """All text there, and whatever a client makes of numbers."""
+    """Ids in addresses are text, also those that clients write as numbers."""
     found = [item["content"]["content_id"] for item in numbered.get("/similar", params={"content": 2}).json()["items"]]
     assert found[:2] == ["1", "3"]
     assert numbered.get("/content/3").json()["content_id"] == "3"
@@ -49,7 +49,7 @@ def test_a_content_of_a_body(numbered: TestClient) -> None:
 
 
 def test_histories_of_integers(newest_client: TestClient) -> None:
-    """Alone or in events: both are ids of which this version knows none."""
+    """Ids may stand alone or in events; this version knows none of these."""
     for history in ([1, "2", -3], [{"content_id": 1}, {"content_id": "2"}, {"content_id": -3}]):
         answer = newest_client.post("/embed", json={"history": history})
         assert (answer.status_code, answer.json()["unknown"]) == (200, 3)

@@ -1,4 +1,4 @@
-"""`current` moves while clients ask: none of them notices, and what is broken is never served."""
+"""`current` moves while clients ask: none of them notices, and a broken version is never served."""
 
 import gc
 import logging
@@ -37,7 +37,7 @@ SWITCHES, CLIENTS = 20, 4
 
 @contextmanager
 def listening(app) -> Iterator[str]:
-    """The address of a real uvicorn in a thread."""
+    """Runs uvicorn in a thread and yields its address."""
     with bound("127.0.0.1", 0) as socket:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
@@ -55,7 +55,7 @@ def live_on(link: Path) -> Live:
 
 @pytest.fixture
 def versions(make_version: Callable[..., Export]) -> tuple[Path, Path, Path]:
-    """`current`, pointing to the first of two versions, and both."""
+    """The link `current`, pointing to the first of two versions, and both versions."""
     first, second = make_version("v1").folder, make_version("v2").folder
     current = first.parent / "current"
     point_to(current, first)
@@ -163,7 +163,7 @@ def test_what_was_served_outlives_its_folder(versions: tuple[Path, Path, Path]) 
 
 
 def asked_of(snapshot: Snapshot) -> list[str]:
-    """An answer of every kind; what this data does not allow in its own words."""
+    """Returns an answer of every kind, or the error where this data does not allow it."""
     users, tracks = snapshot.export.user_ids[:2], snapshot.export.content_ids[:2]
     asked: list[tuple[Callable[[Snapshot, Any], str], type[Question], dict[str, Any]]] = [
         (answers.recommend, RecommendQuestion, {"history": tracks[:1]}),
@@ -189,7 +189,7 @@ def list_of(kind: str, snapshot: Snapshot, question: ListQuestion) -> str:
 
 
 def test_a_whole_version_answers_as_ever_once_its_folder_is_gone(tmp_path: Path) -> None:
-    """As when a version is forgotten, and removed before its servers look at the link again."""
+    """This happens when a version is forgotten, and removed before its servers look at the link again."""
     shutil.copytree(WHOLE, tmp_path / "export")
     snapshot = Snapshot.open(tmp_path / "export", AudioFolder(None))
     shutil.rmtree(tmp_path / "export")

@@ -1,4 +1,4 @@
-"""What `/metrics` says of a server, read by Prometheus' own parsers."""
+"""The metrics of a server at `/metrics`, read by Prometheus' own parsers."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ Told = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def told(client: TestClient, name: str = "", **labels: str) -> float | Told:
-    """All samples by name and labels; with a name, the sum of those that have it and the labels."""
+    """Returns all samples by name and labels; with a name, the sum of those that have it and the labels."""
     samples: list[Sample] = [
         sample
         for family in text_string_to_metric_families(client.get("/metrics").text)
@@ -131,7 +131,7 @@ def test_writes_that_the_edge_refuses_are_counted_by_their_routes() -> None:
     app.add_middleware(Edge, max_body_bytes=100, guard=guard)
     app.add_middleware(Measured, metrics=metrics, routes=app.routes)
     app.add_api_route("/metrics", metrics.answer)
-    app.add_api_route("/outcome", metrics.answer, methods=["POST"])  # which nobody gets to
+    app.add_api_route("/outcome", metrics.answer, methods=["POST"])  # which no request reaches
     writer = {"Authorization": "Bearer token-of-writers"}
     with TestClient(app) as client:
         assert client.post("/outcome").status_code == 401
@@ -161,7 +161,7 @@ def test_errors_and_requests_in_flight(small: Export) -> None:
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.get("/broken").status_code == 500
         assert told(client, "requests_total", route="/broken", status="500") == 1
-        assert told(client, "requests_in_flight") == 1  # the one that asks for it
+        assert told(client, "requests_in_flight") == 1  # the request for the metrics
         request = threading.Thread(target=client.get, args=("/slow",))
         request.start()
         assert asked.wait(20)

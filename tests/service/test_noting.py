@@ -1,4 +1,4 @@
-"""What a server notes of itself where disks are full, files vanish, links lead nowhere and requests break off."""
+"""A server's notes about itself when disks are full, files vanish, links lead nowhere and requests break off."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Lists over HTTP: what each kind needs, what its answer says, and what is refused in one line."""
+"""Lists over HTTP: the arguments of each kind, its answer, and refusals in one line."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def tracks(newest: Export) -> list[str]:
 
 @pytest.fixture(scope="module")
 def editors(newest: Export) -> str:
-    """The id of the one playlist of an editor."""
+    """Returns the id of the one playlist of an editor."""
     return newest.content_ids[int(newest.playlists.content_row[0])]
 
 
@@ -76,7 +76,7 @@ def test_a_list_is_the_one_that_python_gives(newest: Export, newest_client: Test
 
 def test_nothing_of_earlier_weeks_comes_again(newest: Export, tmp_path: Path) -> None:
     audio, user = AudioFolder(None), newest.user_ids[2]
-    # The golden export has little that somebody has never met.
+    # The golden export has few contents that a listener has never met.
     made = DiscoverWeekly(k=2).make(request_of(Shared(newest), users=[user]))
     folder = tmp_path / "discover_weekly" / "2026-W18"
     folder.mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_a_pool_is_taken_changed_and_sent_back(newest: Export, newest_client: Te
 
 
 def test_what_is_new_is_of_no_use_to_who_knows_nothing(newest_client: TestClient, editors: str) -> None:
-    """Somebody who has met nothing gets the editor's order."""
+    """A listener who has met nothing gets the editor's order."""
     told = newest_client.post("/playlists/algotorial", json={"history": [], "pool": editors}).json()
     shown = [item["content"]["content_id"] for item in told["items"]]
     assert shown == newest_client.get(f"/pools/{editors}").json()["pool"]["contents"][: len(shown)]

@@ -1,4 +1,4 @@
-"""What is wrong with a request is said in one line of JSON, by the name of the field."""
+"""A refused request gets one line of JSON that names the field."""
 
 import pytest
 from fastapi.testclient import TestClient

@@ -1,4 +1,4 @@
-"""`towers serve` as a user starts it: a process of its own."""
+"""`towers serve` as a user starts it, in a process of its own."""
 
 import os
 import signal
@@ -78,7 +78,7 @@ def address_of(client: httpx2.Client) -> tuple[str, int | None]:
 
 @contextmanager
 def asking_for_a_vector(client: httpx2.Client) -> Iterator[Callable[[], bytes]]:
-    """A request that is under way: half of its body is there. Gives what sends the rest, and returns the answer."""
+    """Sends half of the body of a request; yields a function that sends the rest and returns the answer."""
     with socket.create_connection(address_of(client), timeout=20) as connection:
         connection.sendall(b"POST /embed HTTP/1.1\r\nHost: towers\r\nContent-Type: application/json\r\n")
         connection.sendall(b"Content-Length: 2\r\n\r\n{")
@@ -146,7 +146,7 @@ def test_several_processes_serve_as_one(tmp_path: Path) -> None:
         assert lines.count("READY=1") == 1
         for _ in range(10):
             assert httpx2.get(client.base_url.join("version")).status_code == 200
-        for _ in range(5):  # whichever process answers
+        for _ in range(5):  # any of the processes may answer
             assert told(client, "requests_total", route="/version") == 11
         assert told(client, "workers", version=version["version"]) == 2
         first = processes(client)
@@ -156,7 +156,7 @@ def test_several_processes_serve_as_one(tmp_path: Path) -> None:
         with httpx2.Client(base_url=client.base_url, timeout=30) as after:  # the other's connection may be gone
             wait_until(lambda: len(processes(after) - {min(first)}) == 2)
             assert told(after, "workers") == 2
-            assert told(after, "requests_total", route="/version") == 11  # what the one counted that is gone, stays
+            assert told(after, "requests_total", route="/version") == 11  # counts of the process that is gone stay
             assert told(after, "requests_in_flight") == 1
 
             with asking_for_a_vector(client) as ends:

@@ -1,4 +1,4 @@
-"""What systemd hears of a server that listens, from a real socket: a server that hangs is not said to live."""
+"""Messages of a listening server to systemd, from a real socket: a server that hangs is not reported as alive."""
 
 import asyncio
 import threading
@@ -38,7 +38,7 @@ def manager(tmp_path: Path) -> Iterator[Inbox]:
 
 @contextmanager
 def told_of(app: FastAPI, roster: Roster, manager: Inbox, workers: int = 1) -> Iterator[str]:
-    """The address of a server that is told of."""
+    """Runs a server that reports to systemd, and yields its address."""
     notifier = Notifier(manager.address, WATCHDOG_S)
     with Telling(notifier, roster, workers, 7.0) as telling, bound("127.0.0.1", 0) as socket:
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
@@ -62,7 +62,7 @@ def is_there(line: str, lines: list[str]) -> bool:
 
 
 def falls_silent(manager: Inbox) -> bool:
-    """Whether no sign of life comes within the time after which the watchdog ends a service."""
+    """Returns whether no sign of life comes within the time after which the watchdog ends a service."""
     time.sleep(WATCHDOG_S)
     manager.clear()
     time.sleep(WATCHDOG_S)
@@ -105,7 +105,7 @@ def test_a_server_whose_event_loop_hangs(small: Export, manager: Inbox) -> None:
 
 @pytest.mark.slow
 def test_a_server_whose_requests_all_hang(small: Export, manager: Inbox) -> None:
-    """Its event loop answers still; with one thread that works, it lives."""
+    """The event loop still answers; while one thread works, the server counts as alive."""
     roster = Roster()
     app, goes_on = app_over(small.folder, roster), threading.Event()
 
@@ -149,7 +149,7 @@ def test_it_is_not_ready_before_all_processes_are(small: Export, manager: Inbox)
 
 
 def test_beats_end_with_the_application(small: Export, tmp_path: Path) -> None:
-    """So that a process that is replaced in order is not taken for one that hangs."""
+    """Otherwise a process that is replaced in order would be taken for one that hangs."""
     roster = Roster(tmp_path / "roster")
     (tmp_path / "roster").mkdir()
     live = Live(small.folder, lambda folder: Snapshot.open(folder, AudioFolder(None)), 60.0)

@@ -1,4 +1,4 @@
-"""Several processes that serve, where something is wrong with one of them."""
+"""Several serving processes, one of which has a fault."""
 
 import os
 import signal

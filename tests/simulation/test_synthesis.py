@@ -9,7 +9,7 @@ SAMPLE_RATE = 16_000
 
 
 def log_spectrum_statistics(sound):
-    """Mean and standard deviation over time of the log energy in 32 bands."""
+    """Returns mean and standard deviation over time of the log energy in 32 bands."""
     frames = sound[: len(sound) // 512 * 512].reshape(-1, 512) * np.hanning(512)
     power = np.abs(np.fft.rfft(frames)) ** 2
     edges = np.unique(np.geomspace(1, 257, 33).astype(int))
@@ -76,7 +76,7 @@ def test_nearer_traits_sound_nearer(language):
 
 
 def synthesise_clean(trait, value):
-    """Music of middling traits, but without swells and drums, and with one trait set."""
+    """Synthesises music of middling traits, but without swells and drums, and with one trait set."""
     traits = np.zeros(len(TRAITS))
     traits[[TRAITS.index("dynamics"), TRAITS.index("grain")]] = -2.0
     traits[TRAITS.index(trait)] = value

@@ -55,7 +55,7 @@ def tables(middle):
 
 @pytest.fixture(scope="module")
 def listens(tables):
-    """Plays and skips, as columns, in time order."""
+    """Returns plays and skips, as columns, in time order."""
     events = tables["events"]
     return events.filter(pc.is_in(events["action"], pa.array(["play", "skip"]))).to_pydict()
 

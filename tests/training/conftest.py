@@ -1,4 +1,4 @@
-"""A run on the tiny world, small enough for seconds."""
+"""A run on the tiny world that takes seconds."""
 
 import csv
 from dataclasses import dataclass
@@ -165,7 +165,7 @@ class TinyRun:
     stop: Any
 
     def train(self):
-        """To its end, from its last checkpoint where there is one; gives where it stands."""
+        """Trains to the end, from the last checkpoint if there is one, and returns the progress."""
         from towers.training.trainer import fit
 
         fit(self.trainer, self.module, self.data, self.stop)
@@ -176,11 +176,11 @@ class TinyRun:
         return self.module.learner
 
     def tensors(self):
-        """All that is trained and remembered, by name."""
+        """Returns all trained and remembered tensors, by name."""
         return {name: tensor.clone() for name, tensor in self.learner.state_dict().items()}
 
     def rows(self):
-        """The curve, without what no second run has the same figures in."""
+        """Returns the curve, without the columns that differ in every run."""
         with (self.folder / "metrics.csv").open(newline="") as file:
             found = list(csv.DictReader(file))
         return [{name: row[name] for name in row if name not in ("seconds", "core_seconds")} for row in found]
@@ -188,7 +188,7 @@ class TinyRun:
 
 @pytest.fixture(scope="session")
 def trained(make_run, make_data, tmp_path_factory):
-    """Two epochs, never stopped."""
+    """A run of two epochs that was never stopped."""
     run = make_run(tmp_path_factory.mktemp("trained"))
     data = make_data(run.learner.objective)
     before = mean_loss(run.learner, data)
@@ -200,7 +200,7 @@ def trained(make_run, make_data, tmp_path_factory):
 
 
 def mean_loss(learner, data):
-    """Over one epoch's batches, without dropout."""
+    """Returns the mean loss over the batches of one epoch, without dropout."""
     import torch
 
     learner.eval()
@@ -217,7 +217,7 @@ def mean_loss(learner, data):
 
 
 def assert_same_run(run, whole):
-    """Every bit of what was trained, and the curve."""
+    """Checks that every trained bit and the curve are the same."""
     import torch
 
     found = run.tensors()

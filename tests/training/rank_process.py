@@ -18,7 +18,9 @@ from towers.training.processes import Processes
 from towers.training.step import accumulate_gradient
 
 SOUNDS_AT_ONCE = 5
-"""So that a refresh of the tiny world has several rounds, and ends in one where a rank has few sounds or none."""
+"""Number of sounds at once, with which a refresh of the tiny world has several rounds, the last with few or none for a
+rank.
+"""
 
 
 def main(folder: Path) -> None:
@@ -32,7 +34,7 @@ def main(folder: Path) -> None:
 
 
 def share(folder: Path, rank: int, ranks: int) -> None:
-    """What one of `ranks` processes does."""
+    """Does the work of one of `ranks` processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=ranks)
     with (folder / "cases.pickle").open("rb") as file:

@@ -1,6 +1,6 @@
 """Groups of processes that write divided tables and read them again, in other numbers. Run by test_rows.py.
 
-The first group writes; every process of every group says what it has read, with what was asked of it in between.
+The first group writes; every process of every group returns what it has read, and the answers to questions in between.
 """
 
 import sys
@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
 
 
 def share(folder: Path, rank: int, ranks: int) -> None:
-    """What one of `ranks` processes does."""
+    """Does the work of one of `ranks` processes."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous{ranks}", rank=rank, world_size=ranks,
@@ -67,7 +67,7 @@ def share(folder: Path, rank: int, ranks: int) -> None:
 
 
 def write(path: Path, table: DividedIds, optimizer: RowwiseAdamW, sounds: Division) -> None:
-    """A checkpoint of rows that all differ, with moments, after a step in which every rank met its rows."""
+    """Writes a checkpoint of rows that all differ, with moments, after a step in which every rank met its rows."""
     rows = torch.arange(len(table.weight))
     owned = table.weight.index_select(0, rows).requires_grad_()
     owned.grad = 1 + table.weight.detach().square()
@@ -80,7 +80,9 @@ def write(path: Path, table: DividedIds, optimizer: RowwiseAdamW, sounds: Divisi
 
 
 def gradient_of_two_contents(table: DividedIds, rank: int, ranks: int) -> torch.Tensor:
-    """Of this rank's rows, from a step of two contents: in larger groups some ranks have none of them."""
+    """Returns the gradient of this rank's rows, from a step of two contents: in larger groups some ranks have none of
+    them.
+    """
     contents = np.array([0, 5])
     processes = Processes(Share(rank=rank, ranks=ranks))
     route = Route.of(table.row_of.numpy()[contents], table.division.num_rows, rank, ranks)

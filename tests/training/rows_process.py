@@ -1,6 +1,6 @@
 """Groups of processes that train some steps with tables that are divided among them. Run by test_rows.py.
 
-Each process writes losses, norms, the gradient of the first step, what it came to, and the vectors of all contents.
+Each process writes losses, norms, the gradient of the first step, the trained state, and the vectors of all contents.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
 
 
 def share(folder: Path, rank: int, ranks: int) -> None:
-    """What one of `ranks` processes does."""
+    """Does the work of one of `ranks` processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=ranks)
     found = trained(

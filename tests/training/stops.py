@@ -1,4 +1,4 @@
-"""Ends of a run, at any place: a signal, a kill, or an exception that stands for one."""
+"""Ends of a run at any place: by a signal, a kill, or an exception in the place of a kill."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ PLACES = (
     "on_validation_start", "on_validation_batch_start", "on_validation_batch_end", "on_validation_end",
     "on_save_checkpoint", "on_train_epoch_end",
 )  # fmt: skip
-"""Lightning's hooks, in the order in which they come."""
+"""Lightning's hooks, in the order of their calls."""
 
 
 class Killed(Exception):
@@ -24,8 +24,8 @@ class At(pl.Callback):
 
     Args:
         place: the hook.
-        step: steps that are behind then.
-        act: what is done.
+        step: number of steps taken by then.
+        act: function that is called.
     """
 
     def __init__(self, place: str, step: int, act: Callable[[], Any]):
@@ -40,7 +40,7 @@ class At(pl.Callback):
 
 
 def die() -> None:
-    """As by a kill; nothing of the run's own comes after it."""
+    """Ends the run as a kill does: none of its own code runs afterwards."""
     raise Killed
 
 

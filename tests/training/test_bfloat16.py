@@ -1,4 +1,4 @@
-"""A step in bfloat16 beside the same in float32, on the processor, whose autocast rounds where a card's does."""
+"""A step in bfloat16 beside the same in float32, on the CPU, whose autocast rounds where a GPU's does."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""What is known of every content beside the model, and the table of audio vectors."""
+"""The table of the facts about every content beside the model, and that of audio vectors."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ AUDIO_DIM = 3
 
 @pytest.fixture
 def table():
-    """Contents 0 and 3 without sound; sounds in another order than contents."""
+    """The table: contents 0 and 3 have no sound, and sounds are in another order than contents."""
     codes = {"genres": Ragged.from_lists([[1, 2], [], [3], [4, 5, 6]])}
     table = ContentTable(codes, np.array([-1, 1, 0, -1]), 2, AUDIO_DIM)
     table.write(0, torch.tensor([[1.0, 1, 1], [2, 2, 2]]))
@@ -77,7 +77,7 @@ def two_tower(make_learner):
 
 class TestRefresh:
     def test_equals_encoding_each_sound(self, world_store, two_tower, monkeypatch):
-        """In batches that do not divide the number of sounds."""
+        """The batches do not divide the number of sounds."""
         monkeypatch.setattr("towers.training.embed.SOUNDS_AT_ONCE", 5)
         table = build_content_table(
             world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
@@ -119,7 +119,7 @@ class TestRefresh:
         assert 0 < found["audio/staleness"] < found["audio/staleness_max"]
 
     def test_draws_nothing(self, world_store, two_tower):
-        """Dropout is on when a step asks for a refresh, and what later steps draw must not depend on it."""
+        """Dropout is on when a step asks for a refresh, and the draws of later steps must not depend on the refresh."""
         table = build_content_table(
             world_store, two_tower.audio_encoder.dim, heard_by(two_tower.audio_encoder, world_store)
         )
@@ -140,7 +140,7 @@ class TestRefresh:
 
 class TestAssembly:
     def test_statistics_of_the_trained_sounds(self, store):
-        """a4 has a sound, but nobody heard it in training."""
+        """Content a4 has a sound, but was not heard in training."""
         ids = store.content_ids.tolist()
         rows = [store.audio_rows[ids.index(content_id)] for content_id in ("a1", "a2", "e1")]
         frames = np.concatenate([store.spectrograms.records[row].astype(np.float64) for row in rows], axis=1)

@@ -1,4 +1,4 @@
-"""What of a training follows from its data, where the configuration says null."""
+"""Settings of a training that follow from its data where the configuration says null."""
 
 import pytest
 from hypothesis import given
@@ -47,7 +47,9 @@ def test_what_is_given_stays(world_store) -> None:
 
 
 def test_what_is_given_is_not_looked_for(world_store, monkeypatch) -> None:
-    """Whom validation judges takes a pass over all events, which a finished run would pay for at every start."""
+    """To find the listeners whom validation judges takes a pass over all events, which a finished run would pay at
+    every start.
+    """
     monkeypatch.setattr("towers.assembly.fitting.task_from_store", None)
     keys = ["trainer.monitor=validation/mrr@5", "datamodule.num_fresh_sounds=5"]
     config = compose("train", ["data.root=here", *keys])

@@ -1,4 +1,4 @@
-"""What only a CUDA device can show: bf16, and a step that never waits for it."""
+"""Tests that need a CUDA device: bf16, and a step that never waits for it."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ OVERRIDES = ("logger=csv", "trainer.max_epochs=2", "trainer.validate_every_epoch
 
 @pytest.fixture
 def train(world_store, tmp_path):
-    """Trains the demo's network with one more callback; gives the module."""
+    """Trains the demo's network with one more callback, and returns the module."""
     from towers.assembly.training import build, training_plan
     from towers.config.composing import compose
     from towers.training.stopping import StopRequest
@@ -31,7 +31,7 @@ def train(world_store, tmp_path):
 
 
 class Watched(pl.Callback):
-    """Where the module is, what its states are of, and that a step does not wait."""
+    """Records the device of the module and the type of its states, and that a step does not wait."""
 
     def __init__(self):
         self.devices, self.types = set(), set()

@@ -1,4 +1,4 @@
-"""The page for those who come from Lightning: its code runs as it stands."""
+"""The page for users of Lightning: its code runs as it stands."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_it_is_fifteen_lines_without_blank_ones():
 
 
 def test_the_code_trains(world_store, tmp_path, monkeypatch, capsys):
-    """On the tiny world's store in the place of the demo's."""
+    """The page's code runs on the tiny world's store in the place of the demo's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("towers.assembly.prepared.PreparedStore.open", lambda self: world_store)
     small = ("evaluation.min_users=2", "datamodule.max_tokens=200", "datamodule.crop_s=0.5", "logger=csv",
@@ -32,7 +32,7 @@ def test_the_code_trains(world_store, tmp_path, monkeypatch, capsys):
     assert [int(step) for step in steps] == list(range(1, len(steps) + 1))
     assert len(steps) > 4
     recalls = [float(recall) for recall in re.findall(r"^(\d\.\d+)$", out, re.MULTILINE)]
-    assert len(recalls) == 3  # of the look that Lightning takes before it trains, too
+    assert len(recalls) == 3  # of Lightning's sanity check before training, too
     assert all(0 <= recall <= 1 for recall in recalls)
     assert list(tmp_path.glob("**/*.ckpt"))
 

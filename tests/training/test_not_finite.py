@@ -11,7 +11,7 @@ from towers.training.run_folder import LAST
 
 
 def poisoned(*bad):
-    """Batches of which some have a weight that is not finite."""
+    """Returns batches of which some have a weight that is not finite."""
 
     def of(batches):
         def wrapped(*arguments):
@@ -35,7 +35,7 @@ def test_the_run_ends_before_the_weights_move_and_names_the_batch(make_run, tmp_
 
 
 def test_a_gradient_alone_that_is_not_finite(make_run, tmp_path):
-    """The loss is as it should be."""
+    """The loss is finite."""
     run = make_run(tmp_path)
     weight = dict(run.learner.named_parameters())["two_tower.user_tower._out.weight"]
     weight.register_hook(lambda gradient: gradient * (float("inf") if run.module.progress.step == 2 else 1.0))

@@ -1,4 +1,4 @@
-"""Sound and metadata find the places that training found, and nobody with listeners moves."""
+"""Placement moves untrained contents to the places that training found, and no content with listeners."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def rows(world_store):
 
 @pytest.fixture
 def place(world_store, make_learner, rows):
-    """Fits a fresh network to an untrained one of another seed, of which it knows nothing but the places."""
+    """Fits a fresh network to the places of an untrained one with another seed."""
 
     def run(epochs=30, seed=0, **settings):
         trained, placed = make_learner(seed=1), make_learner(seed=2)
@@ -49,7 +49,7 @@ def vectors_of(learner):
 
 
 def test_where_no_content_has_a_delta_nothing_is_placed(place, rows):
-    """As with `id_min_events` above every content's count: sound and metadata are trained to say it all."""
+    """This happens with `id_min_events` above every content's count: sound and metadata are trained to say it all."""
     _, _, cosine, passes = place(rows=rows[:0])
     assert cosine is None
     assert passes == []
@@ -99,7 +99,7 @@ def test_sound_is_heard(place, rows):
 
 
 def test_by_another_encoder_that_does_not_learn(place, make_learner, rows, world_store):
-    """Its vectors have another size, and are there before the first step."""
+    """The other encoder's vectors have another size, and are there before the first step."""
     placed = make_learner(seed=2, audio_encoder=StatisticsAudioEncoder)
     placed, before, cosine, _ = place(epochs=40, placed=placed)
     assert placed.two_tower.audio_encoder.dim == 2 * world_store.spectrograms.records.shape[1]

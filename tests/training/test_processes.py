@@ -25,12 +25,12 @@ OBJECTIVES = (
     "sampled_softmax_popularity", "logq_softmax", "streaming_softmax", "gbce",
 )  # fmt: skip
 GROUPS = ((2, 1), (3, 1), (2, 4))
-"""Processes, and micro-batches of each."""
+"""Number of processes, and of micro-batches of each."""
 
 
 @pytest.fixture(scope="module")
 def cases(make_learner, make_objective, make_data):
-    """Objective -> a maker of its learner, and of one step's batches for some ranks and micro-batches."""
+    """By objective, a function that makes its learner and one step's batches for some ranks and micro-batches."""
     keywords = {"num_rejections": 2, "rejection_weight": 0.5, "mask_heard": True, "mask_unavailable": True}
 
     def learner(name):
@@ -79,7 +79,7 @@ def test_eight_micro_batches(cases, alone, name):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_one_process_against_the_plain_formula_in_float64(cases, alone, name):
-    """No sharing, no gathering, no caching: the whole network in float64 and one call of backward."""
+    """The whole network in float64 and one call of backward: no sharing, no gathering, no caching."""
     make, batches = cases[name]
     learner = make().double()
     (batch,) = batches(learner.objective, 1)
@@ -101,7 +101,7 @@ def test_one_process_against_the_plain_formula_in_float64(cases, alone, name):
 
 @pytest.fixture(scope="module")
 def groups(cases, world_store, tmp_path_factory):
-    """A folder for each of some numbers of processes and of micro-batches, with what each process found."""
+    """A folder for each number of processes and of micro-batches, with the results of each process."""
     folder = tmp_path_factory.mktemp("groups")
     for ranks, micro_batches in GROUPS:
         made = {}
@@ -121,7 +121,7 @@ def groups(cases, world_store, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=GROUPS)
 def together(request, groups):
-    """What each of some processes found, each in some micro-batches."""
+    """Results of each of several processes, each with several micro-batches."""
     ranks, micro_batches = request.param
     return [torch.load(groups / f"{ranks}-{micro_batches}" / f"found{rank}.pt") for rank in range(ranks)]
 
@@ -134,7 +134,7 @@ def test_several_processes(together, alone, name):
 
 @pytest.fixture
 def one_thread():
-    """As the processes have."""
+    """Sets torch to one thread, as in the processes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -142,7 +142,9 @@ def one_thread():
 
 
 def test_several_processes_refresh_the_same_table(together, cases, world_store, one_thread, monkeypatch):
-    """Bit for bit that of one process; with 23 sounds in portions of 5, some rank's last portion is short or empty."""
+    """The table equals that of one process, bit for bit; with 23 sounds in portions of 5, some rank's last portion is
+    short or empty.
+    """
     monkeypatch.setattr("towers.training.embed.SOUNDS_AT_ONCE", SOUNDS_AT_ONCE)
     make, _ = cases[OBJECTIVES[-1]]
     learner, records = make(), world_store.spectrograms.records

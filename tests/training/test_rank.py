@@ -1,4 +1,4 @@
-"""Which of several processes goes on after a training, by what their launcher says."""
+"""The process that goes on after a training, chosen by the launcher's variables."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Stopped or killed anywhere, the second start ends with every bit of the run that was never stopped."""
+"""A run that is stopped or killed anywhere ends, after a second start, with every bit of one that was never stopped."""
 
 import signal
 from types import SimpleNamespace
@@ -45,7 +45,7 @@ class TestSignals:
 
     @pytest.mark.parametrize("place", ["on_train_batch_start", "on_validation_batch_end", "on_save_checkpoint"])
     def test_at_a_place(self, trained, make_run, tmp_path, place):
-        """Of the last epoch: at its end, too, and then nothing is left to train."""
+        """The place is in the last epoch: also at its end, and then nothing is left to train."""
         step = trained.steps - 1 if "validation" in place or place == "on_train_epoch_end" else trained.steps // 2
         with pytest.raises(Stopped):
             make_run(tmp_path, callbacks=[At(place, step, signalled(signal.SIGTERM))]).train()
@@ -65,7 +65,7 @@ class TestKills:
         [("on_before_optimizer_step", 5), ("on_validation_start", 10), ("on_save_checkpoint", 5)],
     )
     def test_at_a_place(self, trained, make_run, tmp_path, place, step):
-        """At one step each; `TestHundreds` has all of them."""
+        """Each place is tried at one step; `TestHundreds` has all of them."""
         run = make_run(tmp_path, callbacks=[At(place, step, die)], checkpoint_every_s=0.0)
         with pytest.raises(Killed):
             run.train()
@@ -73,7 +73,7 @@ class TestKills:
 
     @pytest.mark.parametrize("step", np.random.default_rng(0).permutation(np.arange(6, 20))[:1].tolist())
     def test_steps_since_the_last_checkpoint_are_taken_again(self, trained, make_run, tmp_path, step):
-        """A process of its own dies by SIGKILL, some steps after what it has begun with."""
+        """A process of its own dies by SIGKILL, some steps after those of its checkpoint."""
         with pytest.raises(Stopped):
             make_run(tmp_path, callbacks=[At("on_train_batch_start", 2, signalled(signal.SIGTERM))]).train()
         kill = At("on_train_batch_start", step, signalled(signal.SIGKILL))
@@ -82,7 +82,7 @@ class TestKills:
         go_on(make_run, tmp_path, trained)
 
     def test_before_a_validation_all_is_saved(self, trained, make_run, tmp_path):
-        """It may take longer than a scheduler waits."""
+        """The validation may take longer than a scheduler waits."""
 
         def judge(*_):
             raise Killed
@@ -111,7 +111,7 @@ class TestKills:
         go_on(make_run, tmp_path, trained)
 
     def test_frequencies_counted_on_the_way(self, world_store, make_run, tmp_path):
-        """Estimates, steps of last sight and all: part of the checkpoint."""
+        """The checkpoint holds the estimates and the steps of last sight."""
 
         def objective():
             candidates = InBatchAndUniform(world_store.train_positives, num_uniform=8, in_batch=True)
@@ -125,7 +125,7 @@ class TestKills:
         go_on(make_run, stopped, never, objective=objective())
 
     def test_with_averaged_weights(self, make_run, tmp_path):
-        """By Lightning's own callback, as a recipe may ask for it."""
+        """The weights are averaged by Lightning's own callback, as a recipe may ask for it."""
 
         def averaging():
             return EMAWeightAveraging(use_buffers=False, decay=0.9)
@@ -145,7 +145,9 @@ class TestKills:
 
 
 def assert_same_run_after(make_run, folder, whole, **settings):
-    """A kill before the first checkpoint costs all of it."""
+    """Continues the run in a folder, or begins it anew if no checkpoint is there, and checks that it equals the whole
+    one.
+    """
     run = make_run(folder, **settings)
     run.train()
     assert_same_run(run, whole)
@@ -158,7 +160,9 @@ def whole_run(run):
 
 @pytest.fixture(scope="module")
 def refreshed(make_run, tmp_path_factory):
-    """Two epochs with a full refresh of the audio memory every three steps, beside those of the validations."""
+    """A run of two epochs with a full refresh of the audio memory every three steps, beside those of the
+    validations.
+    """
     return whole_run(make_run(tmp_path_factory.mktemp("refreshed"), **REFRESHED))
 
 
@@ -175,7 +179,7 @@ class TestScheduledRefresh:
         assert not all(torch.equal(refreshed.tensors[name], tensor) for name, tensor in trained.tensors.items())
 
     def test_a_refresh_more_than_once_an_epoch_that_is_not_validated(self, make_run, tmp_path, refreshed):
-        """Every epoch ends in a step that is due, the first without a validation."""
+        """Every epoch ends in a step with a refresh, the first without a validation."""
         per_epoch = refreshed.steps // 2
         run = make_run(tmp_path, refresh_sounds_every_steps=per_epoch, validate_every_epochs=2)
         run.train()
@@ -212,7 +216,7 @@ class TestWhatIsNotGoneOnWith:
 
 @pytest.mark.slow
 class TestHundreds:
-    """At every place after every step, by a signal and by a kill: some 800 ends."""
+    """Interruptions at every place after every step, by a signal and by a kill: some 800 ends."""
 
     @pytest.mark.parametrize("place", PLACES)
     @pytest.mark.parametrize("step", range(20))

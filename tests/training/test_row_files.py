@@ -1,4 +1,6 @@
-"""Rows beside a checkpoint: written and read by one process that stands for several; what would run code is refused."""
+"""Rows beside a checkpoint: written and read by one process in the place of several; files that would run code are
+refused.
+"""
 
 import errno
 import io
@@ -36,7 +38,7 @@ def save(path, number, signature="run"):
     spread = DTensor.from_local(rows, mesh_of_all("cpu", 1), [Shard(0)])
     state = {"state_dict": {NAME: spread, "learner.other": torch.ones(2)}, "loops": {}, "epoch": number}
     AtomicFiles(signature).save_checkpoint(state, path)
-    assert state["state_dict"][NAME] is spread  # what is in use stays as it is
+    assert state["state_dict"][NAME] is spread  # a table in use stays as it is
 
 
 def test_is_read_as_a_whole(tmp_path):
@@ -49,7 +51,7 @@ def test_is_read_as_a_whole(tmp_path):
 
 
 def test_says_whose_ids_have_a_delta_before_it_is_read(tmp_path):
-    """So that a run whose listeners are forgotten goes on with the rows that it has written."""
+    """A run whose listeners are forgotten goes on with the rows that it has written."""
     assert ids_of_unfinished(tmp_path) is None
     has_delta = torch.tensor([True, False, True])
     state = {"state_dict": {f"learner.{HAS_DELTA}": has_delta}, "loops": {}}
@@ -68,7 +70,7 @@ def test_what_is_saved_next_takes_its_place(tmp_path):
 
 @pytest.mark.parametrize("place", ["towers.training.row_files.save", "towers.training.strategy.save_checkpoint"])
 def test_a_kill_in_the_middle_leaves_the_one_before(tmp_path, monkeypatch, place):
-    """Before the rows are there, and after them but before the file."""
+    """The kill comes before the rows are there, or after them but before the file."""
     save(tmp_path / "last.ckpt", 1)
 
     def die(*arguments, **keywords):
@@ -143,7 +145,7 @@ def test_a_full_disk_is_told_and_leaves_the_one_before(tmp_path, monkeypatch):
 
 
 def test_what_others_have_put_beside_it_is_not_touched(tmp_path):
-    """A copy that somebody has made neither stops a save nor is lost by it."""
+    """A copy that a user has made neither stops a save nor is lost by it."""
     save(tmp_path / "last.ckpt", 1)
     shutil.copytree(tmp_path / "last.rows-1", tmp_path / "last.rows-old")
     save(tmp_path / "last.ckpt", 2)
@@ -166,7 +168,7 @@ class Evil:
 
 
 class Attribute:
-    """Pickled as an attribute of something."""
+    """An object that is pickled as an attribute of another one."""
 
     def __init__(self, of, name):
         self.of, self.name = of, name
@@ -176,7 +178,7 @@ class Attribute:
 
 
 def test_a_member_of_an_enumeration_may_be_pickled_as_an_attribute():
-    """As Python 3.11.0 to 3.11.3 does."""
+    """Python 3.11.0 to 3.11.3 pickles it in this way."""
     (member, *_) = _MEM_FORMAT_ENCODING
     told = pickle.dumps(Attribute(_MEM_FORMAT_ENCODING, member.name))
     assert _DescriptionsAlone(io.BytesIO(told)).load() is member

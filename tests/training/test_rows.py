@@ -1,4 +1,4 @@
-"""Tables divided by rows: several processes come to what one does, by the gradient of a whole table."""
+"""Tables divided by rows: several processes give the same as one, by the gradient of a whole table."""
 
 import os
 import pickle
@@ -29,7 +29,7 @@ DELTA, SOUNDS = "two_tower.content_tower._id_delta.weight", "table._audio_vector
 
 @pytest.fixture(scope="module")
 def case(make_learner, make_data, world_store):
-    """A learner of divided tables, its batches, and the sounds, as one of some processes has them."""
+    """Returns a learner of divided tables, its batches, and the sounds, as one of several processes has them."""
 
     def make(rank=0, ranks=1, rows=Divided, num_steps=STEPS, **others):
         learner = make_learner(dropout=0.0, rows=rows(rank=rank, ranks=ranks), **others)
@@ -44,13 +44,13 @@ def case(make_learner, make_data, world_store):
 
 @pytest.fixture(scope="module")
 def alone(case):
-    """What one process comes to."""
+    """The result of one process."""
     return trained(*case(), Processes(Share()))
 
 
 @pytest.fixture(scope="module")
 def together(case, tmp_path_factory):
-    """What each of some processes comes to."""
+    """Results of each of several processes."""
 
     def run(ranks):
         folder = tmp_path_factory.mktemp("groups")
@@ -65,7 +65,7 @@ def together(case, tmp_path_factory):
 
 
 def run_module(name, folder):
-    """Runs one that starts processes, away from what this one holds."""
+    """Runs a module that starts processes, without this process's state."""
     done = subprocess.run(
         [sys.executable, "-m", f"tests.training.{name}", str(folder)], capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}, timeout=300, check=False,
@@ -75,7 +75,7 @@ def run_module(name, folder):
 
 @pytest.mark.slow
 def test_what_two_processes_write_any_number_reads(tmp_path):
-    """Ids, moments and sounds, to the last bit; five rows on four ranks leave one rank without any."""
+    """Ids, moments and sounds are equal to the last bit; five rows on four ranks leave one rank without any."""
     run_module("row_files_process", tmp_path)
     found = {ranks: [torch.load(tmp_path / f"found{ranks}-{rank}.pt") for rank in range(ranks)] for ranks in GROUPS}
     (whole,) = found[1]
@@ -96,7 +96,9 @@ def test_what_two_processes_write_any_number_reads(tmp_path):
 
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_some_processes_train_as_one_does(together, alone, ranks):
-    """Losses, norms, the first gradient, weights, moments and vectors of contents; no rank has more than its share."""
+    """Losses, norms, the first gradient, weights, moments and vectors of contents are equal; no rank has more than its
+    share.
+    """
     found = together(ranks)
     for each in found:
         for name in ("losses", "norms"):
@@ -128,7 +130,7 @@ def test_some_processes_train_as_one_does(together, alone, ranks):
 
 
 def test_the_gradient_is_that_of_a_whole_table(case, alone):
-    """Rows that a step does not meet have none there."""
+    """Rows that a step does not meet have no gradient there."""
     learner, batches, records = case(rows=Whole, num_steps=1)
     divided, _, _ = case()
     is_trained = learner.two_tower.content_tower.has_delta
@@ -180,7 +182,7 @@ def test_a_part_does_not_hold_the_whole():
 
 
 def test_a_table_of_another_length_is_not_cut():
-    """Contents would get the rows of their neighbours."""
+    """Otherwise contents would get the rows of their neighbours."""
     with pytest.raises(UserError, match="has 3 rows where 2 are expected"):
         Division(num_rows=2, rank=0, ranks=1).part(torch.zeros(3, 1))
 
@@ -199,7 +201,7 @@ def test_first_values_do_not_depend_on_the_number_of_ranks(monkeypatch):
 
 
 class TestRowwiseAdamW:
-    """Beside torch's own: of a table of five rows, each step meets some."""
+    """The optimiser beside torch's own, on a table of five rows of which each step meets some."""
 
     MET = ([0, 2], [2, 3], [0, 1, 2, 3, 4], [2])
 

@@ -44,7 +44,7 @@ class TestARun:
         assert any(not torch.equal(one[name], other[name]) for name in one)
 
     def test_vectors_rank_what_they_were_trained_on(self, trained, world_store):
-        """No claim of quality, only that rows of vectors and rows of the store belong together."""
+        """The test is no claim of quality: rows of vectors and rows of the store belong together."""
         histories = world_store.histories
         users = np.arange(histories.num_users)
         vectors = embed_contents(trained.learner.two_tower, trained.learner.table)
@@ -90,7 +90,7 @@ class TestEarlyStopping:
             assert run.train().epoch == 2
 
     def test_patience_outlives_a_stop(self, make_run, tmp_path):
-        """Stopped after its first validation, it ends after the third, as if it had not been."""
+        """A run that was stopped after its first validation ends after the third, as if it had not been."""
         settings = {"patience": 2, "max_epochs": 5, "judge": lambda *_: {"ndcg@5": 0.5}}
         with pytest.raises(Killed):
             make_run(tmp_path, callbacks=[At("on_train_batch_start", 15, die)], **settings).train()
@@ -106,7 +106,7 @@ def test_a_validation_that_is_not_finite_is_not_the_best(make_run, tmp_path):
 
 
 def test_the_best_is_known_where_the_folder_has_moved_to(make_run, tmp_path):
-    """A disk that is mounted elsewhere, between the best validation and a worse one."""
+    """A disk is mounted at another path, between the best validation and a worse one."""
     figures = iter([0.9, 0.1, 0.2])
     settings = {"judge": lambda *_: {"ndcg@5": next(figures)}, "max_epochs": 3}
     with pytest.raises(Killed):

@@ -1,4 +1,6 @@
-"""The mean gradient of sampled objectives tends to the exact softmax's, as samples grow; uncorrected ones' does not."""
+"""The mean gradient of sampled objectives approaches the exact softmax's as samples grow; uncorrected ones' does
+not.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ SAMPLERS = {
 
 @pytest.fixture(scope="module")
 def world():
-    """A state that likes its target best, contents, and how often they were chosen: what it likes more often."""
+    """Draws a state that prefers its target, contents, and their counts: contents that it likes are chosen more
+    often.
+    """
     torch.manual_seed(0)
     contents = normalize(torch.randn(CONTENTS, DIM), dim=1).double()
     state = contents[[TARGET]] / TEMPERATURE
@@ -29,7 +33,9 @@ def world():
 
 
 def gradient(state, contents, rows, log_q, **options):
-    """Of the target's loss for the state; the target stands behind the candidates, or is one of them."""
+    """Returns the gradient of the target's loss for the state; the target stands behind the candidates, or is one of
+    them.
+    """
     place = np.flatnonzero(rows == TARGET)
     order = torch.from_numpy(np.append(rows, TARGET))
     competition = Competition(
@@ -46,7 +52,9 @@ def exact_gradient(state, contents):
 
 
 def sampled(world, make, size, is_corrected=True, **options):
-    """Relative error of the mean gradient, and its standard error, both as a share of the exact one's length."""
+    """Returns the relative error of the mean gradient, and its standard error, both as a share of the exact one's
+    length.
+    """
     state, contents, positives = world
     sampler, generator = make(positives, size), np.random.default_rng(size)
     gradients = []
@@ -62,7 +70,7 @@ def sampled(world, make, size, is_corrected=True, **options):
 
 @pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS.keys())
 class TestTheMeanGradient:
-    """Its error is of about the length of its standard error where there is no bias; three times that is far."""
+    """Without bias the error is about as long as its standard error; three times that is far."""
 
     @pytest.mark.slow
     def test_is_the_exact_softmaxs_within_an_interval_that_shrinks_as_samples_grow(self, world, make):
@@ -82,7 +90,8 @@ def test_the_classic_correction_is_off_where_the_target_is_probable(world):
 
 
 def test_a_corrected_target_is_off_by_its_own_share():
-    """Why the correction was refined: with one candidate drawn with probability q, the target is counted 1 / q times.
+    """This is why the correction was refined: with one candidate drawn with probability q, the target is counted 1 / q
+    times.
 
     Scores 0; target and one candidate, both always there. The exact gradient for a target's score is 1/2 - 1; with
     the target's log_q at log(1/4) it counts four times: 4/5 - 1.

@@ -26,7 +26,7 @@ def test_constant_stays():
 
 
 def test_a_short_training_does_not_spend_itself_on_the_rise():
-    """Of 120 steps in all, 100 were the rise."""
+    """The warm-up once took 100 of 120 steps."""
     schedule = Constant(warmup_share=0.1, max_warmup_steps=100)
     factors = [schedule.factor(step, step / 120) for step in range(120)]
     assert factors[0] == 0.01
@@ -36,7 +36,7 @@ def test_a_short_training_does_not_spend_itself_on_the_rise():
 
 @given(total=st.integers(1_000, 10**7), step=st.integers(0, 10**7))
 def test_a_long_one_rises_by_its_steps_alone(total, step):
-    """With a tenth of 1,000 steps or more the share says nothing, so such runs are those of before it was there."""
+    """From 1,000 steps on the share has no effect, so that such runs are as they were before the share existed."""
     schedule = Constant(warmup_share=0.1, max_warmup_steps=100)
     assert schedule.factor(step, min(step / total, 1.0)) == min(1.0, (step + 1) / 100)
 

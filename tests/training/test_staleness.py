@@ -16,7 +16,7 @@ def figures(*parts):
 
 
 def test_angles_by_hand():
-    """60, 180 and 0 degrees; lengths do not count."""
+    """The angles are 60, 180 and 0 degrees; lengths do not count."""
     found = figures(([[1, 0], [0, 2], [3, 3]], [[0.5, math.sqrt(0.75)], [0, -5], [1, 1]]))
     assert found["audio/staleness"] == pytest.approx((0.5 + 2 + 0) / 3)
     assert found["audio/staleness_max"] == pytest.approx(2)
@@ -27,7 +27,7 @@ def test_vectors_of_zeros_have_not_drifted_from_each_other():
 
 
 def test_small_angles_do_not_drown_in_rounding():
-    """In float32 the cosine itself would be 1."""
+    """The cosine itself would be 1 in float32."""
     angle = 1e-4
     found = figures(([[1, 0]], [[math.cos(angle), math.sin(angle)]]))
     assert found["audio/staleness"] == pytest.approx(angle**2 / 2, rel=1e-3)

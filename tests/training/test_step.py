@@ -1,4 +1,4 @@
-"""The gradient of a step is the same however it is cut, and reaches every part."""
+"""The gradient of a step is the same for any split, and reaches every part."""
 
 import contextlib
 
@@ -72,7 +72,7 @@ def test_only_matrices_of_the_network_decay_and_ids_have_their_own_rate(make_lea
 
 
 def test_ids_decay_by_themselves_and_without_a_gradient(make_learner):
-    """Two steps in which a single row meets a gradient: every row of the id table shrinks, and nothing else does."""
+    """In each of two steps a single row gets a gradient: every row of the id table shrinks, and nothing else does."""
     learner = make_learner()
     (ids,) = learner.two_tower.content_tower.id_parameters()
     before = {name: parameter.detach().clone() for name, parameter in learner.named_parameters()}

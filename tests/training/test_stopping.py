@@ -30,7 +30,7 @@ time.sleep(60)
 
 @pytest.fixture
 def training(tmp_path):
-    """Starts a training that a signal ends, which it is given; without waiting for it by itself."""
+    """Returns a function that starts a training and does not wait for it; the training ends by the given signal."""
     started = []
 
     def start(number):
@@ -64,7 +64,7 @@ def test_it_is_passed_on_and_waited_for(tmp_path, training, number):
 
 @pytest.fixture
 def terminal():
-    """The terminal's signal is heard; what is started in the background ignores it."""
+    """Makes the process react to the terminal's signal, which processes in the background ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -86,7 +86,7 @@ def test_the_terminal_tells_all_processes_and_the_training_is_waited_for(tmp_pat
 
 
 def night_after(program):
-    """What a night ends with after a training in processes of its own that ran a program."""
+    """Returns the error of a night after a training in processes of its own that ran a program."""
     return _ended_badly(_waited_for(subprocess.Popen([sys.executable, "-c", program])), "runs/demo/abc: the training")
 
 

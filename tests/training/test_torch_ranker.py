@@ -23,7 +23,7 @@ class TestTorchRankerOnCuda(FullRankerContract):
 
 
 def assert_same_lists(device: torch.device) -> None:
-    """Products are rounded otherwise on another device, so neighbours may change places."""
+    """Products are rounded in another way on another device, so that neighbours may change places."""
     generator = np.random.default_rng(0)
     users, contents = (generator.standard_normal((size, 16), dtype=np.float32) for size in (40, 3000))
     histories = [generator.integers(3000, size=30).tolist() for _ in users]

@@ -1,4 +1,4 @@
-"""What Lightning's users expect of a Trainer, and what Towers does itself."""
+"""A Trainer as users of Lightning expect it, and the parts that Towers does itself."""
 
 import pytest
 import pytorch_lightning as pl
@@ -14,7 +14,7 @@ from towers.training.trainer import Trainer
 
 
 class Seen(pl.Callback):
-    """What a caller's callback sees."""
+    """Records the calls that a user's callback gets."""
 
     def __init__(self):
         self.losses = []
@@ -28,7 +28,7 @@ class Seen(pl.Callback):
 
 
 class LearningRates(pl.Callback):
-    """Of twenty steps, as the optimiser has taken them; then the training ends."""
+    """Records the learning rates of twenty steps, as the optimiser has taken them, and ends the training."""
 
     def __init__(self):
         self.found = []
@@ -81,7 +81,7 @@ def test_a_trial_goes_all_the_way_and_keeps_nothing(make_run, tmp_path, fast_dev
 
 
 def test_time_is_up(make_run, tmp_path):
-    """It validates, and has ended; a second start has nothing to do."""
+    """The run validates and ends; a second start has nothing to do."""
     progress = make_run(tmp_path, max_time="00:00:00:01", max_epochs=1_000, validate_every_epochs=1_000).train()
     assert progress.step > 0
     assert progress.has_ended
@@ -105,7 +105,7 @@ def test_anomalies_are_named(make_run, tmp_path):
 
 
 def test_a_validation_of_its_own(trained, make_run):
-    """`trainer.validate` of a checkpoint gives the figures of the training, and leaves the run as it is."""
+    """The command `trainer.validate` on a checkpoint gives the figures of the training, and leaves the run as it is."""
     before = (trained.folder / LAST).read_bytes(), trained.run.rows()
     run = make_run(trained.folder)
     run.trainer.loggers = [DummyLogger()]
@@ -115,7 +115,7 @@ def test_a_validation_of_its_own(trained, make_run):
 
 
 class TestATrainerOfOnesOwn:
-    """No callback of `towers train`, and whatever limits Lightning knows."""
+    """A user's own trainer has no callback of `towers train`, and any of Lightning's limits."""
 
     @staticmethod
     def made(**settings):
@@ -148,7 +148,7 @@ class TestATrainerOfOnesOwn:
          ({"max_epochs": -1}, (1.0, 1.0))],
     )  # fmt: skip
     def test_the_rate_falls_towards_the_end_that_is_known(self, make_run, tmp_path, limits, factors):
-        """By half a cosine, in epochs of ten steps; without a known end it stays."""
+        """The rate falls by half a cosine, in epochs of ten steps; without a known end it stays."""
         rates = LearningRates()
         run = make_run(tmp_path)
         self.made(callbacks=[rates], enable_checkpointing=False, **limits).fit(run.module, datamodule=run.data)

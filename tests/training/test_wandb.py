@@ -1,4 +1,4 @@
-"""Weights & Biases without a key, without a network, with a key that is none, and as WANDB_MODE says."""
+"""Weights & Biases without a key, without a network, with an invalid key, and in the mode of WANDB_MODE."""
 
 import socket
 import subprocess
@@ -19,7 +19,7 @@ KEY = "0123456789abcdef" * 3
 
 @pytest.fixture(autouse=True)
 def nobody(tmp_path, monkeypatch):
-    """No key and no mode, from wherever."""
+    """Removes any key and mode."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # has no netrc
@@ -28,7 +28,7 @@ def nobody(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dead_server():
-    """An address where nobody listens."""
+    """Address on which no process listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -36,7 +36,7 @@ def dead_server():
 
 @pytest.fixture
 def deaf_server():
-    """Takes a connection and never says anything."""
+    """Address of a server that accepts a connection and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -118,7 +118,7 @@ def test_pictures_go_to_the_run_of_the_training(tmp_path, capsys):
 
 @pytest.mark.unhooked
 def test_what_wandb_notes_by_itself_has_no_secret(tmp_path, monkeypatch):
-    """Neither the command line nor the address of the repository, which a token may stand in."""
+    """The notes have neither the command line nor the address of the repository, which may contain a token."""
     monkeypatch.setenv("SOME_TOKEN", "hunter2-hunter2")
     monkeypatch.setattr(sys, "argv", ["towers", "train", "logger.key=hunter2-hunter2"])
     for command in (["init", "-q"], ["remote", "add", "origin", "https://hunter2-hunter2@github.com/a/b.git"]):

@@ -24,13 +24,13 @@ def tables(learner, world_store):
 
 
 def same_rows(learner, tables):
-    """Every table has the rows that it had."""
+    """Returns the row map of every table in which all rows stay."""
     state = learner.state_dict()
     return {of: np.arange(len(state[name])) for name, of in tables.items()}
 
 
 def test_every_table_of_single_things_is_known(learner, tables):
-    """One that is forgotten would be carried as a whole, and mix up rows."""
+    """A forgotten table would be carried as a whole, and mix up rows."""
     sizes = {len(learner.state_dict()[name]) for name, of in tables.items() if of == CONTENTS}
     (contents,) = sizes
     others = [
@@ -65,7 +65,7 @@ def test_rows_move_and_new_ones_begin_at_zero(learner, tables):
 
 
 def test_what_was_drawn_and_never_trained_counts_as_zero(learner, tables):
-    """Else a content would begin somewhere else than where its sound and metadata put it, once it is heard."""
+    """Otherwise a content would not begin where its sound and metadata put it, once it is heard."""
     before = learner.state_dict()
     assert not before[IS_TRAINED].all()
     assert before[DELTA][~before[IS_TRAINED]].any()
@@ -75,7 +75,7 @@ def test_what_was_drawn_and_never_trained_counts_as_zero(learner, tables):
 
 @pytest.mark.parametrize(("earlier", "later"), [(Whole, Divided), (Divided, Whole), (Divided, Divided)])
 def test_deltas_are_carried_between_whole_and_divided_tables(make_learner, tables, earlier, later):
-    """Each content that has a delta in both has that of before; the last one is new and begins at zero."""
+    """Each content with a delta in both keeps it; the last one is new and begins at zero."""
     before, now = (
         make_learner(dropout=0.0, seed=seed, rows=rows(rank=0, ranks=1)) for seed, rows in enumerate((earlier, later))
     )

@@ -1,4 +1,5 @@
-"""A step, a refresh of sounds and a validation on torch's meta device: nothing is made on the wrong side, nobody waits.
+"""A step, a refresh of sounds and a validation on torch's meta device: each tensor is made on the right device, and no
+step waits for the GPU.
 
 `Card` says what is seen and what is not.
 """
@@ -60,7 +61,7 @@ AT_THE_ENDS = {
     "towers.training.trainer.check_monitor_top_k": "whether a validation is the best so far",
     "towers.training.checkpoints.save_checkpoint": "what is saved goes to the disk by way of the host",
 }
-"""Every place that may make the host wait, and why it may."""
+"""Every place that may make the host wait, with the reason."""
 
 AUGMENTED = {"gain_db": 6.0, "noise": 0.1, "time_masks": 1, "time_mask_frames": 9, "frequency_masks": 1,
              "frequency_mask_bands": 3}  # fmt: skip
@@ -77,7 +78,7 @@ def vectors_elsewhere(world_store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def step(make_data, world_store):
-    """One step of a learner on the card, as the module does it, and what comes with a validation."""
+    """Runs one step of a learner on the card, as the module does it, and the validation that may follow."""
 
     def run(learner, is_validated=True, sent=lambda batch: batch.pin_memory().to("cuda"), share=ALONE):
         sounds = heard_by(learner.two_tower.audio_encoder, world_store)
@@ -141,13 +142,13 @@ def without_metadata(vocabulary_sizes, **others):
 
 @pytest.mark.parametrize("name", ["mobile", "patch", "frozen", "joined"])
 def test_every_encoder_and_its_refresh(step, make_learner, vectors_elsewhere, name):
-    """Beside `statistics`, which hears below, and `conv`, which Lightning trains."""
+    """The encoder `statistics` is tested below, and Lightning trains `conv`."""
     step(make_learner(audio_encoder=encoders(vectors_elsewhere)[name]))
 
 
 @pytest.mark.parametrize("encoder", [NoAudioEncoder, StatisticsAudioEncoder])
 def test_without_metadata(step, make_learner, encoder):
-    """Ids alone, and ids with sound."""
+    """Contents have ids alone, or ids with sound."""
     step(make_learner(audio_encoder=encoder, content_tower=without_metadata))
 
 
@@ -163,7 +164,7 @@ def test_without_metadata(step, make_learner, encoder):
     ],
 )
 def test_every_user_tower(step, make_learner, settings):
-    """Attention runs packed, in the kernel for bfloat16, but in a window."""
+    """Attention runs packed, in the kernel for bfloat16, except within a window."""
     given = []
     kernel = attention.PACKED_KERNEL
 
@@ -179,7 +180,7 @@ def test_every_user_tower(step, make_learner, settings):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_tables_that_are_divided(step, make_learner, ranks):
-    """Nobody waits to learn how many rows go where; of two ranks the other one is torch's fake."""
+    """No rank waits to learn how many rows go where; of two ranks the other one is torch's fake."""
     if ranks > 1:
         dist.init_process_group("fake", rank=1, world_size=ranks, store=FakeStore())
     try:
@@ -191,7 +192,7 @@ def test_tables_that_are_divided(step, make_learner, ranks):
 
 
 class Watched(pl.Callback):
-    """What each step waited for, and where the module was."""
+    """Records the waits of each step, and the device of the module."""
 
     def __init__(self, card):
         self.card, self.steps, self.devices = card, [], set()
@@ -205,7 +206,9 @@ class Watched(pl.Callback):
 
 
 def test_a_training_by_lightning(make_run, tmp_path):
-    """Loader, steps, a refresh in between, rows for loggers, validation, checkpoints: all that `towers train` runs."""
+    """The training has a loader, steps, a refresh in between, rows for loggers, validation, checkpoints: all that
+    `towers train` runs.
+    """
     with Card([*IN_A_STEP, *IN_A_REFRESH, *AT_THE_ENDS]) as card:
         watched = Watched(card)
         run = make_run(
@@ -223,7 +226,7 @@ def test_a_training_by_lightning(make_run, tmp_path):
 
 
 def test_what_comes_after_a_training_stands_on_one_side(make_learner, world_store, judge_task):
-    """Contents are placed, and an evaluation ranks; both wait where they please."""
+    """Contents are placed, and an evaluation ranks; both may wait."""
     trained, placed = (make_learner(seed).to("meta") for seed in (0, 1))
     rows = torch.arange(5).to("meta")
     users, contents = (
@@ -239,7 +242,7 @@ def test_what_comes_after_a_training_stands_on_one_side(make_learner, world_stor
 
 class TestWhatIsWrongFails:
     def broken(self, make_learner, mistake):
-        """A learner whose states go through a mistake."""
+        """Returns a learner whose states pass through a mistake."""
         learner = make_learner(audio_encoder=NoAudioEncoder)
         learner.objective.temperature.register_forward_hook(lambda module, given, made: mistake(made))
         return learner

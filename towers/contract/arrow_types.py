@@ -1,4 +1,4 @@
-"""Which Arrow types can be an id, a list of ids or a number, and an id as text: one rule for every table."""
+"""One rule for every table: which Arrow types can be an id, a list of ids or a number, and how an id is written."""
 
 import pyarrow as pa
 import pyarrow.types as pt
@@ -9,7 +9,7 @@ MAX_DIGITS = 38
 
 
 def is_id(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds ids: text, whole numbers (decimals of scale 0 among them) or UUIDs.
+    """Returns whether a column of this type holds ids: text, whole numbers (decimals of scale 0 among them) or UUIDs.
 
     A dictionary's values count. A column of the null type holds no id at all, and is no fault.
     """
@@ -19,28 +19,28 @@ def is_id(kind: pa.DataType) -> bool:
 
 
 def is_whole(kind: pa.DataType) -> bool:
-    """Whether the type holds whole numbers alone: any integer, or a decimal without digits behind the point."""
+    """Returns whether the type holds whole numbers alone: any integer, or a decimal without digits behind the point."""
     return pt.is_integer(kind) or (pt.is_decimal(kind) and kind.scale == 0 and kind.precision <= MAX_DIGITS)
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether the type holds numbers, whole or not."""
+    """Returns whether the type holds numbers, whole or not."""
     return pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind)
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether the type is any of Arrow's lists: of 32 or 64 bit offsets, of views, of a fixed size."""
+    """Returns whether the type is any of Arrow's lists: of 32 or 64 bit offsets, of views, of a fixed size."""
     is_view = pt.is_list_view(kind) or pt.is_large_list_view(kind)
     return pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind) or is_view
 
 
 def is_id_list(kind: pa.DataType) -> bool:
-    """Whether the type is a list of ids; lists that are all empty have values of the null type."""
+    """Returns whether the type is a list of ids; lists that are all empty have values of the null type."""
     return is_list(kind) and is_id(kind.value_type)
 
 
 def is_temporal(kind: pa.DataType) -> bool:
-    """Whether the type holds days or instants."""
+    """Returns whether the type holds days or instants."""
     return pt.is_date(kind) or pt.is_timestamp(kind)
 
 

@@ -1,6 +1,6 @@
-"""What an event says of the content that it names: positive, refused, heard.
+"""The meaning of an event for its content: positive, refused, heard.
 
-Defined here once for training, evaluation, serving and whatever is made from the space.
+Defined here once for training, evaluation, serving and everything that is made from the space.
 """
 
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def is_positive(
     played_fraction: Float[np.ndarray, "*events"],
     min_played_fraction: float,
 ) -> Bool[np.ndarray, "*events"]:
-    """Whether an event says that its listener chose the content: a like, a save, or a play that went on long enough.
+    """Returns whether an event says that its listener chose the content: a like, a save, or a long enough play.
 
     Args:
         content_row: of the content; below 0 where the event names none that is known.
@@ -43,19 +43,19 @@ def is_positive(
 def is_refused(
     *, content_row: Integer[np.ndarray, "*events"], action: Integer[np.ndarray, "*events"]
 ) -> Bool[np.ndarray, "*events"]:
-    """Whether an event says that its listener does not want the content now: a skip or a dislike."""
+    """Returns whether an event says that its listener does not want the content now: a skip or a dislike."""
     return (content_row >= 0) & _IS_REFUSAL[action]
 
 
 def is_like(action: Integer[np.ndarray, "*events"]) -> Bool[np.ndarray, "*events"]:
-    """Whether an event says by itself that its listener wants the content: a like or a save."""
+    """Returns whether an event says by itself that its listener wants the content: a like or a save."""
     return _IS_LIKE[action]
 
 
 def is_heard(
     *, content_row: Integer[np.ndarray, "*events"], action: Integer[np.ndarray, "*events"]
 ) -> Bool[np.ndarray, "*events"]:
-    """Whether an event says that its listener knows the content: any that names one, but for a search or a visit.
+    """Returns whether an event says that its listener knows the content: any that names one, except a search or visit.
 
     A play is heard however short it was, and so is a content whose save was taken back (`unsave`). What is refused is
     heard, too.

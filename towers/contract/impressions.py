@@ -30,7 +30,7 @@ OUTCOMES: Final = ("clicked", "played_ms", "skipped", "finished", "saved")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impression:
-    """One slot of an answer to a listener. Whatever was not logged is null.
+    """One slot of an answer to a listener. Fields that were not logged are null.
 
     Args:
         request_id: the same for all slots of an answer.

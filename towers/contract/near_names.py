@@ -1,4 +1,4 @@
-"""Which name was meant by one that is none."""
+"""Suggestions for unknown names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ def near_name(name: str, names: Iterable[str], likeness: float = LIKENESS) -> st
 
 
 def not_among(name: str, known: Iterable[str]) -> str:
-    """What is said after a name that is none: the one that is spelled like it, else all that there are.
+    """Returns the end of a message about an unknown name: the known name spelled most like it, else all known names.
 
     >>> not_among("genre", ["kind", "genres"]), not_among("colour", ["kind", "genres"]), not_among("colour", [])
     ('did you mean genres?', 'there are kind, genres', 'there are none')

@@ -1,4 +1,4 @@
-"""What a prepared store and an export say of playlists: one row a playlist, ascending by `content_row`."""
+"""The table of playlists in a prepared store and an export: one row a playlist, ascending by `content_row`."""
 
 import pyarrow as pa
 

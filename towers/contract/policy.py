@@ -1,4 +1,4 @@
-"""Who chooses what listeners are shown: the protocol, what a policy is told, and what it learns from."""
+"""The protocol of a policy, which chooses what listeners are shown: its inputs, and what it learns from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from towers.contract.slate import Slate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Who asks, and when: one listener or many at once.
+    """The listeners of a request and its time: one listener or many at once.
 
     Args:
         user_vectors: `[listeners, dim]`, the listeners in the space of the cards.
@@ -84,7 +84,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What listeners did with what they were shown: a row for each slot.
+    """Outcomes of what listeners were shown: a row for each slot.
 
     Args:
         context: `[rows]`, the listener of each row, as it was told to the policy.
@@ -143,7 +143,7 @@ class Policy(Protocol):
     slots: int
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener, as long as the candidates allow."""
+        """Returns one slate for each listener, as long as the candidates allow."""
         ...
 
     def chances(
@@ -154,7 +154,7 @@ class Policy(Protocol):
         Args:
             context: of the listeners.
             candidates: as `select` is given them.
-            shown: rows of the cards that were shown, by whichever policy, in at most `slots` slots.
+            shown: rows of the cards that were shown, by any policy, in at most `slots` slots.
 
         Returns:
             Chances that sum to 1 in each slot for which a candidate is left; with `shown` of its own slates those of
@@ -167,7 +167,7 @@ class Policy(Protocol):
         ...
 
     def state(self) -> dict[str, np.ndarray]:
-        """What it has learned, as arrays by name; they are not changed by later updates."""
+        """Returns what the policy has learned, as arrays by name; later updates do not change them."""
         ...
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -179,7 +179,7 @@ class Policy(Protocol):
         ...
 
 
-@runtime_checkable  # whoever reports a policy asks whether it predicts at all
+@runtime_checkable  # reports ask whether a policy predicts at all
 class Predicts(Protocol):
     """A policy that says beforehand what reward it expects, so that its predictions can be held against what came."""
 

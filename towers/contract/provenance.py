@@ -1,11 +1,11 @@
-"""What vectors were trained on: asked of a run and of an export alike, before they are measured on a store."""
+"""Provenance of vectors: what they were trained on. Runs and exports both tell it, before they are measured."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What vectors were trained on; without arguments, nothing is known of it.
+    """What vectors were trained on; without arguments, nothing is known.
 
     Args:
         trained_on: fingerprint of the prepared store; null where it is not known.

@@ -26,7 +26,7 @@ EVENT_VOCABULARIES: Final = ("context", "device")
 """Columns of events that a store holds as codes, each in a vocabulary of its own name."""
 
 UNTOLD: Final = {"session": -1, "device": 0}
-"""Columns of events that nothing but lists is made from, by what stands there where nobody told; stores have them from
+"""Columns of events that only lists are made from, with the value for events that lack it; stores have them from
 format 3 on, exports from format 4 on."""
 
 KINDS: Final = ("track", "episode", "audiobook", "artist", "playlist")

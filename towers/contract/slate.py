@@ -1,4 +1,4 @@
-"""What a policy answers with: cards in their order, and the chance with which each was chosen."""
+"""The answer of a policy: cards in their order, and the probability with which each was chosen."""
 
 from dataclasses import dataclass
 

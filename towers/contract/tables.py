@@ -14,7 +14,7 @@ from towers.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of the contract: its test, that test in words, and its type in SQL."""
+    """A column of the contract: its test, that test in words, and its type in SQL."""
 
     accepts: Callable[[pa.DataType], bool]
     words: str
@@ -22,7 +22,7 @@ class Column:
     is_required: bool = False
 
     def fits(self, kind: pa.DataType) -> bool:
-        """Whether a Parquet column of this type will do; one that is null throughout fits any column."""
+        """Returns whether a Parquet column of this type will do; one that is null throughout fits any column."""
         return self.accepts(kind) or pt.is_null(kind)
 
 
@@ -107,7 +107,7 @@ CONTRACT: dict[str, dict[str, Column]] = {
 
 
 def check_columns(path: object, table: str, file_schema: pa.Schema) -> None:
-    """Whether a part file has the columns that the contract wants of `table`, of types that will do.
+    """Returns whether a part file has the columns that the contract wants of `table`, of types that will do.
 
     Args:
         path: of the file, for messages.
@@ -147,7 +147,7 @@ def near_column(table: str, name: str, own: Iterable[str]) -> str | None:
 
 
 def is_there(path: object, name: str, names: list[str]) -> bool:
-    """Whether a file has the column `name`, of which SQL could take no other for it.
+    """Returns whether a file has the column `name`, of which SQL could take no other for it.
 
     Raises:
         UserError: two columns of this name, or one in other letters: `Deleted` would be left out, and `TITLE` before

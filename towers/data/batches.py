@@ -1,4 +1,5 @@
-"""Which windows of which histories make a batch: shuffled, bucketed by length, filled up to a budget of tokens."""
+"""Plans of batches, which windows of which histories each has: shuffled, bucketed by length, filled up to a budget of
+tokens."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """One step's batch: its windows, and the seed of whatever is drawn for it.
+    """The batch of one step: its windows, and the seed of all that is drawn for it.
 
     Args:
         windows: of all ranks.
@@ -118,7 +119,8 @@ class PlanSampler:
         self._max_batches: int | None = None
 
     def going(self, max_epochs: int, epoch: int, number: int, max_batches: int | None) -> "PlanSampler":
-        """From batch `number` of `epoch` on to the end of `max_epochs` (-1: for ever) of at most `max_batches` each."""
+        """Yields plans from batch `number` of `epoch` to the end of `max_epochs` (-1: no end), at most `max_batches`
+        each."""
         sampler = copy(self)
         sampler._max_epochs, sampler._start, sampler._max_batches = max_epochs, (epoch, number), max_batches
         return sampler

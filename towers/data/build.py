@@ -29,7 +29,7 @@ from towers.features.settings import FeatureSettings
 from towers.manifest import FileDigests, alone, digest_of, point_to, read_json, scratch_directory, write_json
 
 FOOTERS = "footers.json"
-"""In a store's folder: what the footers of a store's objects say."""
+"""File in a store's folder that keeps the footers of the objects that it was made from."""
 CONVERTED = "converted"
 """Folder in a store's folder where a source keeps the tables that it has converted."""
 LOCK = ".lock"
@@ -38,7 +38,7 @@ LOCK = ".lock"
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Progress(Protocol):
-    """Who is told how far a build is."""
+    """Receives the progress of a build."""
 
     def __call__(self, stage: str, done: int, total: int, remark: str = "", /) -> None:
         """A stage's name, how much is done, how much there is (0 where that is not known), and a remark."""
@@ -114,7 +114,7 @@ class StoreBuilder:
         self._engine: Engine = DuckDbEngine() if engine is None else engine
         self._spill = spill
         self.decoding = Decoding()
-        """What was decoded, and how fast."""
+        """Amount of decoded sound, and how fast it was decoded."""
         self.left_alone: list[RawPath] = []
         """Files among the tables' that are no Parquet, and were not read."""
         self.remarks: list[str] = []

@@ -8,7 +8,7 @@ from towers.features.settings import SpectrogramSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataModule:
-    """How histories are cut into windows, targets are weighed and sounds are cropped; `Loaders` acts on it.
+    """Settings: how histories are cut into windows, targets weighted and sounds cropped. `Loaders` follows them.
 
     Args:
         max_length: of a history or a window, in events.

@@ -1,4 +1,4 @@
-"""When an event may have been, and what a time that cannot be looks like."""
+"""Possible times of events, and what impossible ones look like."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +40,7 @@ def shown_time(instant_us: int) -> str:
 
 
 def in_range(seconds: Any) -> Any:
-    """Whether an event may have been then, in seconds since 1970: of a number, or of each of an array."""
+    """Returns whether a time, in seconds since 1970, is possible for an event; for a number or an array."""
     return (seconds >= EARLIEST.timestamp()) & (seconds < LATEST.timestamp())
 
 
@@ -54,7 +54,7 @@ def looks_like(seconds: float) -> str | None:
 
 
 def is_of_another_unit(seconds: np.ndarray) -> np.ndarray:
-    """Which numbers are no times in seconds but possible ones in another unit, which `looks_like` names."""
+    """Returns which numbers are impossible in seconds but possible in another unit, which `looks_like` names."""
     return np.logical_or.reduce([in_range(seconds / factor) for factor in _TOO_LARGE])
 
 

@@ -1,4 +1,4 @@
-"""What all listeners of a store did: flat columns, a listener's events in time order."""
+"""Histories of all listeners of a store: flat columns, a listener's events in time order."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -19,7 +19,7 @@ from towers.errors import UserError
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """What was counted while the histories were written.
+    """Counts made while the histories were written.
 
     Args:
         first_us: time of the first positive event; null where there is none.

@@ -40,7 +40,7 @@ class HistoryReader:
         Args:
             places: as `places` gives them.
             user_rows: the listener of each row.
-            content_index: into whichever matrix of content vectors the batch is used with; -1 in the padding.
+            content_index: rows of the matrix of content vectors that the batch is used with; -1 in the padding.
         """
         histories, padding = self._histories, places < 0
         at = np.maximum(places, 0)
@@ -83,7 +83,8 @@ class HistoryReader:
         return is_refused & self._names_listed(places)
 
     def _names_listed(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray | bool:
-        """Whether the content of an event may still be recommended; of one without content it says nothing."""
+        """Returns whether the content of each event may still be recommended; without meaning for events without
+        content."""
         return True if self._is_listed is None else self._is_listed[self.content_rows(places)]
 
     def timestamps_us(self, places: Int[np.ndarray, " events"]) -> np.ndarray:
@@ -99,5 +100,5 @@ class HistoryReader:
 
 
 def _at(column: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Empty columns (nobody did anything) have no place to read."""
+    """Empty columns (no events at all) have no place to read."""
     return np.take(column, places) if len(column) else np.zeros(places.shape, column.dtype)

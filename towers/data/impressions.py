@@ -30,7 +30,7 @@ REJECTED_SCHEMA = pa.schema(
     [*IMPRESSION_SCHEMA, ("filename", pa.string()), ("file_row_number", pa.int64()), ("reason", pa.string())]
 )
 REJECTED_ROWS = pa.schema([REJECTED_SCHEMA.field(name) for name in ("request_id", "user_id", "reason")])
-"""What of earlier rejected rows is asked for in SQL."""
+"""Columns of earlier rejected rows that SQL asks for."""
 NEVER = 2**31 - 1
 """A number that no raw file has."""
 

@@ -39,7 +39,7 @@ from towers.features.settings import FeatureSettings
 from towers.manifest import atomic_directory, code_versions, digest_of, scratch_directory, write_json
 
 SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
-"""Beside the tables' rejected rows."""
+"""Files of rejected and of altered sounds, beside the rejected rows of the tables."""
 
 
 def fingerprint_of(request: str, rows: Rows) -> str:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where Linux says what a group of processes, such as a container, may use."""
+"""Files in which Linux gives the memory limit of a group of processes, such as a container."""
 
 
 def memory_bytes() -> int:

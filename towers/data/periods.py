@@ -1,4 +1,5 @@
-"""What training, validation and test hold, in numbers and in lines, so that a cut that does not fit is seen at once."""
+"""Contents of training, validation and test, in numbers and in lines, so that a cut that does not fit is seen at
+once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ SMALL_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """One of the three.
+    """Training, validation or test.
 
     Args:
         name: training, validation or test.
@@ -74,7 +75,7 @@ def lines(periods: Sequence[Period]) -> list[str]:
 
 
 def warnings(periods: Sequence[Period]) -> list[str]:
-    """What looks like a mistake, with the keys to change; empty where the cuts fit the data."""
+    """Returns lines about cuts that look like mistakes, with the keys to change; empty if the cuts fit the data."""
     training, judged = periods[0], periods[1:]
     days = [period.days for period in periods if period.days is not None]
     every = sum(period.positives for period in periods)
@@ -96,7 +97,7 @@ def warnings(periods: Sequence[Period]) -> list[str]:
     if not days:
         where = "of listeners with fewer than three positives all are in training"
     if empty:
-        told.append(f"{' and '.join(empty)}: nobody has a positive in it; {where}")
+        told.append(f"{' and '.join(empty)}: no listener has a positive in it; {where}")
     elif days and sum(period.positives for period in judged) < SMALL_SHARE * every:
         told.append(
             f"validation and test have under {SMALL_SHARE:.0%} of the positives: are some events' times far after the "

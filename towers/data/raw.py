@@ -21,7 +21,7 @@ from towers.errors import UserError
 from towers.features.settings import FeatureSettings
 
 FIRST_DAY, LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
-"""What Python can tell; days beyond, and infinity, are unknown."""
+"""Range of days that Python can represent; others, and infinity, become unknown."""
 
 
 def columns_of(tables: RawTables, table: str, extra: Sequence[str] = ()) -> dict[str, list[pa.DataType]]:
@@ -68,7 +68,7 @@ def check_not_empty(tables: RawTables) -> None:
 
 
 def check_user_columns(features: FeatureSettings) -> None:
-    """Whether the columns of users/ that the features name can be told from all others.
+    """Checks that the columns of users/ that the features name cannot be confused with others.
 
     Raises:
         UserError: a name that is there twice, is the contract's or the reader's, is a feature of contents or events
@@ -291,8 +291,8 @@ def reading(tables: RawTables) -> Iterator[None]:
 
 
 def unreadable(tables: RawTables, reason: str, fault_of: Callable[[RawPath], str | None] | None = None) -> UserError:
-    """What to say of data that passed for Parquet until it was read: the file that is damaged or holds a time that
-    nobody can tell, else `reason`.
+    """Returns the error of data that looked like Parquet until it was read: the file that is damaged or holds a time
+    that nobody can tell, else `reason`.
 
     Args:
         tables: the files.

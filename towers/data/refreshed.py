@@ -83,7 +83,7 @@ class RefreshedStore(Store):
         return self
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """That of training."""
+        """Returns the vocabulary of training."""
         return self._trained.vocabulary(name)
 
     @cached_property

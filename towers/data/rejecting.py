@@ -31,7 +31,7 @@ class TooManyRejected(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much of the raw data may be left out.
+    """Limits on how much of the raw data may be left out.
 
     Args:
         max_rejected_fraction: share of bad rows above which the run fails, 0 to 1.
@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """How many rows of a table are left out.
+    """Number of rows of a table that are left out.
 
     Args:
         rows: number of rows that were read.

@@ -1,4 +1,4 @@
-"""What of the raw data is allowed and probably not meant, in a line each; too much of some of it is refused."""
+"""Remarks on raw data that is allowed but probably not meant, one line each; too much of some of it is refused."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -133,7 +133,8 @@ def _near_columns(tables: RawTables, table: str, features: FeatureSettings) -> I
 
 
 def _is_null(files: list[Footer], name: str) -> bool:
-    """Whether a column is in some of the files and all its values are known to be null, or lists without an entry."""
+    """Returns whether a column is in some of the files and all its values are known to be null, or lists without an
+    entry."""
     told = [file for file in files if name in file.told]
     return bool(told) and all(name in file.empty for file in told)
 

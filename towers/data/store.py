@@ -30,7 +30,7 @@ FORMAT = 4
 NO_STORE = "no prepared store here; run `towers prepare` with the same data= and data.name first"
 CURRENT = "current"
 CUT = ("histories", "members", "playlists", "impressions", "first_heard_us", "end_us")
-"""What of a store depends on when it ends."""
+"""Facts of a store that depend on when it ends."""
 
 
 class Store:
@@ -48,7 +48,7 @@ class Store:
             raise UserError(f"{folder}: {NO_STORE}")
         self.folder = folder
         self.as_of_us: int | None = None
-        """When it was cut, by `until`, in microseconds since 1970; null: it has everything."""
+        """Time at which `until` cut the store, in microseconds since 1970; null: it has everything."""
         self.manifest: dict[str, Any] = read_json(folder / "manifest.json")
         if self.manifest["format"] > FORMAT:
             raise UserError(f"{folder}: format {self.manifest['format']} is newer than this Towers reads ({FORMAT})")
@@ -72,7 +72,7 @@ class Store:
 
     @property
     def has_clock(self) -> bool:
-        """Whether timestamps are times."""
+        """Whether timestamps are real times."""
         return self.manifest["has_clock"]
 
     @property
@@ -82,7 +82,7 @@ class Store:
 
     @property
     def periods(self) -> list[Period]:
-        """What training, validation and test hold; empty for a store of before this was counted."""
+        """Returns the counts of training, validation and test; empty for a store of before this was counted."""
         return from_json(self.manifest.get("periods", []))
 
     @property
@@ -137,8 +137,8 @@ class Store:
 
     @cached_property
     def users(self) -> pa.Table:
-        """By user row: `user_id` and the columns of users/ as they are, features or not. A row whose listener is gone
-        is a hole: its id is null."""
+        """Returns the table by user row: `user_id` and the columns of users/ as they are, features or not. A row
+        whose listener is gone is a hole: its id is null."""
         return _mapped(self.folder / "users.arrow")
 
     @cached_property
@@ -185,11 +185,13 @@ class Store:
 
     @cached_property
     def playlists(self) -> pa.Table:
-        """By content row, as `PLAYLIST_COLUMNS` says: who made a playlist and when, its contents in their order."""
+        """Returns the table by content row, with `PLAYLIST_COLUMNS`: who made a playlist and when, its contents in
+        their order."""
         return self._playlists()[0]
 
     def _playlists(self) -> tuple[pa.Table, pa.Table]:
-        """Those from before the store ends, one whose date is not known among them, and those from then on."""
+        """Returns the playlists from before the end of the store, with those of unknown date, and those from then
+        on."""
         path = self.folder / "playlists.arrow"
         playlists = _mapped(path) if path.exists() else PLAYLIST_COLUMNS.empty_table()  # in stores of format 2
         if self.as_of_us is None:
@@ -199,7 +201,8 @@ class Store:
 
     @cached_property
     def impressions(self) -> ds.Dataset:
-        """What was shown, with the columns of `IMPRESSION_SCHEMA`, in order of arrival; empty without impressions."""
+        """Returns what was shown, with the columns of `IMPRESSION_SCHEMA`, in order of arrival; empty without
+        impressions."""
         return open_impressions(self.folder / "impressions", self.as_of_us)
 
     @cached_property
@@ -289,7 +292,7 @@ class Store:
     @cached_property
     def first_heard_us(self) -> np.ndarray:
         """`[contents]`, int64: time of the first event with a content in training, in microseconds since 1970,
-        UTC; the greatest integer where nobody did. Read from all events of training, once."""
+        UTC; the greatest integer if no listener did. Read from all events of training, once."""
         first = np.full(len(self.content_ids), np.iinfo(np.int64).max)
         rows = np.asarray(self.histories.content_row)
         counts = (rows >= 0) & self.histories.is_training
@@ -314,7 +317,7 @@ class Store:
 
 
 class _TrainedOn(Store):
-    """What comes after the first cut is training's, too: validation, or all there is."""
+    """A store in which training also has what comes after the first cut: validation, or everything."""
 
     def __init__(self, folder: Path, until: Until):
         super().__init__(folder)

@@ -26,7 +26,7 @@ from towers.features.vocabulary import UNKNOWN, Vocabulary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was counted while a store was written.
+    """Counts made while a store was written.
 
     Args:
         events: number of events in all histories.

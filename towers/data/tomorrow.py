@@ -19,7 +19,7 @@ def tomorrow_of(store: Store, night_us: int, days: float) -> Store:
 
     So the vectors of a night are judged by what followed, without another prepare: the test is what the validation of
     `data/split=temporal data.split.validation_start=NIGHT` is. Contents and listeners of later days have their rows;
-    whoever was made on that night does not know them. Vocabularies stay those of the store.
+    a network of that night does not know them. Vocabularies stay those of the store.
 
     Args:
         store: that holds what followed the night, of data with a clock.

@@ -18,7 +18,7 @@ from towers.features.sounds import Sounds
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class CandidateSampler(Protocol):
-    """What a target competes with."""
+    """Candidates that a target competes with."""
 
     def sample(self, target_rows: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Unique content rows `[candidates]`, rising, and the log-probability of each to be among them, float32."""
@@ -27,7 +27,7 @@ class CandidateSampler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Which part of a step falls to a process, and in how many micro-batches it runs it.
+    """The part of a step that falls to a process, and in how many micro-batches it runs it.
 
     Args:
         rank: of the process, from 0.
@@ -81,7 +81,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What the model that is trained needs of every step.
+    """Needs of the trained model in every step.
 
     Args:
         num_rejections: contents turned down that the objective wants with every target, at most.
@@ -122,7 +122,7 @@ class _Drawn:
 
 
 class TrainingBatches(Dataset):
-    """Plans to batches. Everything drawn comes from the plan's seed, whichever process draws it.
+    """Plans to batches. Everything drawn comes from the plan's seed, in any process.
 
     Every rank draws the whole step and keeps its share of the windows, so that ranks agree on candidates and contents
     without a word between them.
@@ -274,7 +274,7 @@ class StepContents:
     the content that stands where it points (the sparse set of Briggs and Torczon 1993).
 
     Args:
-        place: `[contents + 1]`, int32, of whatever values; written, and read until the next step's contents are made.
+        place: `[contents + 1]`, int32, of any values; written, and read until the next step's contents are made.
         candidates: content rows, unique and rising.
         others: content rows that are there too, in any shape; -1 for none.
     """
@@ -290,7 +290,7 @@ class StepContents:
         self.rows = np.concatenate([candidates.astype(np.int64), beside])
 
     def index(self, rows: np.ndarray) -> np.ndarray:
-        """Where content rows stand among the step's; -1 for none. All must be there."""
+        """Returns the places of content rows among the step's; -1 for none. All must be there."""
         return np.where(rows < 0, -1, np.take(self._place, rows)).astype(np.int64)
 
     def _is_among(self, candidates: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What answers look like, for OpenAPI and the page at `/docs`.
+"""Shapes of the answers, for OpenAPI and the page at `/docs`.
 
 No answer is made by these models: `answers` puts JSON together as text, which is several times as fast. Tests hold what
 is answered against them.
@@ -23,7 +23,7 @@ UnitVector = Annotated[list[float], Field(description="of length 1")]
 
 
 class Health(BaseModel):
-    """That it serves."""
+    """The answer of `/health`: the server answers."""
 
     status: Literal["ok"]
 
@@ -36,7 +36,7 @@ class Ready(BaseModel):
 
 
 class ServedVersion(BaseModel):
-    """Which version of the export is served."""
+    """The version of the export that is served."""
 
     version: Version
     space_id: SpaceId
@@ -68,7 +68,7 @@ class Content(BaseModel):
     release_date: date | None
     duration_ms: int | None = Field(description="milliseconds")
     explicit: bool | None
-    is_cold: bool = Field(description="whether nobody chose it in training")
+    is_cold: bool = Field(description="true if no listener chose it in training")
     audio: str | None = Field(description="path of its sound; null where none is served")
 
 
@@ -91,7 +91,7 @@ class ScoredContent(BaseModel):
 
 
 class Recommendations(BaseModel):
-    """What a listener may play next."""
+    """Contents recommended to a listener."""
 
     version: Version
     space_id: SpaceId
@@ -101,7 +101,7 @@ class Recommendations(BaseModel):
 
 
 class SimilarContents(BaseModel):
-    """What is near a content."""
+    """Contents near a content."""
 
     version: Version
     space_id: SpaceId
@@ -111,7 +111,7 @@ class SimilarContents(BaseModel):
 
 
 class ListenerVector(BaseModel):
-    """The vector of somebody new."""
+    """The vector of a new listener."""
 
     version: Version
     space_id: SpaceId
@@ -159,7 +159,7 @@ class PastEvent(BaseModel):
 
 
 class ListenerHistory(BaseModel):
-    """What a listener did lately."""
+    """The latest events of a listener."""
 
     version: Version
     user_id: str
@@ -185,7 +185,7 @@ class DrawnMap(BaseModel):
 
 
 class Refusal(BaseModel):
-    """What is wrong with a request."""
+    """The error of a request."""
 
     error: str = Field(description="one line")
 
@@ -198,7 +198,7 @@ REFUSALS = {
     422: "A value that cannot be, by its name.",
     429: "More writes a second than the server takes.",
 }
-"""By status, what is said in OpenAPI."""
+"""Descriptions in OpenAPI, by status."""
 
 
 def responses(answer: type[BaseModel], *refusals: int) -> dict[int | str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What clients are told, as JSON text, from one snapshot. Knows nothing of HTTP."""
+"""Answers to clients as JSON text, made from one snapshot. This module knows nothing of HTTP."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """Whom something is recommended to.
+    """The listener that a recommendation is for.
 
     Args:
         vector: theirs.

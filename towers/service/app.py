@@ -144,7 +144,7 @@ def _add_metrics(app: FastAPI, live: Live, roster: Roster) -> None:
 
 
 def _parameters_of(openapi: dict[str, Any]) -> Iterator[tuple[tuple[str, str], list[str]]]:
-    """By method and path of every endpoint that is shown, the parameters that its address takes."""
+    """Returns the parameters of the address by method and path, for each endpoint that OpenAPI shows."""
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
             told = operation.get("parameters", ())
@@ -152,23 +152,23 @@ def _parameters_of(openapi: dict[str, Any]) -> Iterator[tuple[tuple[str, str], l
 
 
 def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
-    """What there is: the version, contents, listeners, the map."""
+    """Adds the routes that tell what the export holds: the version, contents, listeners, the map."""
     count = Query(ge=1, le=limits.max_k)
     text = Query(max_length=limits.max_text)
 
     @app.get("/health", responses=responses(shapes.Health))
     async def health() -> Response:
-        """Whether it serves."""
+        """Returns 200 while the process serves."""
         return reply('{"status":"ok"}')
 
     @app.get("/ready", responses=responses(shapes.Ready))
     def ready() -> Response:
-        """Whether an answer can be given now: it waits for its turn, as all questions do, and asks the version."""
+        """Returns 200 if questions are answered now: it waits for its turn as they do, and asks the version."""
         return reply(answers.ready(live.snapshot))
 
     @app.get("/version", responses=responses(shapes.ServedVersion))
     async def version() -> Response:
-        """Which version of the export it serves; vectors of one `space_id` may be compared."""
+        """Returns the version of the export that is served; vectors of one `space_id` may be compared."""
         return reply(written(live.snapshot.facts))
 
     @app.get("/search", responses=responses(shapes.FoundContents, 422))
@@ -201,7 +201,7 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
 
 
 def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
-    """What is recommended, what is near, and vectors of who and what is new."""
+    """Adds the routes of recommendations, neighbours, and vectors of new listeners and contents."""
 
     class OfListener(ListenerFilter):
         k: int = Field(20, ge=1, le=limits.max_k)
@@ -211,29 +211,29 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
 
     @app.get("/recommend", responses=responses(shapes.Recommendations, 404, 422))
     def recommend(asked: Annotated[OfListener, Query()]) -> Response:
-        """What a listener of the export may play next, with reasons."""
+        """Recommends contents to a listener of the export, with reasons."""
         return recommend_for(RecommendQuestion.model_construct(**dict(asked)))
 
     @app.post("/recommend", responses=responses(shapes.Recommendations, 404, 413, 422))
     def recommend_for(question: RecommendQuestion) -> Response:
-        """What a listener, somebody new, or whoever stands at a vector may play next."""
+        """Recommends contents to a listener of the export, to a new one, or for a vector."""
         question.check(limits)
         return reply(answers.recommend(live.snapshot, question))
 
     @app.get("/similar", responses=responses(shapes.SimilarContents, 404, 422))
     def similar(asked: Annotated[OfContent, Query()]) -> Response:
-        """What is near a content, of its own kind where no `kind` is given."""
+        """Returns the contents near a content, of its own kind unless `kind` is given."""
         return similar_to(SimilarQuestion.model_construct(**dict(asked)))
 
     @app.post("/similar", responses=responses(shapes.SimilarContents, 404, 413, 422))
     def similar_to(question: SimilarQuestion) -> Response:
-        """What is near a content, or near one that is new, by its sound and what else is known of it."""
+        """Returns the contents near a content of the export, or near a new one, given its sound and metadata."""
         question.check(limits)
         return reply(answers.similar(live.snapshot, question))
 
     @app.post("/embed", responses=responses(shapes.ListenerVector, 413, 422))
     def embed(question: EmbedQuestion) -> Response:
-        """The vector of somebody new, to compare with those of the same `space_id`."""
+        """Returns the vector of a new listener, comparable with those of the same `space_id`."""
         question.check(limits)
         return reply(answers.embed(live.snapshot, question))
 
@@ -271,7 +271,7 @@ def _add_files(app: FastAPI, live: Live) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Whatever is wrong, a client gets one line of JSON, `{"error": ...}`."""
+    """Answers every error with one line of JSON, `{"error": ...}`."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

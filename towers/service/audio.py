@@ -1,4 +1,4 @@
-"""Where the sound of a content lies, never a file outside of its folder; and sound that a question brings."""
+"""Finds the sound file of a content, never outside of its folder, and decodes the sound in a request."""
 
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -21,7 +21,7 @@ KEPT = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One content.
+    """Facts of one content, as answers show them.
 
     Args:
         content: for JSON.

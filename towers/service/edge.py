@@ -1,4 +1,4 @@
-"""What every request passes: who may write, a bound on its body, and headers that keep a page to its own origin."""
+"""Middleware of every request: permission to write, a bound on the body, and headers that bind a page to its origin."""
 
 import json
 
@@ -51,7 +51,7 @@ class Edge:
         limit, most = self._bound_of(scope)
         try:
             body = await self._body(scope, receive, most)
-        except ClientDisconnect:  # part of a body must not be taken for all of it; nobody is there to read the answer
+        except ClientDisconnect:  # part of a body must not be taken for all of it, and no client reads the answer
             await self._refuse(send_with_headers, 499, "body: broke off")
             return
         if body is None:

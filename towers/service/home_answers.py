@@ -1,4 +1,4 @@
-"""What clients are told of home pages, as JSON text. Knows nothing of HTTP."""
+"""Answers about home pages as JSON text. This module knows nothing of HTTP."""
 
 import time
 import uuid
@@ -53,7 +53,7 @@ def page(live: LiveHome, user_id: str, look: bool) -> str:
 
 
 def outcome(live: LiveHome, told: Outcome) -> str:
-    """That an outcome was kept.
+    """Returns the answer to an outcome that was kept.
 
     Raises:
         UnknownRequest: nothing was shown that it could be of.

@@ -24,12 +24,12 @@ LOG = logging.getLogger("towers.service")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeSettings:
-    """What a home page is made with.
+    """Settings and parts that home pages are made with.
 
     Args:
         policy: folder of a policy with its versions; the link `current` in it is watched. Null: there is no home page.
         log: folder of the log; null: nothing is logged, and outcomes are refused.
-        token: that writers send; null: everybody who reaches the server may write.
+        token: token that writers send; null: every client that reaches the server may write.
         cards: file with the ids of the cards, one on each line; null: the most played playlists, episodes and artists.
         max_cards: so many of the latter.
         shelves: of the page.
@@ -108,7 +108,7 @@ class Home:
         return home
 
     def warm(self) -> None:
-        """Makes what is made once, and draws a page, so that nobody waits for what a policy prepares."""
+        """Prepares the policy and draws one page, so that no request waits for the preparation."""
         _ = self.card_ids, self.place_of
         if len(self.snapshot.export.user_ids):
             context, candidates = self.cards.of_listener(0, time.time_ns() // 1_000, np.zeros(len(self.card_ids)))
@@ -116,7 +116,7 @@ class Home:
 
     @cached_property
     def card_ids(self) -> CardIds:
-        """Of `cards`, for the log."""
+        """Returns the ids of `cards`, with their digest, for the log."""
         return CardIds(self.cards.ids)
 
     @cached_property
@@ -184,7 +184,7 @@ class LiveHome:
             return False
         try:
             found = Home.open(self.settings, snapshot)
-        except Exception as error:  # whatever is wrong with it, what is served goes on
+        except Exception as error:  # any fault of the new version leaves the old one in service
             self._refused = pair, time.monotonic()
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             LOG.error("home: still policy %s over %s: %s", home.version.version, home.snapshot.version,

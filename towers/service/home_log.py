@@ -34,9 +34,9 @@ IMPRESSIONS, OPEN, WRITING = "impressions", "open.sqlite", ".writing"
 AT_ONCE = 2_000
 """Rows of a part, at most: pages wait while they are named; with a thousand candidates a row they take some 20 MB."""
 FORGOTTEN_US = 8 * HALVED_US
-"""After so long nothing is left of how tired somebody is of a card."""
+"""Time after which a listener is no longer tired of a card."""
 STREAM_MS = 30_000
-"""A play from which on a card was listened to, so that nobody is tired of it."""
+"""Shortest play that counts as listening to a card, so that it does not tire the listener."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS cards (cards TEXT PRIMARY KEY, ids TEXT NOT NULL);
@@ -70,7 +70,7 @@ class ToldAlready(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a listener did with one slot; null where the client does not say.
+    """Outcome of one slot; null where the client does not tell it.
 
     Args:
         request_id: of the page.
@@ -183,7 +183,7 @@ class HomeLog:
         return slot
 
     def satiation(self, user_id: str, place_of: Mapping[str, int], now_us: int) -> Float[np.ndarray, " cards"]:
-        """How tired a listener is of each card, `log(1 + s)`; see `satiation.py`.
+        """Returns how tired a listener is of each card, `log(1 + s)`; see `satiation.py`.
 
         Args:
             user_id: the listener.
@@ -205,7 +205,7 @@ class HomeLog:
         """Writes the rows whose outcome is there or whose wait is over.
 
         A kill at any moment leaves each row in the database or in one part, not in both: a part's rows are named in the
-        database before it is written, and whoever comes next finishes what is named.
+        database before it is written, and the next process finishes what is named.
 
         Args:
             now_us: microseconds since 1970, UTC; null: now.
@@ -306,7 +306,7 @@ class HomeLog:
 
 
 def waiting_since_us(folder: Path) -> int | None:
-    """When the first row was shown that is in no part yet, in microseconds since 1970, UTC; null where all are.
+    """Returns when the first row that is in no part yet was shown, in microseconds since 1970, UTC; null if all are.
 
     Args:
         folder: of a log.
@@ -327,7 +327,7 @@ class CardIds(tuple[str, ...]):
     digest: str
 
     def __new__(cls, ids: Sequence[str]) -> "CardIds":
-        """Of raw ids."""
+        """Makes it of raw ids, with their digest."""
         made = super().__new__(cls, ids)
         made.digest = digest_of(list(ids))
         return made

@@ -19,14 +19,14 @@ MOST_MS = 2**53
 
 
 class HomeAddress(Question):
-    """Whose page."""
+    """Request of a home page."""
 
     user: Id = Field(description="id of a listener of the export")
     look: bool = Field(False, description="only look at it: nothing is logged, and no token is needed")
 
 
 class OutcomeQuestion(Question):
-    """What a listener did with one card of a page; told once, when it is known."""
+    """Outcome of one card of a page; a client sends it once, when it is known."""
 
     request_id: str = Field(max_length=64, description="of the page")
     slot: int | None = Field(None, ge=0, lt=10_000, description="of the card; or content_id")
@@ -38,7 +38,7 @@ class OutcomeQuestion(Question):
     saved: bool | None = None
 
     def outcome(self) -> Outcome:
-        """As the log takes it; raises `UserError` where it says nothing, or not of what."""
+        """Returns the outcome as the log takes it; raises `UserError` if it tells nothing, or not of which card."""
         if self.slot is None and self.content_id is None:
             raise UserError("slot: give the slot of the card, or its content_id")
         told = self.model_dump()
@@ -66,5 +66,5 @@ def add_home(app: FastAPI, live: LiveHome) -> None:
 
     @app.post("/outcome", responses=responses(shapes.KeptOutcome) | refused_with(401, 404, 409, 413, 422, 429))
     def outcome(question: OutcomeQuestion) -> Response:
-        """What a listener did with a card of a page, once for each card."""
+        """Keeps the outcome of a card of a page, once for each card."""
         return reply(answers.outcome(live, question.outcome()))

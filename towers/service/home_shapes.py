@@ -1,4 +1,4 @@
-"""What answers of home pages look like, for OpenAPI and the page at `/docs`; see `answer_shapes`."""
+"""Shapes of the answers about home pages, for OpenAPI and the page at `/docs`; see `answer_shapes`."""
 
 from pydantic import BaseModel, Field
 
@@ -36,7 +36,7 @@ class HomePage(BaseModel):
 
 
 class KeptOutcome(BaseModel):
-    """That an outcome is kept."""
+    """Answer to an outcome that was kept."""
 
     request_id: str
     slot: int

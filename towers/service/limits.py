@@ -1,4 +1,4 @@
-"""How much one request may ask for."""
+"""Limits on what one request may ask for."""
 
 from dataclasses import dataclass, fields
 from typing import Final

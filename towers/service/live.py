@@ -13,11 +13,11 @@ LOG = logging.getLogger("towers.service")
 JOIN_S = 1.0
 """Seconds that a thread which opens something is waited for at the end."""
 RETRY_S = 30.0
-"""After so long a version that was refused is looked at again: a copy may have been under way."""
+"""Time after which a refused version is tried again, as it may have been half copied."""
 
 
 class Live:
-    """What is served; `snapshot` is replaced as a whole, so a request that took it ends on what it began with.
+    """The version that is served; `snapshot` is replaced as a whole, so that a request ends with the one it began with.
 
     Args:
         link: a folder, or a link such as `exports/current`, which is watched.
@@ -28,7 +28,7 @@ class Live:
         snapshot: that is served now.
         on_swap: what is called with each version that is served from now on.
         on_refusal: what is called once for each version that was not opened, until another one is served or refused.
-        on_look: what is called after each look at the link, whatever it found.
+        on_look: function that is called after each look at the link.
     """
 
     def __init__(self, link: Path, open_version: Callable[[Path], Snapshot], watch_s: float):
@@ -74,7 +74,7 @@ class Live:
             if before is not None and before[0] == target and time.monotonic() < before[1] + RETRY_S:
                 return False
             snapshot = self._open(target)
-        except Exception as error:  # whatever is wrong with it or with the link, what is served goes on
+        except Exception as error:  # any fault of it or of the link leaves the old version in service
             if before is not None and before[0] == target and time.monotonic() < before[1] + RETRY_S:
                 return False  # a link that cannot be followed
             self._refused = target, time.monotonic()

@@ -1,4 +1,4 @@
-"""What `/map` answers: the contents of a version in two dimensions, as a page draws them."""
+"""The answer of `/map`: the contents of a version in two dimensions, as a page draws them."""
 
 from functools import cached_property
 from threading import Lock
@@ -18,7 +18,7 @@ KEPT = 4
 class MapAnswers:
     """Answers `/map` for one version; its map is made when it is first asked for.
 
-    Whoever asks meanwhile waits, and no other request does.
+    Requests of the map wait meanwhile, and no other request does.
 
     Args:
         export: opened.
@@ -68,7 +68,7 @@ def version_of(export: Export) -> str:
 
 
 def places_of(export: Export) -> tuple[str, Float[np.ndarray, "contents 2"]]:
-    """How the map was made, and where each content stands on it, from -1 to 1.
+    """Returns how the map was made and the coordinates of each content on it, from -1 to 1.
 
     The export's own map where it has one, else the two principal components of the vectors.
     """

@@ -1,4 +1,4 @@
-"""`/metrics`: what a server does and what it serves, for Prometheus; of all its processes, whichever one is asked.
+"""`/metrics`: what a server does and what it serves, for Prometheus; of all its processes, whichever of them is asked.
 
 A label is a route's template, a method, a status, a version: never a path, an id or what was asked for.
 """
@@ -48,12 +48,12 @@ UNKNOWN: Final = "unknown"
 
 
 class Metrics:
-    """What is counted of a server, and the answer of `/metrics`.
+    """Counters of a server, and the answer of `/metrics`.
 
     Args:
         roster: of the processes of this server. Where it has a folder, the library was imported with
-            `PROMETHEUS_MULTIPROC_DIR` set to it, and its values lie there, too. Else that variable is somebody else's,
-            and is not followed.
+            `PROMETHEUS_MULTIPROC_DIR` set to it, and its values lie there, too. Otherwise the variable belongs to
+            another program, and is not followed.
 
     Raises:
         UserError: the folder has no room for them.
@@ -218,7 +218,7 @@ class Measured:
 
 
 class _OfServed(Collector):
-    """What is served, as it stands when it is asked for."""
+    """Collects facts of the served version at the time of a scrape."""
 
     def __init__(self, roster: Roster):
         self._roster = roster

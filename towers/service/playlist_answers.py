@@ -1,4 +1,4 @@
-"""What clients are told of lists, as JSON text, from one snapshot. Knows nothing of HTTP."""
+"""Answers about lists as JSON text, made from one snapshot. This module knows nothing of HTTP."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -76,7 +76,8 @@ def pool(snapshot: Snapshot, pool_id: str) -> str:
 
 
 def _items(snapshot: Snapshot, made: Playlist, heard: Bool[np.ndarray, " picks"] | None) -> str:
-    """Contents are written once a version, and put together as text here; `heard` is null where nobody is asked."""
+    """Returns the items as text, of contents that are written once a version; `heard` is null where no listener is
+    given."""
     items = []
     for place, (row, score) in enumerate(zip(made.rows.tolist(), made.scores.tolist(), strict=True)):
         reasons = [_why(snapshot, made.reasons[place])] if made.reasons else []
@@ -91,7 +92,7 @@ def _items(snapshot: Snapshot, made: Playlist, heard: Bool[np.ndarray, " picks"]
 
 
 def _shares(snapshot: Snapshot, made: Playlist, place: int) -> list[dict[str, Any]]:
-    """Whose a place of a blend is; empty of other lists."""
+    """Returns which member a place of a blend is for; empty for other lists."""
     members: Sequence[str] = made.facts.get("members", ())
     return [
         {

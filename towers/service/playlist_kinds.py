@@ -1,4 +1,4 @@
-"""What each kind of list is called, and what is said to make one."""
+"""Kinds of lists: their names, and what a request for one holds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ SHOWN: Mapping[str, Shown] = {
     ),
     "radio": Shown(
         title="Radio",
-        does="Goes on from a piece or an artist, for a listener or for nobody in particular.",
+        does="Goes on from a piece or an artist, for a listener or for no one in particular.",
         users=(0, 1),
         contents=(1, None),
         of=(*schema.PLAYABLE_KINDS, "artist"),
@@ -97,4 +97,4 @@ SHOWN: Mapping[str, Shown] = {
         title="Proposed pool", does="A pool around a few pieces, for an editor to edit.", contents=(1, None)
     ),
 }  # fmt: skip
-"""By name, in the order in which they are shown."""
+"""Kinds of lists by name, in the order in which they are shown."""

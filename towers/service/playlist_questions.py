@@ -1,4 +1,4 @@
-"""What clients ask of lists, in a body or in an address, and the `Request` that it stands for."""
+"""Questions about lists, in a body or in an address, and the `Request` that each becomes."""
 
 from datetime import date
 from functools import partial
@@ -33,7 +33,7 @@ QUERIED = ("k", "explicit", "include_heard", "familiar", "released_by", "skip_co
 
 
 class ListFilter(Question):
-    """What may come in a list, and how much; what is null is as the kind of list has it."""
+    """Constraints on a list and its length; null takes the default of the kind of list."""
 
     k: int | None = Field(None, ge=1, description="places; an editor's pool says its own")
     kind: Kinds | None = Field(None, description="kinds of contents, one or several")
@@ -62,8 +62,8 @@ class ListQuestion(ListFilter):
     """A list; `GET /playlists` says what each kind needs."""
 
     users: list[Id] = Field([], description="ids of listeners of the export")
-    history: History | None = Field(None, description="of somebody new, as of /recommend; they come after the users")
-    features: dict[str, Value] = Field({}, description="columns of somebody new")
+    history: History | None = Field(None, description="events of a new listener, as in /recommend; after the users")
+    features: dict[str, Value] = Field({}, description="features of a new listener, by column")
     partners: list[Id] = Field([], description="ids of artists or playlists that take part in a blend")
     curators: list[Id] = Field([], description="curators that do, such as editor")
     left_out: list[Id] = Field([], description="members of a blend that are left out")
@@ -111,7 +111,7 @@ class ListQuestion(ListFilter):
                 check_length(f"pool: {name}", told if isinstance(told, list) else None, limits, limit)
 
     def request(self, snapshot: Snapshot, kind: Kind) -> Request:
-        """What is asked of a kind of list, in rows of the served version.
+        """Returns what is asked of a kind of list, in rows of the served version.
 
         Raises:
             NotFound: a listener, content, partner or pool that this version does not know.

@@ -32,7 +32,7 @@ def add_playlists(app: FastAPI, live: Live, limits: Limits) -> None:
 
     @app.post("/playlists/{playlist}", responses=responses(shapes.MadePlaylist, 404, 413, 422))
     def made_for(playlist: str, question: ListQuestion) -> Response:
-        """A list of this kind, for listeners of the export or somebody new, from any pool."""
+        """A list of this kind, for listeners of the export or a new one, from any pool."""
         question.check(limits)
         return reply(answers.playlist(live.snapshot, playlist, question))
 

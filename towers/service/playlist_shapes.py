@@ -1,4 +1,4 @@
-"""What answers of lists look like, for OpenAPI and the page at `/docs`; see `answer_shapes`."""
+"""Shapes of the answers about lists, for OpenAPI and the page at `/docs`; see `answer_shapes`."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ Name = Annotated[str, Field(description="of the kind of list", json_schema_extra
 
 
 class HowMany(BaseModel):
-    """How many a kind of list takes."""
+    """Least and greatest number that a kind of list takes."""
 
     least: int
     most: int | None = Field(description="null: any number")
@@ -24,7 +24,7 @@ class ListKind(BaseModel):
     name: Name
     title: str = Field(description="as people read it")
     does: str = Field(description="what such a list is")
-    users: HowMany = Field(description="listeners; somebody new counts as one")
+    users: HowMany = Field(description="listeners; a new one counts as one")
     contents: HowMany = Field(description="what it goes on from")
     of: list[Kind] = Field(description="kinds of these contents")
     minus: bool = Field(description="whether contents may be subtracted")
@@ -52,7 +52,7 @@ class WhyListed(BaseModel):
 
 
 class MemberShare(BaseModel):
-    """What a place of a blend is to one of its members."""
+    """A place of a blend as one of its members sees it."""
 
     member: str = Field(description="id, or new")
     share: float = Field(description="of the place, 0 to 1; those of all members sum to 1")

@@ -1,4 +1,4 @@
-"""What clients ask, in a body or in an address: its shape for OpenAPI, and its events as the encoder reads them.
+"""Questions of clients, in a body or in an address: their shapes for OpenAPI, and events as the encoder reads them.
 
 Names are those of the command line and of Python (`docs/serving.md`); a test holds the three together.
 """
@@ -28,9 +28,9 @@ from towers.service.snapshot import Snapshot
 
 Action = Literal["play", "skip", "like", "dislike", "save", "unsave", "search", "browse"]
 FORMER = {"allow": "among", "candidates": "among"}
-"""What a field was called before, and is called now."""
+"""Former names of fields, and their present names."""
 UNKNOWN_FIELD = "unknown_field"
-"""What an error of a name that is none is called; the message has the name."""
+"""Type of pydantic's error for an unknown name; its message holds the name."""
 
 
 def read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
@@ -94,7 +94,7 @@ Value = str | int | float | bool | None
 
 
 def no_such_field(name: str, known: Iterable[str]) -> str:
-    """That a name is none, and which was meant."""
+    """Returns the message about an unknown field, with the name that was probably meant."""
     return f"{name}: no such field; {not_among(FORMER.get(name, name), known)}"
 
 
@@ -117,7 +117,7 @@ def _is_named(given: Any) -> bool:
 
 
 class Event(Question):
-    """One event of the raw contract."""
+    """An event, as the raw data contract has it."""
 
     content_id: Id | None = Field(None, description="null for search and browse")
     timestamp: datetime | None = Field(None, description="ISO 8601, UTC where it names no zone; of all events or none")
@@ -130,7 +130,7 @@ History = Annotated[list[Event], read_by(_as_events, list[Event] | list[str | in
 
 
 class EmbedQuestion(Question):
-    """Somebody new: what they did lately, and what is known of them."""
+    """A new listener: their latest events and features."""
 
     history: History | None = Field(
         None, description="ids of what was played in full, or events; oldest first where there are no times"
@@ -143,7 +143,7 @@ class EmbedQuestion(Question):
 
     @property
     def is_new(self) -> bool:
-        """Whether anything is said of somebody new."""
+        """Returns whether anything is given of a new listener."""
         return self.history is not None or bool(self.features)
 
 
@@ -157,12 +157,12 @@ class EmbedContentQuestion(Question):
 
     @property
     def is_new(self) -> bool:
-        """Whether anything is said of a new content."""
+        """Returns whether anything is given of a new content."""
         return self.audio is not None or bool(self.metadata)
 
 
 class Filter(Question):
-    """What may come, whoever asks."""
+    """Constraints on an answer that hold for every question."""
 
     k: int = Field(20, ge=1, description="at most so many")
     explicit: bool = Field(True, description="whether explicit contents may be shown")
@@ -175,7 +175,7 @@ class Filter(Question):
 
 
 class ListenerFilter(Filter):
-    """What may come to a listener of the export."""
+    """Constraints on what is recommended to a listener of the export."""
 
     user: Id | None = Field(None, description="id of a listener of the export")
     kind: Kinds = Field(list(schema.PLAYABLE_KINDS), max_length=len(schema.KINDS), description="one or several")
@@ -187,12 +187,12 @@ class ListenerFilter(Filter):
 
 
 class RecommendQuestion(ListenerFilter, EmbedQuestion):
-    """A listener of the export (`user`), somebody new (`history`, `features`), or a `vector`."""
+    """A listener of the export (`user`), a new one (`history`, `features`), or a `vector`."""
 
     vector: Numbers | None = Field(None, description="in the place of a listener; of the export's space, any length")
 
     def check(self, limits: Limits) -> None:
-        """Raises `UserError` where it asks too much, or for nobody or two at once."""
+        """Raises `UserError` if it asks for too much, or for no listener or several."""
         super().check(limits)
         self.check_count(limits)
         check_length("among", self.among, limits, "max_ids")
@@ -200,7 +200,7 @@ class RecommendQuestion(ListenerFilter, EmbedQuestion):
         check_whom(self.user, is_new=self.is_new, vector=self.vector)
 
     def query(self, snapshot: Snapshot) -> Query:
-        """What may be recommended, in rows of the served version; an id of a list that it does not know is row -1."""
+        """Returns what is allowed, in rows of the served version; an unknown id in a list becomes row -1."""
         return Query(
             k=self.k,
             kind=tuple(self.kind),
@@ -215,7 +215,7 @@ class RecommendQuestion(ListenerFilter, EmbedQuestion):
 
 
 class ContentFilter(Filter):
-    """What may come as a neighbour of a content of the export."""
+    """Constraints on neighbours of a content of the export."""
 
     k: int = Field(10, ge=1, description="at most so many")
     content: Id | None = Field(None, description="id of a content of the export")
@@ -231,7 +231,7 @@ class SimilarQuestion(ContentFilter, EmbedContentQuestion):
         check_which(self.content, is_new=self.is_new)
 
     def query(self, own: tuple[str, ...]) -> Query:
-        """What may come, of the kinds `own` where none are named."""
+        """Returns what is allowed; the kinds are `own` where none are named."""
         kind = own if self.kind is None else tuple(self.kind)
         return Query(k=self.k, kind=kind, explicit=self.explicit, released_by=self.released_by)
 

@@ -15,11 +15,11 @@ LATELY = 50
 """Contents that a listener heard last, which reasons may refer to."""
 
 Reason = tuple[str, str]
-"""Its kind, and a text for people."""
+"""Kind of a reason, and a text for people."""
 
 
 def shared_with(card: Card, other: Card, is_close: bool) -> list[Reason]:
-    """What `other`, a neighbour, has in common with `card`; nothing where only their vectors are near."""
+    """Returns what `other`, a neighbour, has in common with `card`; empty if only their vectors are near."""
     reasons = []
     artists = [name for id_, name in other.artists.items() if id_ in card.artists]
     if artists:
@@ -36,7 +36,7 @@ def shared_with(card: Card, other: Card, is_close: bool) -> list[Reason]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What somebody heard lately, as reasons need it.
+    """The latest contents that a listener heard, as reasons need them.
 
     Args:
         lately: `[lately]`, rows, newest first, without repeats.
@@ -56,7 +56,7 @@ class Heard:
 
     @classmethod
     def of(cls, rows: Integer[np.ndarray, " heard"], cards: Any) -> "Heard":
-        """Of somebody who heard `rows` in this order; `cards` (`Cards`) of the same export."""
+        """Makes it of a listener who heard `rows` in this order; `cards` are of the same export."""
         lately = list(dict.fromkeys(rows[::-1].tolist()))[:LATELY]
         found = [cards.card(row) for row in lately]
         albums: dict[str, int] = {}

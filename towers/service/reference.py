@@ -37,7 +37,7 @@ def _parameters(operation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fields(operation: Mapping[str, Any], openapi: Mapping[str, Any]) -> Iterator[str]:
-    """Of the body, and of what it lists."""
+    """Yields the rows of a table of the fields of a body, and of the models in its lists."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body is None:
         return
@@ -101,7 +101,7 @@ def _row(name: str, schema: Mapping[str, Any], is_required: bool) -> str:
 
 
 def _type(schema: Mapping[str, Any], links: bool = False) -> str:
-    """For people, as HTML; with `links` a model is a link to its fields."""
+    """Returns a type as HTML for people; with `links` a model is a link to its fields."""
     if "anyOf" in schema:
         return " or ".join(_type(choice, links) for choice in schema["anyOf"])
     if "$ref" in schema and links:

@@ -1,4 +1,4 @@
-"""What is sent back: an answer in JSON, or a refusal of one line."""
+"""Replies: an answer in JSON, or a refusal of one line."""
 
 from fastapi import Response
 

@@ -1,4 +1,4 @@
-"""What each process of a server serves, and when its event loop last came round: read by all of them."""
+"""A file that all processes of a server read: the version that each serves, and when its event loop last ran."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ place: that needs no room on the disk."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What one process serves.
+    """The version that one process serves.
 
     Args:
         version: of the export.

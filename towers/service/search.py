@@ -10,7 +10,7 @@ from jaxtyping import Bool, Integer
 from towers.retrieval.export import Export
 
 BETWEEN = "\n"
-"""Between the names of a row, so that nothing is found across two."""
+"""Separator of the names of a row, so that no match spans two of them."""
 
 
 class NameSearch:
@@ -34,7 +34,7 @@ class NameSearch:
 
     @classmethod
     def of_contents(cls, export: Export) -> "NameSearch":
-        """By title, artists' names and id."""
+        """Makes a search of contents by title, artists' names and id."""
         contents = export.contents
         ids = contents["content_id"].combine_chunks()
         titles = _call("coalesce", contents["title"].combine_chunks(), ids)
@@ -45,14 +45,14 @@ class NameSearch:
 
     @classmethod
     def of_users(cls, export: Export) -> "NameSearch":
-        """By id."""
+        """Makes a search of listeners by id."""
         ids = export.users["user_id"].combine_chunks()
         return cls(ids, pa.repeat("", len(ids)), np.zeros(len(ids), np.int64))
 
     def find(
         self, query: str, k: int, allowed: Bool[np.ndarray, " rows"] | None = None
     ) -> Integer[np.ndarray, " found"]:
-        """At most `k` rows, best first; an empty query finds all.
+        """Returns at most `k` rows, best first; an empty query finds all.
 
         Args:
             query: words.
@@ -77,7 +77,7 @@ class NameSearch:
         return rows[_matches(function, texts, pattern)[rows]]
 
     def _tiers(self, rows: np.ndarray, wanted: str) -> np.ndarray:
-        """How well each row's names match: from 0, best."""
+        """Returns how well the names of each row match; 0 is best."""
         if not wanted:
             return np.zeros(len(rows), np.int64)
         titles, names = self._titles.take(pa.array(rows)), self._names.take(pa.array(rows))

@@ -42,12 +42,13 @@ WORKER_S = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What is served, and how.
+    """Settings of a server: the export, the address and the parts.
 
     Args:
         export: folder of a version, or a link that is watched.
         audio_root: that the contents' `audio` is relative to; null where no sound is served.
-        lists: folder of everybody's lists, of which nothing comes again for weeks; null: lists forget earlier ones.
+        lists: folder of the lists of all listeners, whose contents do not repeat for weeks; null: earlier lists do
+        not count.
         verify: how a version is checked before it is served, `manifest` or `full`.
         watch_s: seconds between two looks at the link.
         threads: requests that a worker works on at once.
@@ -100,7 +101,7 @@ def keep_to_one_thread() -> None:
 
 
 def log_plainly() -> None:
-    """One line a message, on standard error."""
+    """Formats a message as one line, on standard error."""
     if not LOG.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("towers: %(message)s"))
@@ -110,7 +111,7 @@ def log_plainly() -> None:
 
 
 def end_with_input(stopping_s: float) -> None:
-    """Ends this process when its standard input ends, so when whoever holds the other end of that pipe is gone.
+    """Ends this process when its standard input ends, so when the process at the other end of that pipe has ended.
 
     Args:
         stopping_s: seconds that requests get which are under way.
@@ -187,8 +188,8 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
     """Serves until it is interrupted, or asked to end (SIGTERM): what is under way is answered within `stopping_s`.
 
     Raises:
-        UserError: the address is taken, the export or the home page cannot be served, or whoever reaches this machine
-            could write the log of the home page.
+        UserError: the address is taken, the export or the home page cannot be served, or every client that
+            reaches this machine could write the log of the home page.
     """
     keep_to_one_thread()
     log_plainly()
@@ -229,7 +230,7 @@ def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool
                     supervisor.run()
     try:
         print("stopped", flush=True)
-    except BrokenPipeError:  # whoever read it has gone; the interpreter is not to find it in the buffer once more
+    except BrokenPipeError:  # the reader has gone; the interpreter is not to find it in the buffer once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""One version of an export as it is served: opened, warm, with what answers need again and again."""
+"""One version of an export as it is served: opened, warmed up, with what many answers need."""
 
 from collections.abc import Sequence
 from functools import cached_property, lru_cache, partial
@@ -26,7 +26,7 @@ from towers.service.search import NameSearch
 
 KEPT_LISTENERS = 10_000
 MIN_INDEX_RECALL = 0.9
-"""Of the exact nearest 10, as `towers verify` asks by default."""
+"""Least share of the exact nearest 10 that the index has to find, as `towers verify` asks by default."""
 
 OF_LISTS = ("co_listening", "recordings", "mixture", "styles", "regions", "playlists", "sound_vectors", "listen_chance")
 """Parts of an export that some answers alone read."""
@@ -42,7 +42,7 @@ class Snapshot:
     Args:
         export: opened.
         audio: where sound lies.
-        lists: folder of everybody's lists; null: there are none.
+        lists: folder of the lists of all listeners; null: there are none.
     """
 
     def __init__(self, export: Export, audio: AudioFolder, lists: Path | None = None):
@@ -64,7 +64,7 @@ class Snapshot:
         Args:
             folder: of the version, or a link to it.
             audio: where sound lies.
-            lists: folder of everybody's lists; null: there are none.
+            lists: folder of the lists of all listeners; null: there are none.
             verify: `manifest` holds the manifest against its digest and reads what serving needs; `full` checks as
                 `towers verify` does, every file.
 
@@ -108,7 +108,7 @@ class Snapshot:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What `/version` says."""
+        """Returns the answer of `/version`."""
         manifest = self.export.manifest
         counts = {"contents": len(self.export.vectors), "users": len(self.export.user_ids)}
         return {
@@ -151,6 +151,6 @@ class Snapshot:
 
 
 def _met_by(export: Export, cards: Cards, user_row: int) -> tuple[Heard, Standing]:
-    """What a listener of the export heard, for reasons, and how they stand to the contents that they met."""
+    """Returns what a listener of the export heard, for reasons, and their relation to the contents that they met."""
     events = export.events(user_row)
     return Heard.of(events.chosen_rows, cards), Standing.of(events, export.until_us)

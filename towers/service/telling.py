@@ -1,4 +1,4 @@
-"""What systemd is told of a server: that it is ready, what it serves, that it answers, and that it ends."""
+"""Messages of a server to systemd: that it is ready, what it serves, that it answers, and that it ends."""
 
 import http.client
 import logging
@@ -20,13 +20,13 @@ LOOK_S: Final = 0.5
 OPENING_S: Final = 10.0
 """Seconds between two requests for more time while a version is opened; each asks for three times as long."""
 OPENS: Final = {"min_core_share": 0.02, "min_bytes": 1_000_000}
-"""What a server that opens a version does at least, as against one that hangs."""
+"""Least share of a core and least bytes read by which opening a version is told from hanging."""
 ANSWER_S: Final = 5.0
 """Seconds in which it must answer itself."""
 
 
 class Telling:
-    """Tells it from a thread, where somebody asks.
+    """Tells systemd from a thread, if systemd asks for it.
 
     It is ready when every process has opened its version and `/health` answers over HTTP. It is alive while that
     answers, and while the event loop of each process comes round and its requests get through (`Roster.beating`).

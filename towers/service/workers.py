@@ -32,7 +32,7 @@ KILL_S: Final = 1.0
 class Workers(Multiprocess):
     """Starts and renews the processes; strikes those from the roster that have ended.
 
-    SIGTERM and SIGINT are heard whatever the first process waits for, such as a hung one's answer: a thread passes them
+    SIGTERM and SIGINT are heard even while the first process waits, for example for a hung worker: a thread passes them
     on, and kills what has not ended in time.
 
     Args:
@@ -109,7 +109,7 @@ class Workers(Multiprocess):
                     return True
         except (OSError, EOFError, pickle.UnpicklingError):
             return False
-        return self.should_exit.is_set()  # nobody is replaced any more
+        return self.should_exit.is_set()  # no worker is replaced any more
 
     def _strike(self) -> None:
         """Strikes what is noted of processes that do not run."""

@@ -1,4 +1,4 @@
-"""Who may write, how often and how much: asked before anything of a request's body is read."""
+"""Decides who may write, how often and how much, before the body of a request is read."""
 
 import hmac
 import ipaddress
@@ -20,7 +20,7 @@ class WriteGuard:
     `POST /outcome` writes, and so does `GET /home`, whose pages are logged, unless it says `look=true`.
 
     Args:
-        token: that a writer sends as `Authorization: Bearer TOKEN`; null: everybody may write.
+        token: token that a writer sends as `Authorization: Bearer TOKEN`; null: every client may write.
         most_per_s: writes a second that this process takes on average.
         max_body_bytes: of a write's body.
         clock: seconds, for tests.
@@ -40,7 +40,7 @@ class WriteGuard:
         self._room, self._room_at = most_per_s * BURST_S, clock()
 
     def is_write(self, scope: Scope) -> bool:
-        """Whether a request writes."""
+        """Returns whether a request writes."""
         path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
         if path == "/outcome":
             return scope["method"] == "POST"
@@ -66,7 +66,7 @@ class WriteGuard:
 
 
 def is_of_this_machine(host: str) -> bool:
-    """Whether only this machine reaches a server that listens there.
+    """Returns whether only this machine reaches a server that listens there.
 
     >>> is_of_this_machine("127.0.0.1"), is_of_this_machine("::1"), is_of_this_machine("0.0.0.0")
     (True, True, False)

@@ -1,4 +1,4 @@
-"""Sound files to log-mel spectrograms, and what becomes of files that are no sound."""
+"""Sound files to log-mel spectrograms, and files that are no sound."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def log_mel():
 
 
 def mel_filters(settings):
-    """Triangles between points that stand equally far apart on the HTK mel scale."""
+    """Returns triangles between points at equal distances on the HTK mel scale."""
     bins_hz = np.linspace(0, settings.sample_rate / 2, settings.n_fft // 2 + 1)
     top = 2595 * np.log10(1 + settings.sample_rate / 2 / 700)
     points = 700 * (10 ** (np.linspace(0, top, settings.n_mels + 2) / 2595) - 1)
@@ -35,7 +35,7 @@ def mel_filters(settings):
 
 
 def slow_log_mel(waveform, settings):
-    """The same in float64, a frame at a time."""
+    """Computes the log-mel spectrogram in float64, a frame at a time."""
     half = settings.n_fft // 2
     padded = np.pad(waveform.astype(np.float64), half, mode="reflect")
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(settings.n_fft) / settings.n_fft)
@@ -47,7 +47,7 @@ def slow_log_mel(waveform, settings):
 
 
 def band_of(frequency_hz):
-    """The mel band whose middle is nearest."""
+    """Returns the mel band whose middle is nearest."""
     return int(mel_filters(SETTINGS)[:, round(frequency_hz / SETTINGS.sample_rate * SETTINGS.n_fft)].argmax())
 
 
@@ -102,7 +102,7 @@ class TestSound:
 
     @pytest.mark.parametrize("rate_hz", [44_101, 7_919])
     def test_a_rate_that_shares_no_factor_is_no_trouble(self, record_of, rate_hz):
-        """Nor does it take gigabytes and minutes."""
+        """It does not take gigabytes and minutes either."""
         assert loudest_band(record_of(tone(1_000, 1.0, rate_hz), rate_hz)) == band_of(1_000)
 
     def test_both_ways_to_resample_agree(self, record_of, monkeypatch):
@@ -142,7 +142,7 @@ class TestSound:
 
 
 class TestCrops:
-    """Of long sound a record holds several short stretches, and nothing between them is decoded."""
+    """A record of a long sound holds several short stretches, and nothing between them is decoded."""
 
     SETTINGS = replace(SETTINGS, num_crops=5)
 
@@ -156,7 +156,7 @@ class TestCrops:
 
     @pytest.mark.parametrize("name", ["sound.wav", "sound.flac", "sound.ogg", "sound.mp3"])
     def test_are_the_middles_of_equal_stretches(self, record_of, name):
-        """Inside them: mp3 may need what stands before, so that after a leap a steady tone is mute for a while."""
+        """The crops lie inside: mp3 may need earlier frames, so that after a seek a steady tone is mute for a while."""
         frequencies_hz = [500, 3_000, 1_000, 5_000, 700]
         sound = np.concatenate([tone(hz, 3.0, 16_000) for hz in frequencies_hz])
         record = record_of(sound, replace(SETTINGS, num_crops=5, record_s=5.0), name)
@@ -174,7 +174,7 @@ class TestCrops:
             np.testing.assert_allclose(record[:, 10 * crop : 10 * crop + 10], alone, atol=0.02)
 
     def test_one_is_the_middle(self, record_of):
-        """Every bit of the record that there was before there was a choice."""
+        """It equals, to the bit, the record from before crops could be chosen."""
         sound = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 2)
         middle = sound[12_000:20_000]
         np.testing.assert_array_equal(record_of(sound, SETTINGS), record_of(middle, SETTINGS))

@@ -1,4 +1,4 @@
-"""Spectrograms made in parts: what a killed run leaves is used, and shards make the same as one run."""
+"""Spectrograms made in parts: parts of a killed run are used, and shards give the same as one run."""
 
 import json
 
@@ -22,7 +22,7 @@ SILENT, MISSING = "07.wav", "13.wav"
 
 
 def there(names):
-    """Those that have a file."""
+    """Returns the names that have a file."""
     return [name for name in names if name != MISSING]
 
 
@@ -43,7 +43,7 @@ def sounds(tmp_path):
 
 @pytest.fixture
 def make_set(tmp_path, sounds, monkeypatch):
-    """A set of them in parts of three, below a folder."""
+    """Makes a set of the sounds in parts of three, below a folder."""
     monkeypatch.setattr(spectrogram_writer, "FILES_PER_PART", 3)
 
     def make(name="sets", names=NAMES, settings=SETTINGS):
@@ -54,7 +54,7 @@ def make_set(tmp_path, sounds, monkeypatch):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Names of the files that were decoded since."""
+    """Returns names of the files that were decoded since."""
     names, decode = [], decoder.read_crops
 
     def counting(path, settings):
@@ -78,7 +78,7 @@ def die_at(number):
 
 
 def contents_of(folder):
-    """The bytes of every file of a set."""
+    """Returns the bytes of every file of a set."""
     return {name: (folder / name).read_bytes() for name in (RECORDS, ROWS, REJECTED, FRONT)}
 
 
@@ -119,7 +119,7 @@ class TestParts:
         assert Spectrograms.open(made.target).records.shape == (0, 16, 20)
 
     def test_the_name_is_what_it_was_before_there_were_parts_and_crops(self, make_set, sounds):
-        """So that stores of before are found."""
+        """Stores made before have to be found."""
         files = {path.name: digest_of_file(path) for path in sounds.iterdir()}
         named = [[f"id {name}", name] for name in NAMES]
         settings = {"sample_rate": 8_000, "n_fft": 256, "hop_length": 80, "n_mels": 16, "record_s": 0.2}

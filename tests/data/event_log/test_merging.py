@@ -57,7 +57,7 @@ def arrivals_of(found: list[Event], file: int) -> Arrivals:
 
 
 def in_steps(found: list[Event], sizes: list[int]) -> tuple[LogBlock, set[tuple[int, int, bool]]]:
-    """The log, and which events repeated another: by file, row, and whether they differ. A file a step."""
+    """Returns the log, and the repeated events: by file, row, and whether they differ. Each step adds a file."""
     block, left, repeated = empty(), list(found), set()
     for file, size in enumerate([*sizes, len(found)]):
         block, more = merge(block, arrivals_of(left[:size], file))
@@ -67,7 +67,9 @@ def in_steps(found: list[Event], sizes: list[int]) -> tuple[LogBlock, set[tuple[
 
 
 def by_hand(found: list[Event]) -> tuple[list[Event], list[bool]]:
-    """What stays, by listener and time; and for each that does not, in the order of coming, whether it differs."""
+    """Returns the events that stay, by listener and time; and for each of the others, in order of arrival, whether it
+    differs.
+    """
     kept: dict[tuple[int, int, int, int], tuple[int, Event]] = {}
     repeated = []
     for place, event in enumerate(found):

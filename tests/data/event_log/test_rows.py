@@ -10,7 +10,7 @@ from towers.data.event_log.rows import RowMap, Rows
 
 @pytest.mark.parametrize("gone", [["a"], ["b", "c"], ["a", "b", "c"]])
 def test_what_is_erased_is_not_in_the_digest(gone, tmp_path):
-    """The digest is the same once they are read again, or a start after a kill would give another store."""
+    """The digest is the same after the rows are read again; otherwise a start after a kill would give another store."""
     rows = replace(Rows.none(), users=RowMap(pa.array(["a", "b", "c"])).erased(gone).grown(["d"]))
     rows.write(tmp_path / "rows")
     assert Rows.read(tmp_path / "rows").digest == rows.digest

@@ -79,7 +79,7 @@ _event = st.one_of(
 
 @st.composite
 def cut_listeners(draw) -> tuple[list[list[Event]], list[list[int]], list[list[int]]]:
-    """Listeners, their cuts and their sessions, for `histories_of`."""
+    """Draws listeners, their cuts and their sessions, for `histories_of`."""
     listeners = draw(st.lists(st.lists(_event, max_size=8), min_size=1, max_size=5))
     cuts = [sorted(draw(st.lists(st.integers(0, len(one)), min_size=4, max_size=4))) for one in listeners]
     sessions = [draw(st.lists(st.integers(-1, 2), min_size=len(one), max_size=len(one))) for one in listeners]

@@ -37,7 +37,7 @@ class Chosen:
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_is_what_a_loop_makes(tmp_path, monkeypatch, drawn, data, size):
     monkeypatch.setattr(blocks_module, "BLOCK_EVENTS", size)
-    # Before them somebody who stays, so that something is left to train on.
+    # Before them a listener who stays, so that something is left to train on.
     listeners, cuts, sessions = [[SOMEBODY, *drawn[0]], [[1, 1, 1, 1], *drawn[1]], [[-1], *drawn[2]]]
     whole = histories_of(listeners, cuts, sessions)
     number = len(whole.action)

@@ -1,4 +1,4 @@
-"""Tests of what is reported about a profile compared with the one before.
+"""Tests of the report on a profile compared with the one before.
 
 `benchmarks/data/data_faults.py` plants the same faults into raw data.
 """

@@ -1,4 +1,4 @@
-"""What tests of public sets share."""
+"""Fixtures shared by the tests of public data sets."""
 
 import pytest
 

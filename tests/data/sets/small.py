@@ -14,7 +14,9 @@ TRACK = "00000000-0000-0000-0000-000000000001"
 
 
 def lastfm1k_tsv(root: Path) -> None:
-    """With quotation marks, names without ids, a wrong clock, a line broken in two and one that is no UTF-8."""
+    """Writes lines with quotation marks, names without ids, a wrong clock, a line broken in two and one that is no
+    UTF-8.
+    """
     plays = [
         f"user_000001\t2009-05-04T23:08:57Z\t{MBID}\tDeep Dish\t{TRACK}\tFuck Me Im Famous (Pacha Ibiza)-09-28-2007",
         'user_000001\t2009-05-04T13:54:10Z\t\tAC/DC\t\tHe said "Go" / and went',
@@ -41,7 +43,7 @@ def lastfm1k_tsv(root: Path) -> None:
 
 
 def movielens_1m(root: Path) -> None:
-    """With an accent in Latin-1, a comma, and a line that lost a field."""
+    """Writes lines with an accent in Latin-1, a comma, and a line that lost a field."""
     folder = root / "ml-1m"
     folder.mkdir()
     (folder / "ratings.dat").write_text(
@@ -59,7 +61,7 @@ def movielens_1m(root: Path) -> None:
 
 
 def movielens_20m(root: Path) -> None:
-    """With quotation marks around a title with a comma, and a film without genres."""
+    """Writes lines with quotation marks around a title with a comma, and a film without genres."""
     (root / "ratings.csv").write_text(
         "userId,movieId,rating,timestamp\n1,2,3.5,1112486027\n1,29,3.5,1112484676\n2,2,4.5,974820889\n"
         "2,29,0.5,974820900\n1,32,,1112484819\n1,47,3.5,1112484727\n"
@@ -72,7 +74,9 @@ def movielens_20m(root: Path) -> None:
 
 
 def lfm_2b(root: Path) -> None:
-    """Packed as published; of the plays in two streams one after the other, as parallel packers write them."""
+    """Writes packed files as published; the plays are two streams one after the other, as parallel packers write
+    them.
+    """
     head = "user_id\ttrack_id\talbum_id\ttimestamp\n"
     first = "2\t7\t101\t2019-03-01 00:00:01\n2\t8\t102\t2019-03-01 00:04:01\n31435741\t7\t100\t2020-03-19 23:59:59\n"
     second = "31435741\t8\t\tno time\n31435741\t9\t\t2020-03-20 00:00:00\n"
@@ -90,7 +94,9 @@ def lfm_2b(root: Path) -> None:
 
 
 def thirtymusic_idomaar(root: Path) -> None:
-    """With spaces where other files have tabs, a track without a play time, nested empty lists and a line cut short."""
+    """Writes lines with spaces where other files have tabs, no play time of a track, nested empty lists and a cut
+    line.
+    """
     for folder in ("relations", "entities"):
         (root / folder).mkdir()
     play = '{"type":"track","id":%d,"playstart":%d,"playtime":%d,"playratio":%s,"action":"%s"}'
@@ -143,7 +149,9 @@ YAMBDA = {
 
 
 def yambda(root: Path, is_sequential: bool = False) -> None:
-    """Two events of a listener within five seconds, opinions, a play beyond the end, a track without a vector."""
+    """Writes two events of a listener within five seconds, opinions, a play beyond the end, a track without a
+    vector.
+    """
     folder = root / ("sequential" if is_sequential else "flat") / "50m"
     folder.mkdir(parents=True)
     table = pa.table(YAMBDA)
@@ -170,7 +178,7 @@ def yambda(root: Path, is_sequential: bool = False) -> None:
 
 
 def music4all_onion(root: Path) -> None:
-    """With Music4All's tables, whose names end in .csv and whose fields stand between tabs."""
+    """Writes Music4All's tables, whose names end in .csv and whose fields stand between tabs."""
     plays = (
         "user_id\ttrack_id\ttimestamp\nuser_007XIjOr\tDaTQ53TUmfP93FSr\t2019-02-20 12:28:36\n"
         "user_007XIjOr\t0a2dxrWQJhyKV0fQ\t2019-02-20 12:24:00\nuser_00E\tDaTQ53TUmfP93FSr\t2019-02-21 00:00:00\n"
@@ -189,7 +197,7 @@ def music4all_onion(root: Path) -> None:
 
 
 def million_playlist(root: Path) -> None:
-    """Two slices, and a track that stands twice in a playlist."""
+    """Writes two slices, and a track that stands twice in a playlist."""
     (root / "data").mkdir()
     told = {
         at: {
@@ -216,7 +224,7 @@ def million_playlist(root: Path) -> None:
 
 
 def nowplaying_rs(root: Path) -> None:
-    """A tweet with two hashtags, and a place as GeoJSON between quotation marks."""
+    """Writes a tweet with two hashtags, and a place as GeoJSON between quotation marks."""
     (root / "user_track_hashtag_timestamp.csv").write_text(
         "user_id,track_id,hashtag,created_at\n"
         "81496937,cd52b3e5b51da29e5893dba82a418a4b,nowplaying,2014-01-01 05:54:21\n"
@@ -242,7 +250,7 @@ KUAIRAND_LOG = (
 
 
 def kuairand(root: Path) -> None:
-    """Two logs of the standard policy and one of places that were drawn."""
+    """Writes two logs of the standard policy and one of places that were drawn."""
     (root / "data").mkdir()
     (root / "data/log_standard_4_08_to_4_21_pure.csv").write_text(
         KUAIRAND_LOG + "0,20,20220416,2000,1650111976017,1,1,0,0,0,0,1,65400,65400,0,0,0,0,1\n"

@@ -1,4 +1,4 @@
-"""Lines of public sets that say what cannot be: each is counted or does without, and none stops a set."""
+"""Impossible lines of public sets: each is counted or read without the bad field, and none stops a set."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FAR = 2**63 - 1
 
 
 def slow(*values):
-    """Another set by the same means, which the long proofs alone run."""
+    """Marks another set with the same reader, which the long proofs alone run."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
@@ -105,7 +105,7 @@ def test_where_every_line_is_bad_the_first_is_told(small_set, tmp_path, line, re
 
 
 class TestTwice:
-    """Of an id that a side table names twice the first line counts."""
+    """The first line of an id counts that a side table names twice."""
 
     @pytest.mark.parametrize(("name", "files", "ids"), [
         ("music4all_onion", {"id_information.csv": "DaTQ53TUmfP93FSr\tOther\tOther\tOther",

@@ -28,25 +28,25 @@ from towers.manifest import digest_of_file
 
 ODD = {"lastfm1k_tsv": 6, "movielens_1m": 1, "movielens_20m": 1, "lfm_2b": 1, "thirtymusic_idomaar": 1, "yambda": 0,
        "music4all_onion": 1, "million_playlist": 0, "nowplaying_rs": 0, "kuairand": 1}  # fmt: skip
-"""How many lines of each small set are no rows."""
+"""Number of lines in each small set that are no rows."""
 FEATURES = FeatureSettings(
     min_played_fraction=0.5, content_parts=("kind", "artist_ids"), user_columns=(), spectrogram=SpectrogramSettings()
 )
 IN_SHORT = ("lastfm1k_tsv", "million_playlist", "kuairand")
 """Sets whose stores are made in every run of the tests: a plain one, one without a clock, one with impressions."""
 SETTINGS = {"split": LeaveOneOut(), "features": FEATURES, "max_rejected_fraction": 0.6}
-"""Of all stores here."""
+"""Settings of all stores in this file."""
 
 
 @cache
 def composed(name, *overrides):
-    """The group `data` alone, which is half of the work of a whole command."""
+    """Composes the group `data` alone, which is half of the work of a whole command."""
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         return compose(None, overrides=[f"+data={name}", "data.root=ROOT", *overrides])
 
 
 def source(name, root, *overrides):
-    """The source that a command line gives."""
+    """Returns the source that a command line gives."""
     config = deepcopy(composed(name, *overrides))
     config.data.root = str(root)
     return instantiate(config.data.source, "data.source")
@@ -54,7 +54,7 @@ def source(name, root, *overrides):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Converts a small set, once; returns what came out, as rows, after a look at the columns."""
+    """Converts a small set, once; returns the rows, after a check of the columns."""
 
     @cache
     def make(name):
@@ -70,7 +70,7 @@ def made(tmp_path_factory):
 
 
 def kept(found, folder, told):
-    """The tables that are kept in a folder; stages of a conversion are added to `told`."""
+    """Returns the tables that are kept in a folder; stages of a conversion are added to `told`."""
     root, paths = found.inputs()
     digests = {str(path.relative_to(root)): digest_of_file(path) for path in paths}
     return found.kept_tables(folder, digests, None, lambda stage, *_: told.append(stage))
@@ -220,7 +220,7 @@ class TestOfEachSet:
         assert names == {"yambda_50m_listens", "yambda_50m_multi_event"}  # neither store takes the other's place
 
     def test_yambdas_shares_are_what_was_told(self, small_set, tmp_path):
-        """Also of a track that is told with two lengths, half a play of either is one."""
+        """A track may be listed with two lengths; half a play of either is one."""
         root = small_set("yambda")
         told = {**small.YAMBDA, "track_length_seconds": pa.array([170, 105, 185, None, 340, None, None], pa.uint32())}
         told["played_ratio_pct"] = pa.array([50, 49, 50, None, 50, None, None], pa.uint16())
@@ -334,7 +334,7 @@ def test_a_store_that_is_there_converts_nothing(small_set, tmp_path, make_builde
 class TestConvertsAnew:
     @pytest.fixture
     def convert(self, small_set, tmp_path):
-        """Gives the folder of a set, and what converts it and says whether it had to."""
+        """Returns the folder of a set, and a function that converts it and says whether it had to."""
         root = small_set("music4all_onion")
 
         def make(*overrides):

@@ -1,4 +1,4 @@
-"""Which files of a folder are a set's, told by their published names."""
+"""Files of a set in a folder, recognised by their published names."""
 
 import pytest
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PART.exists(), reason="th
 
 
 def write(root):
-    """Sessions as idomaar lines, each play so many seconds after its session's first."""
+    """Writes sessions as idomaar lines, each play so many seconds after its session's first."""
     (root / "relations").mkdir(parents=True)
     sessions = {}
     for row in pq.read_table(PART).to_pylist():

@@ -1,4 +1,4 @@
-"""Lines of text with their numbers, whatever block they come in."""
+"""Lines of text with their numbers, in blocks of any size."""
 
 import bz2
 import gzip

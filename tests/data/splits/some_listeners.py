@@ -11,7 +11,7 @@ from towers.data.splits.split import Cuts, Ends, ListenersEvents
 NO_CUTS = Cuts()
 HOUR = 1 / 24
 Event = tuple[float, bool, int]
-"""When in days, whether it is positive, and the place of its session's first event."""
+"""Time in days, whether the event is positive, and the place of its session's first event."""
 
 
 def listeners(*histories: Sequence[Event]) -> ListenersEvents:
@@ -26,25 +26,25 @@ def listeners(*histories: Sequence[Event]) -> ListenersEvents:
 
 
 def signs(text: str) -> list[Event]:
-    """`+-+` as an event a day, positive or not, of no known session."""
+    """Returns an event a day for text such as `+-+`, positive or not, of no known session."""
     return [(float(day), sign == "+", -1) for day, sign in enumerate(text)]
 
 
 def lengths(ends: Ends, events: ListenersEvents) -> list[list[int]]:
-    """By listener, events in training, in a gap, in validation, in a gap, and in the test."""
+    """Returns each listener's numbers of events in training, in a gap, in validation, in a gap, and in the test."""
     columns = [ends.train_end, ends.validation_start, ends.validation_end, ends.test_start, events.lengths]
     return np.diff(np.stack([np.zeros(len(events.lengths), np.int64), *columns]), axis=0).T.tolist()
 
 
 def periods(ends: Ends, events: ListenersEvents) -> list[list[int]]:
-    """By listener, events in training, validation and test, where there is no gap."""
+    """Returns each listener's numbers of events in training, validation and test, where there is no gap."""
     np.testing.assert_array_equal(ends.train_end, ends.validation_start)
     np.testing.assert_array_equal(ends.validation_end, ends.test_start)
     return [found[::2] for found in lengths(ends, events)]
 
 
 def last_two(marked: Sequence[bool]) -> list[int]:
-    """Of one listener, events in training, validation and test."""
+    """Returns a listener's numbers of events in training, validation and test."""
     places = [place for place, is_marked in enumerate(marked) if is_marked]
     if len(places) < 3:
         return [len(marked), 0, 0]
@@ -57,4 +57,4 @@ histories = st.lists(
     ),
     max_size=5,
 )
-"""Listeners with events at few times, so that some are equal; nobody, or some of them without an event."""
+"""Listeners with events at few times, so that some are equal; also no listener, and listeners without an event."""

@@ -72,7 +72,7 @@ def test_a_pause_that_cannot_be_is_refused_with_its_key(pause):
 
 @given(moved=st.integers(-(10**6), 10**6))
 def test_listeners_are_cut_by_themselves(moved):
-    """However far the next listener's first event is from the last of the one before."""
+    """The cuts are the same however far the next listener's first event is from the last of the one before."""
     one = [(float(day), True, -1) for day in range(4)]
     other = [(day + moved, True, -1) for day, _, _ in one]
     assert cut(one, other) == [[2, 1, 1]] * 2

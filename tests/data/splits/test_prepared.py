@@ -38,7 +38,7 @@ def prepare(tmp_path_factory, make_builder):
 
 
 def days_of(store, user_id):
-    """Days of a listener's events: in training, in a gap, in validation, in a gap, in the test."""
+    """Returns the days of a listener's events: in training, in a gap, in validation, in a gap, in the test."""
     histories, row = store.histories, store.user_ids.tolist().index(user_id)
     names = ("offsets", "train_end", "validation_start", "validation_end", "test_start")
     cuts = [int(getattr(histories, name)[row]) for name in names] + [int(histories.offsets[row + 1])]

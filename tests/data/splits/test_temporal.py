@@ -1,4 +1,4 @@
-"""Two instants for everybody, with a gap before each or without."""
+"""Temporal splits: the same two instants for all listeners, with a gap before each or without."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from towers.errors import UserError
 
 
 def parts(store, user_id):
-    """How many events a listener has in training, validation and test."""
+    """Returns the numbers of a listener's events in training, validation and test."""
     histories, row = store.histories, store.user_ids.tolist().index(user_id)
     cuts = [histories.offsets[row], histories.train_end[row], histories.test_start[row], histories.offsets[row + 1]]
     return np.diff(cuts).tolist()
@@ -44,7 +44,7 @@ class TestGlobalTemporal:
         assert parts(store, "eve") == [0, 0, 0]
 
     def test_the_cut_itself_belongs_to_what_follows(self, prepared):
-        """One microsecond before the cut, at it, and after it: off by one either way fails."""
+        """Events lie one microsecond before the cut, at it, and after it: off by one either way fails."""
         around = [-MICROSECOND, timedelta(0), MICROSECOND]
         times = [at(0), *(VALIDATION_START + step for step in around), *(TEST_START + step for step in around)]
         events = [("ann", "a1", time, "play", 100_000, None) for time in times]

@@ -1,4 +1,4 @@
-"""Debian's Chromium, by its path; where it is not there, tests that need it say so."""
+"""Debian's Chromium, by its path; tests that need it are skipped with a reason if it is missing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

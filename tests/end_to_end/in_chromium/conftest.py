@@ -27,9 +27,9 @@ def browser():
 
 @pytest.fixture
 def show(browser):
-    """Opens an address; at the end the page must have complained of nothing and asked no other host.
+    """Opens an address; at the end the page must have reported no error and asked no other host.
 
-    Whoever provokes an error of the server says so by `page.expects_errors = True`.
+    A test that provokes an error of the server sets `page.expects_errors = True`.
     """
     opened = []
 

@@ -12,7 +12,7 @@ from tests.command_line import environment
 
 @contextmanager
 def served(folder: Path, *arguments: str) -> Iterator[str]:
-    """`towers serve` as a user starts it; gives the address that it prints."""
+    """Runs `towers serve` as a user starts it, and yields the address that it prints."""
     command = [sys.executable, "-m", "towers", "serve", "port=0", "watch_s=0.2", *arguments]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None

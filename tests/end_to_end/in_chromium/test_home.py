@@ -1,4 +1,4 @@
-"""The home page of a listener in a real browser: every card with its chance and why it is there."""
+"""The home page of a listener in a real browser: every card with its chance and the reason for it."""
 
 import pytest
 

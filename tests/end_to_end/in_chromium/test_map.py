@@ -9,7 +9,7 @@ from tests.retrieval.small_export import content, small_export
 
 MANY = 10_000
 MARKUP = "<img src=x onerror=alert(1)>"
-"""A title that would complain if it were taken for markup."""
+"""A title that would report an error if a browser took it for markup."""
 
 pytestmark = [pytest.mark.unhooked, needs_chromium]
 

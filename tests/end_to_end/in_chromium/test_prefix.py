@@ -30,7 +30,7 @@ def below_a_prefix(tmp_path: Path) -> Iterator[str]:
 
 
 def test_it_works(show, below_a_prefix: str) -> None:
-    """Whatever is asked for outside of the prefix is told by `show`."""
+    """The fixture `show` fails for any request outside of the prefix."""
     page = show(below_a_prefix)
     page.get_by_role("combobox").fill("Title 1")
     page.get_by_role("option").first.click()

@@ -26,7 +26,7 @@ def address(report, tmp_path_factory):
 
 @pytest.fixture
 def show(browser, address):
-    """Opens the page, and gives it with all that it complained of or asked for."""
+    """Opens the page, and returns it with its errors and requests."""
     contexts = []
 
     def open_page(scheme="light", width=1280):

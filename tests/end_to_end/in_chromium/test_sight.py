@@ -1,4 +1,4 @@
-"""How the page of `towers serve` looks on a phone, in the light and in the dark, and what it tells of changes."""
+"""The look of the page of `towers serve` on a phone, in the light and the dark theme, and its notes about changes."""
 
 import json
 import re
@@ -57,7 +57,7 @@ CONTRASTS = """[
 
 
 def test_what_nobody_has_played_is_marked(browser, address, tracks):
-    """The server's own answers, said to be of new contents."""
+    """The answers are the server's own, changed so that the contents count as new."""
     page = browser.new_page()
 
     def as_new(route) -> None:
@@ -69,7 +69,7 @@ def test_what_nobody_has_played_is_marked(browser, address, tracks):
 
     page.route(re.compile("/(similar|map)"), as_new)
     page.goto(f"{address}{path_of(tracks[0])}")
-    page.wait_for_selector(".card .cold:has-text('nobody has played it yet')")
+    page.wait_for_selector(".card .cold:has-text('not played by any listener yet')")
     assert page.locator(".rows .mark.new").count() == 20
     page.goto(f"{address}#/map")
     page.get_by_text("new, never played").wait_for()

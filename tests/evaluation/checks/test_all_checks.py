@@ -1,4 +1,4 @@
-"""All checks together, on vectors that are made of the listening in the small world."""
+"""All checks together, on vectors made of the listening in the small world."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ UNKNOWN = Provenance()
 
 
 def plays_before(store, rows, period):
-    """How often each listener heard each content."""
+    """Returns how often each listener heard each content."""
     histories = store.histories
     ends = histories.train_end if period == "validation" else histories.test_start
     vectors = np.zeros((len(rows), len(store.content_ids)), np.float32)
@@ -37,7 +37,7 @@ class Counting:
 
 @pytest.fixture
 def judged(world_store):
-    """Checks by name, and whom they ranked."""
+    """Returns the checks by name, and the listeners that they ranked."""
 
     def judge(*, with_popularity, provenance=UNKNOWN):
         ranker = Counting()
@@ -74,5 +74,5 @@ def test_who_has_learnt_the_test_period_fails(world_store, judged):
 
 
 def test_popularity_is_the_same_ranked_here_or_before(judged):
-    """The figures, where both tell any."""
+    """The last check has the same figures in both cases."""
     assert judged(with_popularity=True)[0][-1] == judged(with_popularity=False)[0][-1]

@@ -32,7 +32,7 @@ def task(world_store, period):
 
 
 def plays_until(which: str):
-    """A subject whose listener vectors are how often each content was heard up to an end."""
+    """Returns a subject whose listener vectors are the counts of each content up to an end."""
 
     def view(store):
         histories = store.histories

@@ -1,4 +1,4 @@
-"""Each check passes on what is honest and fails on what is broken on purpose."""
+"""Each check passes on an honest model and fails on one that is broken on purpose."""
 
 import time
 from dataclasses import replace
@@ -45,7 +45,7 @@ class Peeking:
 
 
 class Given:
-    """A scorer of scores that are there."""
+    """A scorer that returns given scores."""
 
     name = "given"
 
@@ -84,7 +84,7 @@ class TestPermutedTargets:
         assert max(abs(figures["z"]) for figures in found) < 4
 
     def test_unequal_listeners(self):
-        """4 and 3 contents are left to them; with one place each, 1 of 2 and 1 of 1 targets fit."""
+        """The listeners have 4 and 3 unheard contents; with one place each, 1 of 2 and 1 of 1 targets fit."""
         task = make_task([[0], [0, 1]], [[1, 2], [2]], 5)
         check = permuted_targets(task, lambda task: DenseRanker(task, Random(task)), k=1)
         assert check.figures["expected"] == pytest.approx((2 / 4 + 1 / 3) / 2)
@@ -94,8 +94,8 @@ class TestPermutedTargets:
 
     @pytest.mark.unhooked  # the hook would take most of the time
     def test_what_cannot_be_listed_is_drawn_and_missed(self):
-        """Of the 4 contents that the one listener has not heard 3 have no vector: the list of 1 holds one of 2 targets
-        in 1 * 2 / 4 of the cases, however long it could be.
+        """Ranks that cannot be listed are drawn. Of the 4 contents that the one listener has not heard 3 have no
+        vector: the list of 1 holds one of 2 targets in 1 * 2 / 4 of the cases, however long it could be.
         """
         task = make_task([[0]], [[1, 2]], 5)
         vectors = np.array([[1.0], [0.0], [1.0], [0.0], [0.0]], dtype=np.float32)
@@ -148,7 +148,7 @@ class TestShuffledListeners:
         assert check.figures["own"] == check.figures["shuffled"]
 
     def test_who_was_evaluated_ranks(self, world):
-        """And with missing contents it is the same list for the same vector."""
+        """With missing contents too the same vector gives the same list."""
         contents = world.contents.copy()
         contents[::3] = 0
         vectors = np.tile(world.tastes[:1], (LISTENERS, 1))
@@ -244,7 +244,7 @@ def test_targets_are_drawn_from_what_is_not_heard_and_can_be_ranked():
 
 
 def test_targets_are_drawn_uniformly():
-    """Each of the 3 candidates that are left to the one listener is among the 2 targets in 2 of 3 draws."""
+    """Each of the 3 candidates that the one listener has not heard is among the 2 targets in 2 of 3 draws."""
     task = replace(make_task([[1, 4, 4, 6]], [[0, 2]], 8), is_candidate=~np.isin(np.arange(8), [3, 6, 7]))
     draws = 900
     drawn = [with_drawn_targets(task, seed)[0].targets.values for seed in range(draws)]

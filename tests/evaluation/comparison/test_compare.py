@@ -1,4 +1,4 @@
-"""Two rankers on one small task: who gains, who loses, what is shown more.
+"""Two rankers on one small task: who gains, who loses, and what is shown more.
 
 Six contents; four listeners have each heard content 0. `old` shows 1, 2, 3, 4, 5 to all; `new` the same backwards.
 """
@@ -101,7 +101,7 @@ def test_the_most_come_first(task, evaluations, cards, user_ids):
 
 
 def test_exposure(comparison):
-    """In lists of two: 1 and 2 stood with everybody, now 5 and 4 do; 3 never."""
+    """In lists of two, contents 1 and 2 stood in all of them, and now 5 and 4 do; 3 never did."""
     found = {change.card.content_id: (change.before, change.after) for change in comparison.exposure}
     assert found == {"c1": (4, 0), "c2": (4, 0), "c4": (0, 4), "c5": (0, 4)}
     assert [change.card.is_cold for change in comparison.exposure] == [False, False, False, True]

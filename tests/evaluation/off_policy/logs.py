@@ -11,7 +11,7 @@ from towers.evaluation.off_policy.log import LoggedBandit
 
 
 def log_of(**columns) -> LoggedBandit:
-    """One slot a request and one request a listener, unless said otherwise."""
+    """Makes a log with one slot a request and one request a listener, unless columns say otherwise."""
     rows = len(columns["rewards"])
     given = {"requests": np.arange(rows), "listeners": np.arange(rows), "slots": np.zeros(rows, np.int64)}
     arrays = {
@@ -24,7 +24,7 @@ def log_of(**columns) -> LoggedBandit:
 
 
 def women() -> LoggedBandit:
-    """10,000 rows that Bernoulli Thompson sampling logged, judged for a policy that draws any of the 46 products.
+    """Returns 10,000 rows logged by Bernoulli Thompson sampling, for a policy that draws any of the 46 products.
 
     Open Bandit Dataset (ZOZO, CC BY 4.0; Saito et al. 2020), its small sample as `obp` 0.5.7 ships it, campaign
     "women": two of its columns, by time.
@@ -46,7 +46,7 @@ class Everything:
 
 
 def everything(with_repeats: bool = False, is_additive: bool = False, is_right: bool = False) -> Everything:
-    """Of three cards: each slate that a policy can log with each outcome, and what the new policy truly earns.
+    """Returns each slate of three cards that a policy can log with each outcome, and the new policy's true value.
 
     Args:
         with_repeats: whether the slots are drawn independently, so that a card can stand twice.
@@ -64,7 +64,7 @@ def everything(with_repeats: bool = False, is_additive: bool = False, is_right: 
         return chances[card], chances[other] if with_repeats else chances[other] / (1 - chances[card])
 
     def marginal(chances: np.ndarray) -> np.ndarray:
-        """Of each card in the second slot."""
+        """Returns the chance of each card in the second slot."""
         return np.array([sum(np.prod(steps(chances, a, b)) for a, b in shown if b == card) for card in range(3)])
 
     guesses = np.random.default_rng(0).normal(size=(4, 3))

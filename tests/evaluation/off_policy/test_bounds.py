@@ -1,4 +1,4 @@
-"""Intervals of estimates, and how even weights are."""
+"""Intervals of estimates, and the evenness of weights."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from towers.evaluation.off_policy.estimators import Terms, ips, snips
 
 
 def drawn(listeners=400, times=1, seed=0):
-    """Listeners, each with the same request so many times."""
+    """Draws listeners, each with the same request so many times."""
     generator = np.random.default_rng(seed)
     weights, rewards = generator.exponential(size=listeners), (generator.random(listeners) < 0.4).astype(float)
     return log_of(

@@ -1,4 +1,4 @@
-"""The direct model: what is linear is found, nobody is judged by what they did, and slots behind count."""
+"""The direct model: it finds linear rewards, never judges listeners by their own outcomes, and counts later slots."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from towers.evaluation.off_policy.direct_model import DirectModel, parts_of
 
 
 def rows(count=300, slots=1, seed=0):
-    """A log of listeners with two requests each, and features of what is shown and of what the new policy chooses."""
+    """Makes a log of listeners with two requests each, and features of shown cards and of the new policy's choices."""
     generator = np.random.default_rng(seed)
     features, new_features = generator.normal(size=(2, count * slots, 3))
     requests = np.repeat(np.arange(count), slots)
@@ -31,7 +31,7 @@ def test_a_linear_reward_is_found():
 
 
 def test_what_is_to_come_counts():
-    """The second slot earns by its card; the first is worth itself and what the new policy earns behind it."""
+    """The second slot's reward depends on its card; the first has its own, and the new policy's reward behind it."""
     columns, features, new_features, _ = rows(slots=2)
     # The new policy's choice behind a card depends on that card, which is what the first slot's model can learn.
     new_features[1::2] = features[0::2]
@@ -59,7 +59,7 @@ def test_nobody_is_judged_by_what_they_did():
 
 
 def test_as_each_fold_fitted_by_itself():
-    """The sums less a fold are the sums of the others: against one regression a fold, solved as least squares."""
+    """The sums without a fold are those of the other folds: they equal a least-squares regression for each fold."""
     columns, features, new_features, generator = rows()
     rewards = generator.random(300)
     model = DirectModel(folds=3, penalty=4.0)
@@ -84,7 +84,7 @@ def test_folds_hold_whole_listeners():
 
 
 def test_a_slot_that_one_fold_holds_alone():
-    """The second slot was shown to one listener: whoever judges them knows nothing of it."""
+    """The second slot was shown to one listener: the model that judges them knows nothing of it."""
     log = log_of(
         requests=[0, 1, 2, 2], listeners=[0, 1, 2, 2], slots=[0, 0, 0, 1], propensities=[1, 1, 1, 1],
         new_propensities=[1, 1, 1, 1], rewards=[0.0, 1.0, 1.0, 1.0],

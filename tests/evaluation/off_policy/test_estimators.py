@@ -1,4 +1,4 @@
-"""Estimators: fractions on a toy, and what they are on average over everything that can happen."""
+"""Estimators: fractions on a toy, and their mean over all possible outcomes."""
 
 from itertools import product
 
@@ -46,7 +46,7 @@ def test_switched_off_it_is_exactly_the_other():
 
 
 def expected(terms, chances):
-    """The mean over everything that can happen."""
+    """Returns the mean over all possible outcomes."""
     return float(chances @ terms.numerators[:, 0])
 
 
@@ -57,7 +57,7 @@ def test_unbiased_where_a_reward_depends_on_the_cards_before(with_repeats):
     assert told.chances.sum() == pytest.approx(1)
     for terms in (ips(slates), ips(slates, "slate"), doubly_robust(slates)):
         assert expected(terms, told.chances) == pytest.approx(told.value)
-    # What ignores the cards before is off, as is a model that knows nothing, and what is clipped is too low.
+    # An estimator that ignores earlier cards is biased, as is one with a model that knows nothing; clipping is too low.
     assert expected(ips(slates, "slot"), told.chances) != pytest.approx(told.value, rel=0.01)
     assert expected(direct(slates), told.chances) != pytest.approx(told.value, rel=0.01)
     assert expected(ips(slates, clip=1.5), told.chances) < told.value
@@ -95,7 +95,7 @@ def test_slots_alone_are_enough_where_rewards_add_up(with_repeats):
 
 
 def test_pseudo_inverse_is_that_of_its_paper():
-    """Against `q' Gamma^+ 1_s` (Swaminathan et al. 2017), the matrix of all pairs, where slots are independent."""
+    """It equals `q' Gamma^+ 1_s` (Swaminathan et al. 2017), the matrix of all pairs, where slots are independent."""
     told = everything(with_repeats=True, is_additive=True)
     slates = told.log.slates()
     old, new = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.3, 0.6])
@@ -129,7 +129,7 @@ def test_what_the_log_lacks_is_said():
 
 
 def test_as_obp_on_the_open_bandit_dataset():
-    """What obp 0.5.7 gives for its sample (all: benchmarks/home/off_policy_parity.py)."""
+    """The figures are those of obp 0.5.7 for its sample (all: benchmarks/home/off_policy_parity.py)."""
     slates = women().slates()
     assert ips(slates).value == pytest.approx(0.007437577541923159, rel=1e-12)
     assert ips(slates, clip=10.0).value == pytest.approx(0.004383669186128011, rel=1e-12)

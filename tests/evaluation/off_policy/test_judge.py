@@ -1,4 +1,4 @@
-"""What a log says of a policy as a whole: estimates, production, guardrails."""
+"""A log's whole judgement of a policy: estimates, production, guardrails."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ JUDGE = OffPolicyJudge(slots=2, resamples=200)
 
 
 def logged(requests=300, seed=0, **changes):
-    """Slates of three slots with all that can be told."""
+    """Makes slates of three slots with all optional columns."""
     generator = np.random.default_rng(seed)
     rows = 3 * requests
     columns = {
@@ -70,7 +70,9 @@ def test_production_judged_by_its_own_log_is_what_it_is():
 
 
 def test_guards_by_hand():
-    """One slot: the new policy never shows the skipped card of kind 0, and three times as often that of kind 1."""
+    """There is one slot: the new policy never shows the skipped card of kind 0, and three times as often that of kind
+    1.
+    """
     log = log_of(
         propensities=[0.5, 0.25, 0.25], new_propensities=[0.0, 0.75, 0.25], rewards=[1, 1, 1], kinds=[0, 1, 2],
         guards={"skips": [1, 0, 0], "new_cards": [0, 0, 1]},

@@ -1,4 +1,4 @@
-"""Logs: what is refused, and rows as slates."""
+"""Logs: refusals, and rows as slates."""
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ from towers.features.ragged import Ragged
 
 
 class Few:
-    """Scores of everybody, and some of each listener's own."""
+    """A ranker with scores that all listeners share, and some of each listener's own."""
 
     name = "few"
 
@@ -34,7 +34,7 @@ class Few:
 
 
 class Vectors:
-    """Products of vectors; of some contents nothing is known."""
+    """Products of vectors; some contents have none."""
 
     name = "vectors"
 
@@ -77,7 +77,7 @@ def test_what_is_not_known_comes_last(case, seed, share):
         np.testing.assert_array_equal(found[ranking].rows, dense[ranking].rows)
         is_known = np.append(scorer.is_known, False)[found[ranking].rows]
         assert not (~is_known[:, :-1] & is_known[:, 1:]).any()
-        # What is not known scores below whatever comes before it.
+        # Unknown contents score below all that come before them.
         assert (np.diff(np.where(found[ranking].rows >= 0, found[ranking].scores, -1e9), axis=1) <= 0).all()
 
 

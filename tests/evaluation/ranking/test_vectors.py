@@ -11,7 +11,7 @@ from towers.evaluation.ranking.vectors import Candidates, VectorRanker
 
 
 class Products:
-    """All scores at once; minus infinity for contents without a place."""
+    """Returns all scores at once; minus infinity for contents without a place."""
 
     def __init__(self, name, users, contents):
         self.name = name

@@ -1,4 +1,4 @@
-"""What listeners of two invented worlds did under three policies, with differences that are known."""
+"""Outcomes of listeners of two invented worlds under three policies, with known differences."""
 
 from functools import cache
 from math import nan
@@ -12,7 +12,7 @@ from towers.simulation.listeners.space import Space
 
 LISTENERS, DAYS, SLOTS = 40, 7, 10
 GAIN = {"agent": 2.0, "greedy": 0.0, "random": -1.0}
-"""Active days more than greedy's, by policy, of each listener who is not new."""
+"""Excess of active days over greedy's, by policy, of each listener who is not new."""
 
 
 def space() -> Space:
@@ -26,7 +26,9 @@ def space() -> Space:
 
 
 def judged(policy: str, world: str, *, scale: float = 1.0) -> Judged:
-    """Half of the listeners are new and lose a day by the agent; all others gain `GAIN`."""
+    """Returns figures of a policy: half of the listeners are new and lose a day by the agent; all others gain
+    `GAIN`.
+    """
     rng = np.random.default_rng(3)
     is_new = np.arange(LISTENERS) % 2 == 0
     gain = np.where(is_new, -np.abs(GAIN[policy]) / 2, GAIN[policy]) * scale
@@ -46,7 +48,9 @@ def judged(policy: str, world: str, *, scale: float = 1.0) -> Judged:
 
 @cache
 def evaluation() -> AgentEvaluation:
-    """The agent beside greedy and random, and in another world, where it gains half as much, beside greedy alone."""
+    """Returns the evaluation of the agent beside greedy and random, and in another world, where it gains half as much,
+    beside greedy alone.
+    """
     scales = {"as fitted": 1.0, "faster drift": 0.5}
     found = {name: [judged(policy, name, scale=scale) for policy in GAIN] for name, scale in scales.items()}
     del found["faster drift"][2]

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, of listeners whose differences are known."""
+"""Figures of an evaluation, for listeners with known differences."""
 
 import json
 
@@ -9,7 +9,7 @@ from towers.simulation.environment.comparing import RETURN
 
 
 def test_the_agent_beside_each_baseline():
-    """Half of the listeners gain 2 days and half lose 1, against greedy."""
+    """Against greedy half of the listeners gain 2 days and half lose 1."""
     beside = evaluation().judged.against["greedy"]
     assert beside[RETURN].difference == pytest.approx((2 - 1) / 2)
     assert beside["clicks"].ratio == 1.0

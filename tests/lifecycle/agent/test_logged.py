@@ -1,4 +1,4 @@
-"""An agent's log, read back: what was seen, what was shown with which chance, and what came of it."""
+"""An agent's log, read back: its observations, the contents shown with their chances, and the outcomes."""
 
 import json
 from dataclasses import replace
@@ -42,7 +42,7 @@ LISTENERS, DAYS = 16, 2.0
 
 @cache
 def listeners():
-    """A planted world, what its listeners played before, and how they are after that."""
+    """Returns a planted world, its listeners' earlier plays, and their state after these."""
     made = PlantedWorld(Plant(num_listeners=30, num_days=2, num_tracks=60, num_episodes=8))
     log, there = planted_log(made)
     return made, log, there
@@ -59,7 +59,9 @@ def logging():
 
 @cache
 def world_log():
-    """What they do next, as the world says it, as plays behind those before, and as impressions."""
+    """Returns the listeners' next events: as the world reports them, as plays behind the earlier ones, and as
+    impressions.
+    """
     made, before, there = listeners()
     living = PlantedListeners.drawn(there, LISTENERS, 0)
     found = served(ListeningWorld(living, made.end_us, DAYS, slate_size=2, num_candidates=6), logging(), seed=0)
@@ -104,7 +106,7 @@ def read(table=None, plays=None, policy=None, describe=None, **settings):
 
 @cache
 def own():
-    """The log, judged for the policy that logged it."""
+    """Returns the log, judged for the policy that logged it."""
     return read().log
 
 
@@ -123,7 +125,7 @@ def test_a_policy_is_told_what_it_was_told_then():
         for name, column in own.items():
             again = other[name].copy()
             if name == "moment":
-                # To sign up counts as a session of planted listeners, and who comes for the first time was away since.
+                # Signing up counts as a session of planted listeners, who were away from then until their first one.
                 again[:, MOMENT.index("sessions")] += 1
                 away, is_new = MOMENT.index("days_away"), again[:, MOMENT.index("sessions")] == 2
                 again[is_new, away] = column[is_new, away]
@@ -174,7 +176,7 @@ def test_who_played_nothing_earned_nothing():
     log = read(plays=others).log
     steps = len(own())
     assert len(log) == steps
-    # The first listener's plays are somebody else's now.
+    # The first listener's plays now belong to another.
     without = log.laid(log.parts["active_days"]).sum(axis=1)
     assert sorted(without)[0] == 0
 

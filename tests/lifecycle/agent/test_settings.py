@@ -1,4 +1,4 @@
-"""What episodes and evaluations may be asked for; each refusal names its key."""
+"""Settings of episodes and evaluations; each refusal names its key."""
 
 import pytest
 

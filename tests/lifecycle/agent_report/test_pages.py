@@ -51,7 +51,7 @@ def test_the_best_comes_first():
 
 
 def test_who_gains_and_who_loses_is_told():
-    """Losses against everybody, and gains over the policy that it is held beside."""
+    """The page tells of losses against all policies, and of gains over the one that it is compared with in detail."""
     lines = gains(evaluation())
     assert [(line.partition(" (")[0], line.rpartition(" ")[2], loses) for line, loses in lines] == [
         ("new", "greedy", True), ("new", "random", True), ("others", "greedy", False),

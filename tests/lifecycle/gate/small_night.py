@@ -1,4 +1,4 @@
-"""A night's evidence made by hand: a few listeners with figures, and all that the rules ask for beside them."""
+"""A night's evidence made by hand: a few listeners with figures, and all other inputs of the rules."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ DRIFT = {
 
 
 def some(seed=0, mean=0.4, size=LISTENERS):
-    """Figures of listeners between 0 and 1 about a mean."""
+    """Draws figures of listeners between 0 and 1 about a mean."""
     return np.clip(np.random.default_rng(seed).normal(mean, 0.1, size), 0, 1)
 
 
@@ -41,7 +41,9 @@ DAYS = {"day__2026-07-01": some(5), "day__2026-07-02": some(6)}
 
 
 def evaluation(values, *, name="towers", coverage=0.5, bias=2.0, min_users=10, **slices):
-    """`values` on all, discovery and familiar; further slices by name, `history__0` for `history:0`."""
+    """Makes an evaluation with `values` on all, discovery and familiar; further slices by name, `history__0` for
+    `history:0`.
+    """
     values = np.asarray(values, np.float64)
     columns = {"all": values, "discovery": values, "familiar": values}
     columns |= {key.replace("__", ":"): np.asarray(each, np.float64) for key, each in slices.items()}
@@ -64,7 +66,7 @@ def twin(values, name="tonight", **slices):
 
 
 def night(challenger=None, champion=None, is_first_night=False, **changes):
-    """A good night: both twins alike, everything there. `changes` replace parts of the evidence."""
+    """Returns a good night: both twins alike, nothing missing. `changes` replace parts of the evidence."""
     challenger = twin(some()) if challenger is None else challenger
     if not is_first_night:
         champion = twin(some(), "champion", **DAYS) if champion is None else champion
@@ -94,7 +96,7 @@ def night(challenger=None, champion=None, is_first_night=False, **changes):
 
 
 def first_night(**changes):
-    """Nothing serves yet."""
+    """Returns a night before which no version serves."""
     exported = Exported(manifest=MANIFEST, norms=(1.0, 1.0))
     canaries = Canaries(asked=50, failed=0)
     parts = {"is_first_night": True, "reached": None, "exported": exported, "canaries": canaries}

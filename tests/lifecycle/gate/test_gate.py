@@ -1,4 +1,4 @@
-"""The verdict: stages, force, lines, JSON, and that nothing which is not a number passes."""
+"""The verdict: stages, force, lines, JSON, and that no NaN passes."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ OF_EXPORT = ("refit", "drift", "counts", "vanished", "norms", "index_recall", "o
 
 
 def test_stages():
-    """What comes later in the night is not judged yet; once it should be there, its absence refuses."""
+    """Rules of a later stage are not judged yet; at their stage a missing result refuses."""
     early = replace(night(), exported=None, canaries=None, refit=None)
     for stage, not_yet in (("twins", {*OF_EXPORT, "canaries"}), ("export", {"canaries"}), ("served", set())):
         verdict = judge(replace(early, stage=stage), RULES)

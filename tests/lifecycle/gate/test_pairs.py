@@ -1,4 +1,4 @@
-"""The margin: closed forms, its two rates, and what must hold of it whatever the figures are."""
+"""The margin: closed forms, its two error rates, and properties that hold for any figures."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def test_the_error_is_that_of_the_mean_difference():
 
 
 def test_both_rates():
-    """Challengers as good as the champion are refused in 5 % of nights, those worse by twice the margin pass in 5 %."""
+    """Challengers as good as the champion are refused in 5 % of nights; those worse by twice the margin pass in 5 %."""
     generator, nights, listeners, deviation, noise = np.random.default_rng(0), 4000, 150, 0.1, 0.01
     margin = quantile(0.05) * np.hypot(deviation / np.sqrt(listeners), noise * 0.4)
     refused = {0: 0, 1: 0}
@@ -80,7 +80,7 @@ def test_too_few_listeners_to_see_a_loss_are_refused():
 @settings(max_examples=12, deadline=None)
 @given(figures, st.floats(0, 0.5), st.sampled_from([None, 0.0, 0.05]), st.randoms())
 def test_worse_is_never_accepted_where_better_was_refused(champion, loss, margin, random):
-    """Of the smallest margin: worse by the same for every listener, which leaves the error as it is."""
+    """At the smallest margin, worse means worse by the same for every listener, so that the error stays as it is."""
     rule = MainMetric(seed_noise={"all": 0.01}, margin=margin, max_margin=1e9)
     better = np.array([random.random() for _ in champion])
     champion = np.array(champion) + 0.01

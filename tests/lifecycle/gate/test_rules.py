@@ -1,4 +1,4 @@
-"""Every rule: what it lets pass, what it refuses by its name, what it does not apply to."""
+"""Every rule: evidence that it passes, evidence that it refuses by its name, and evidence that it does not apply to."""
 
 import importlib
 from dataclasses import replace
@@ -43,7 +43,7 @@ RULES = configured()
 
 
 def changed(judged: Judged, **parts) -> Judged:
-    """The twin with another evaluation."""
+    """Returns the twin with another evaluation."""
     return replace(judged, evaluation=replace(judged.evaluation, **parts))
 
 
@@ -63,7 +63,7 @@ WITH_COLD = {"cold_content": some(1), "track": some(2), "episode": some(3), "his
 
 
 def lost(part):
-    """Twins of which tonight's has lost a third of one part."""
+    """Returns twins of which tonight's has lost a third of one part."""
     return night(twin(GOOD, **WITH_COLD | {part: WITH_COLD[part] * 0.67}), twin(GOOD, "champion", **WITH_COLD))
 
 
@@ -228,7 +228,7 @@ def test_days_need_a_clock(rule):
 
 
 def test_parts_with_few_listeners_are_left_out():
-    """A quarter is lost by twenty listeners of a segment, of whom nothing is said; of the others enough is."""
+    """Twenty listeners of a segment lose half, and are too few for a judgement; the other segment is judged."""
     parts = {"history__0": some(4, size=20), "history__1": some(5)}
     worse = parts | {"history__0": parts["history__0"] * 0.5}
     outcome = judge(night(twin(GOOD, **worse), twin(GOOD, **parts)), {"segments": RULES["segments"]}).outcomes[0]
@@ -237,7 +237,7 @@ def test_parts_with_few_listeners_are_left_out():
 
 
 def test_by_chance_decides_on_all_targets():
-    """Inner products fell, but lists are made by the chance of a listen: on all targets that counts."""
+    """Inner products fell, but lists are made by the chance of a listen, which counts on all targets."""
     first = replace(twin(GOOD * 0.5), by_chance=evaluation(GOOD))
     second = replace(twin(GOOD, "champion"), by_chance=evaluation(GOOD))
     whole = RULES["main_metric"]

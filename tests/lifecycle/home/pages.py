@@ -1,4 +1,4 @@
-"""A home page that is used: a small export, listeners whose tastes are its vectors, and the log of what they did."""
+"""A home page in use: a small export, listeners whose tastes are its vectors, and the log of their outcomes."""
 
 from pathlib import Path
 
@@ -24,7 +24,9 @@ SHELVES = (
 
 
 def page_export(folder: Path, listeners: int = 60) -> Export:
-    """Ten tracks and eight cards in four directions; a listener stands where the last track that they played does."""
+    """Makes an export of ten tracks and eight cards in four directions; a listener stands at the last track that they
+    played.
+    """
     draw = np.random.default_rng(0)
     contents = [content(f"t{at}") for at in range(10)]
     contents += [content(f"p{at}", "playlist") for at in range(4)] + [content(f"e{at}", "episode") for at in range(4)]
@@ -35,7 +37,7 @@ def page_export(folder: Path, listeners: int = 60) -> Export:
 
 
 def new_policy(dim: int = DIM, slots: int = 2) -> LinearThompson:
-    """A policy that reads vectors and pairs, and tries much."""
+    """Makes a policy that reads vectors and pairs, and explores much."""
     return LinearThompson(
         features={"dim": dim, "has_times": False, "pairs": list(PAIRS)},
         slots=slots, members=8, floor=0.5, prior_reward=0.3, prior_spread=0.5, policy_id="home",
@@ -49,7 +51,7 @@ def card_rows(export: Export) -> np.ndarray:
 def use(
     export: Export, version: PolicyVersion, folder: Path, pages: int, begin_us: int = BEGIN_US, seed: int = 0
 ) -> None:
-    """Draws pages, four an hour, as a server does, and tells what their listeners did with them."""
+    """Draws pages, four an hour, as a server does, and reports the listeners' outcomes."""
     draw = np.random.default_rng(seed)
     cards = HomeCards(export=export, rows=card_rows(export), known_ids=version.card_ids)
     ids, tired = CardIds(cards.ids), Tired()

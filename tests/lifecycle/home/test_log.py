@@ -1,4 +1,4 @@
-"""Reading a log back: all that a server wrote, in order; and each kind of bad row by its file and its row."""
+"""A log read back: all that a server wrote, in order; and each kind of bad row by its file and its row."""
 
 import sqlite3
 from pathlib import Path
@@ -65,7 +65,7 @@ class TestWhatIsRead:
         assert (row["user_id"], row["shelf"], row["saved"], row["candidate_ids"]) == ("7", None, None, None)
 
     def test_a_served_log_up_to_the_first_row_that_waits(self, tmp_path):
-        """Of the second page one card waits, so that a part has a page with a gap; the third is later."""
+        """One card of the second page waits, so that a part has a page with a gap; the third is later."""
         log = HomeLog(tmp_path / "log")
         assert len(read_log(tmp_path / "log")) == 0
         bits = np.packbits([True, True, True]).tobytes()

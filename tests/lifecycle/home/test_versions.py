@@ -1,4 +1,4 @@
-"""The way from a log to the policy that serves: learned from the older part, judged by the newer one, then served."""
+"""From a log to the policy that serves: learned from the older part, judged by the newer one, then served."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +51,7 @@ def data_of(export, impressions) -> HomeData:
 
 
 def written(made: Made) -> tuple[Path, Lesson]:
-    """Of a version that was written beside the one that serves."""
+    """Returns folder and lesson of a version that was written beside the one that serves."""
     assert made.folder is not None
     assert made.lesson is not None
     assert not made.is_current
@@ -81,7 +81,7 @@ def policies(tmp_path, served):
 
 
 def test_the_log_says_exactly_what_the_policy_in_production_did(export, served):
-    """It is asked again with all that it was told then: its chances are those in the log, so that all weights are 1."""
+    """Asked again with the same inputs, the policy gives the chances in the log, so that all weights are 1."""
     folder, log = served
     version = open_policy(folder)
     data = data_of(export, log)
@@ -103,7 +103,7 @@ def test_the_log_says_exactly_what_the_policy_in_production_did(export, served):
     ],
 )
 def test_so_it_is_of_what_has_learned(export, served, tmp_path, make):
-    """Of policies that draw a member for a whole slate, and of those that choose kinds first."""
+    """This holds for policies that draw a member for a whole slate, and for those that choose kinds first."""
     policy = make()
     data = data_of(export, served[1].slice(0, 300))
     learn(policy, data.cards(), data.impressions, data.reward, data.attention, quiet)
@@ -126,7 +126,7 @@ def test_a_version_learns_passes_the_gate_and_serves(export, served, policies):
     assert (lesson.rows, made.held_out) == (1.5 * PAGES, 1.5 * PAGES)
     assert lesson.batches == 4  # days
     assert lesson.figures["clicks"] == 1
-    # What it expects beforehand of the first batch is the prior; in the end it knows who likes what.
+    # Before the first batch it expects the prior; in the end it knows the listeners' tastes.
     half = len(lesson.predicted) // 2
     assert len(lesson.predicted) == len(lesson.observed) == lesson.rows
     assert lesson.predicted[:10] == pytest.approx(0.3)
@@ -148,7 +148,7 @@ def test_a_version_learns_passes_the_gate_and_serves(export, served, policies):
 
 
 def test_a_worse_version_is_refused_and_never_rolled_back_to(export, served, policies):
-    """What it learned is the reverse of what listeners like."""
+    """The version learned the reverse of the listeners' tastes."""
     log = served[1]
     turned = pa.array(np.where(log["skipped"].to_numpy(), 40_000, 2_000))
     turned = log.set_column(log.column_names.index("played_ms"), "played_ms", turned)
@@ -161,7 +161,7 @@ def test_a_worse_version_is_refused_and_never_rolled_back_to(export, served, pol
     assert result.estimates["dr"].high < result.production.mean
 
     better, _ = written(updated(policies, data, quiet, held_out=0.5))
-    assert open_policy(better).learned_from["goes_on_from"] == "000001"  # not from what was refused
+    assert open_policy(better).learned_from["goes_on_from"] == "000001"  # not from the refused version
     lead_to(policies, better)
     assert roll_back(policies).name == "000001"
 
@@ -214,7 +214,7 @@ def test_production_is_the_current_versions_own_rows(export, served, policies, t
 
 
 def without(log: pa.Table, card: str) -> pa.Table:
-    """A log of the time before a card was there."""
+    """Returns a log of the time before a card existed."""
     kept = log.filter(pa.array([one != card for one in log["chosen_id"].to_pylist()]))
     could = [[one for one in ids if one != card] for ids in kept["candidate_ids"].to_pylist()]
     return kept.set_column(
@@ -246,7 +246,7 @@ def test_a_card_that_is_none_by_now_has_no_chance(export, served):
 
 
 class TestRefusals:
-    """Each says one line; what is there stays as it was."""
+    """Each refusal prints one line and leaves all files as they were."""
 
     def test_nothing_serves(self, export, served, tmp_path):
         with pytest.raises(UserError, match="no policy here"):

@@ -1,4 +1,4 @@
-"""The gate of the home page: what each rule lets pass, and what it refuses by its name and its figure."""
+"""The gate of the home page: each rule passes and refuses evidence, by its name and its figure."""
 
 from dataclasses import replace
 
@@ -104,7 +104,7 @@ def test_without_new_cards_none_can_be_hidden():
 
 
 def test_open_bandit_is_refused():
-    """Two of its requests are effective, and one has most of the weight, though IPS says 1.6 times production."""
+    """Two of its requests are effective, and one has most of the weight, though IPS gives 1.6 times production."""
     result = replace(JUDGE, resamples=50).judge(women(), np.ones((10_000, 1)), np.ones((10_000, 1)))
     assert result.estimates["ips"].mean / result.production.mean == pytest.approx(1.617, abs=0.001)
     verdict = judge(HomeEvidence(result=result), RULES)

@@ -32,7 +32,7 @@ ABOUT = {"title": "Thirty <cards>", "world": {"cards": 30}, "seeds": [0, 1]}
 
 @cache
 def plays(changes=(), seeds=(0, 1)):
-    """Random slates, and Thompson sampling with a prior near the truth."""
+    """Plays of random slates, and of Thompson sampling with a prior near the truth."""
     world = made_carousel(cards=30, listeners=60, segments=3, mean_bias=-2.0)
     policies = {
         "random": lambda seed: Uniform(),
@@ -107,7 +107,7 @@ def test_without_predictions_nothing_is_said_of_them():
 
 
 def test_means_over_seeds():
-    """The row of a policy holds the mean over its plays, and the least and the greatest."""
+    """The row of a policy holds the mean, the least and the greatest of its plays."""
     cells = simulation_cells(plays())
     totals = [one.figures["cumulative"] for one in plays() if one.name == "thompson"]
     row = dict(zip(cells.headings, cells.rows[1], strict=True))
@@ -157,7 +157,7 @@ def test_who_forces_is_named():
 
 
 def test_bounds_without_an_end(tmp_path):
-    """One listener has no empirical-Bernstein bounds, and resamples without weight no interval."""
+    """A single listener has no empirical-Bernstein bounds, and resamples without weight give no interval."""
     endless = replace(
         judged(),
         bernstein=Interval(mean=0.5, low=-np.inf, high=np.inf),

@@ -38,7 +38,7 @@ def test_every_limit_has_its_row():
 
 
 def test_curves_in_pairs():
-    """A chart for each of the curves, one for single figures, one of predicted skips."""
+    """There is a chart for each of the curves, one for single figures, and one of predicted skips."""
     curves = [one for one in checked().compared if len(one.labels) > 1]
     assert page().count("<svg") == len(curves) + 2
     for one in curves:

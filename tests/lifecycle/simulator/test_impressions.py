@@ -1,4 +1,4 @@
-"""Rows of what was shown: each is as the contract says, and says what the events say."""
+"""Rows of impressions follow the contract and agree with the events."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_a_day_comes_in_tables_of_a_few_pages(listening, tables, monkeypatch):
 
 
 def test_what_came_of_a_slot_is_what_the_events_say(listening, rows):
-    """A page is of the session of the same name: its first play is of the slot that was picked, if one was."""
+    """A page belongs to the session of the same name: its first play is of the slot that was picked, if one was."""
     log, pages = listening
     events = event_table(log, simulator().space, NAMES["prefix"]).to_pylist()
     played, saved = {}, set()

@@ -13,7 +13,7 @@ HELD_OUT = HeldOut(share=0.3, seed=0)
 
 @pytest.fixture(scope="module")
 def log():
-    """Forty listeners with a session of two plays on each of ten days; the last one begins on the fifth."""
+    """Makes forty listeners with a session of two plays on each of ten days; the last one begins on the fifth."""
     number, days = 40, 10
     listener, day, play = (axis.ravel() for axis in np.mgrid[:number, :days, :2])
     is_there = (listener < number - 1) | (day >= 5)

@@ -50,7 +50,7 @@ def write(folder, log, space, small, **others):
 
 
 def test_a_store_says_what_its_events_say(small, space, listened):
-    """But for listeners who are deleted, and the order of listeners, which is the store's."""
+    """Deleted listeners are missing, and the order of listeners is the store's."""
     users = pq.read_table(small.raw / "users")
     gone = users.filter(users["deleted"])["user_id"]
     assert len(gone)
@@ -88,7 +88,7 @@ def test_each_simulated_day_has_a_part(tmp_path, small, space, listened):
 
 
 def test_lists_and_sounds_go_along(tmp_path, world_folder, space, small, listened):
-    """The same files, where the disk allows it."""
+    """They are links to the same files, where the disk allows it."""
     written = write(tmp_path / "out", listened.log, space, small, root=world_folder)
     assert written.sounds == 28
     for path in (*world_folder.glob("audio/*"), *world_folder.glob("[cup]*/*.parquet")):

@@ -1,4 +1,4 @@
-"""A server that takes what watchers send, answers as it is told, and keeps what it got."""
+"""A server that receives the requests of watchers, answers as told, and keeps them."""
 
 import threading
 import time
@@ -63,7 +63,7 @@ def listening(*answers):
 
 @contextmanager
 def within(seconds):
-    """The block takes no longer."""
+    """Fails if the block takes longer."""
     begun = time.monotonic()
     yield
     assert time.monotonic() - begun < seconds

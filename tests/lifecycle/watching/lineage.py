@@ -1,4 +1,4 @@
-"""Events of OpenLineage, read back: what each facet says it is decides by which of the library's classes it is read.
+"""Events of OpenLineage, read back: each facet is read by the library's class for what it claims to be.
 
 The classes are generated from the published JSON schemas, so that a field that is not there, one that lacks, and one of
 another type are found. The schemas themselves come with no package.

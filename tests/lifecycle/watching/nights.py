@@ -1,4 +1,4 @@
-"""Nights that are told to watchers as the command tells them, around exports that are small and real."""
+"""Nights that are reported to watchers as the command does it, around small real exports."""
 
 from contextlib import nullcontext, redirect_stderr, suppress
 from io import StringIO
@@ -45,18 +45,18 @@ def ledger_of(folder):
 
 
 def told(watcher, ledger, folder, raises=None, after=None, said=None, steps=STEPS, silent="", **facts):
-    """Tells a watcher of a night of the data set `small`, from its beginning to its end.
+    """Reports a night of the data set `small` to a watcher, from its beginning to its end, and returns the last state.
 
     Args:
-        watcher: that is told.
-        ledger: of the data set.
-        folder: of everything.
-        raises: what ends it within its last step; null: nothing does.
+        watcher: watcher that is called.
+        ledger: ledger of the data set.
+        folder: folder of all results.
+        raises: exception that ends the night within its last step; None: none does.
         after: is called with the watch in the last step.
         said: verdict of its record.
-        steps: that it has.
-        silent: what is told of the watcher itself.
-        facts: of the state, as they are known after the last step.
+        steps: steps of the night.
+        silent: expected lines on standard error about the watcher itself.
+        facts: fields of the state that are known after the last step.
     """
     watch, complaints = Watch({"watcher": watcher}, state_in(folder)), StringIO()
     unless = suppress(type(raises)) if raises is not None else nullcontext()
@@ -81,6 +81,6 @@ def told(watcher, ledger, folder, raises=None, after=None, said=None, steps=STEP
 
 
 def refused(watcher, ledger, folder, *rules, **facts):
-    """Tells a watcher of a night that the gate refuses."""
+    """Reports to a watcher a night that the gate refuses."""
     error = GateRefused(f"tonight's version is refused by {', '.join(rules)}; current stays at v1")
     return told(watcher, ledger, folder, raises=error, said=verdict(*rules), **facts)

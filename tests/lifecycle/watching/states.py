@@ -1,4 +1,4 @@
-"""States of nights, and a watcher that notes what it is told."""
+"""States of nights, and a watcher that records its calls."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from towers.lifecycle.watching.watcher import Watcher
 
 
 def state_in(folder, **facts):
-    """The state of a night of the data set `small` that has just begun, with its folders below `folder`."""
+    """Returns the state of a night of the data set `small` that has just begun, with its folders below `folder`."""
     return NightState(
         data="small",
         experiment="demo",
@@ -21,7 +21,7 @@ def state_in(folder, **facts):
 
 
 class Noting(Watcher):
-    """Notes what it is told, and the states of it."""
+    """Records its calls and their states."""
 
     def __init__(self):
         self.told, self.states = [], []

@@ -1,4 +1,4 @@
-"""Whether a file can be appended to is known before a night, by what the system says of that very file."""
+"""The check before a night that a file can be appended to asks the system about that very file."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from towers.lifecycle.watching.open_lineage import OpenLineage
 
 
 def barred(key, path):
-    """What is said of a file that cannot be appended to."""
+    """Returns the reason why a file cannot be appended to."""
     with pytest.raises(UserError) as told:
         check_appendable(key, path)
     assert str(told.value).startswith(f"{key}={path}: ")
@@ -16,7 +16,7 @@ def barred(key, path):
 
 
 def test_a_file_that_is_there_is_enough(tmp_path, monkeypatch):
-    """As in a folder of logs that belongs to another user, who has made the file."""
+    """The file may lie in a folder of logs that belongs to another user, who has made the file."""
     path = tmp_path / "nights.jsonl"
     path.write_text("{}\n")
 

@@ -1,4 +1,4 @@
-"""One JSON object a line: fields that are always the same, one write a line, and no secret."""
+"""The log with one JSON object a line: a fixed set of fields, one write a line, and no secret."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_a_roll_back_says_why(tmp_path):
 
 
 def test_numbers_that_are_none_are_null_and_secrets_are_hidden(tmp_path, monkeypatch):
-    """A secret with signs that JSON writes in another way, too."""
+    """The secret has characters that JSON escapes."""
     monkeypatch.setenv("SOME_TOKEN", 'hunter"2\\hunterä')
     path = tmp_path / "nights.jsonl"
     error = ValueError('no such key: hunter"2\\hunterä')
@@ -130,7 +130,7 @@ def test_lines_of_two_processes_stand_whole(tmp_path):
 
 
 def test_a_line_that_was_cut_spoils_no_other(tmp_path):
-    """As by a disk that is full, or by the limit of a process on the size of its files."""
+    """A full disk or a limit on the size of a process's files cuts a line."""
     path, limits = tmp_path / "nights.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
     watcher, state = JsonLines(str(path)), state_in(tmp_path)
     watcher.ready(state)

@@ -1,4 +1,4 @@
-"""OpenLineage's events: one run a step below that of the night, with what was read, made and asserted."""
+"""OpenLineage's events: one run for each step below that of the night, with its inputs, outputs and assertions."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ def watching(**keys):
 
 @pytest.fixture
 def events_of(tmp_path, store):
-    """Runs a night of which a file is written; gives its events, read back."""
+    """Runs a night with a file of events; returns the events, read back."""
     ledger = ledger_of(tmp_path)
 
     def run(raises=None, at="publish", said=None, **keys):
@@ -216,7 +216,7 @@ def test_a_server_gets_them_in_their_order(events_of, monkeypatch):
 
 
 def test_a_server_that_comes_back_gets_the_rest(events_of, monkeypatch, capsys):
-    """The first event is tried three times, each further one once, until one is taken."""
+    """The first event is tried three times, each further one once, until the server takes one."""
     from towers.lifecycle.watching import sending
 
     monkeypatch.setattr(sending.time, "sleep", lambda seconds: None)
@@ -263,7 +263,7 @@ def test_what_lacks_is_told_before_the_night(tmp_path, monkeypatch):
 
 
 def test_what_does_not_fit_the_library_is_found(events_of, tmp_path):
-    """The reader of this file's events is no rubber stamp."""
+    """The reader of this file's events does find faults."""
     events_of()
     line = json.loads((tmp_path / "lineage.jsonl").read_text().splitlines()[2])
     for change in (

@@ -30,7 +30,7 @@ def path(tmp_path):
 
 
 def read(path):
-    """All values by metric and labels, but for `data`."""
+    """Returns all values by metric and labels, without `data`."""
     found = {}
     for family in text_string_to_metric_families(path.read_text()):
         assert family.type == "gauge"
@@ -93,7 +93,7 @@ def test_the_last_success_outlives_nights_that_do_not_go_well(tmp_path, path):
 
 
 def test_without_a_file_the_records_know(tmp_path, path):
-    """After a restart of the box, whose file lay in memory; a file that does not read is none."""
+    """After a restart the box has lost a file that lay in memory; an unreadable file counts as none."""
     ledger = ledger_of(tmp_path)
     night(ledger, 2, ended="2026-07-02T04:00:00+00:00")
     night(ledger, 3, published=False, ended=None)
@@ -138,7 +138,7 @@ def test_a_roll_back_changes_what_serves_alone(tmp_path, path):
 
 @pytest.mark.parametrize("mask", [0o077, 0o022])
 def test_the_exporter_reads_a_whole_file_whatever_the_umask(tmp_path, path, monkeypatch, mask):
-    """The file appears by one rename within its folder, with its mode; nothing else ends in .prom."""
+    """The file appears by one rename within its folder, with its mode; no other file ends in .prom."""
     seen, replace = [], os.replace
 
     def spied(source, target):
@@ -166,7 +166,7 @@ def test_what_lacks_is_told_before_the_night(tmp_path, path):
 
 
 def test_a_file_of_another_data_set_stays_as_it_is(tmp_path, path):
-    """Where two nights are given one path, the second is refused in the dry run, and has written nothing by then."""
+    """If two nights have the same path, the second is refused in the dry run, before it has written anything."""
     PrometheusFile(str(path)).begun(state_in(tmp_path))
     before = path.read_text()
     watcher, other = PrometheusFile(str(path)), replace(state_in(tmp_path), data="talks")
@@ -181,7 +181,7 @@ def test_a_file_of_another_data_set_stays_as_it_is(tmp_path, path):
 
 
 def test_alerts_look_at_metrics_that_there_are(tmp_path, path):
-    """And, where Prometheus' own tool is installed (Debian: prometheus), do what they say."""
+    """Where Prometheus' own tool is installed (Debian: prometheus), their rules are tested too."""
     import re
 
     import yaml

@@ -1,4 +1,4 @@
-"""What systemd hears of a night, received by a real socket."""
+"""Messages of a night to systemd, received by a real socket."""
 
 import time
 from collections.abc import Iterator
@@ -103,15 +103,15 @@ def test_the_watchdog_hears_of_a_night_that_moves_and_not_of_one_that_hangs(
             time.sleep(WATCHDOG_S)
             assert beats(manager) == hung
         time.sleep(WATCHDOG_S)
-        assert beats(manager) > hung  # what others send is waited for
+        assert beats(manager) > hung  # the night waits for what others send
     assert manager.lines.count("EXTEND_TIMEOUT_USEC=60000000") == beats(manager) - 1  # the first one is of the start
     ended = beats(manager)
     time.sleep(2 * WATCHDOG_S / PULSES)
-    assert beats(manager) == ended  # nothing goes on
+    assert beats(manager) == ended  # no more beats
 
 
 class Sends(Watcher):
-    """Waits for an answer at the end, and asleep."""
+    """A watcher that waits for an answer at the end, and sleeps."""
 
     def ended(self, state: NightState) -> None:
         time.sleep(WATCHDOG_S)
@@ -165,7 +165,7 @@ def test_without_systemd_it_is_silent(ledger: Ledger, tmp_path: Path, monkeypatc
 
 def test_it_is_on_by_default_where_systemd_asks(manager: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     *_, (name, last) = _watchers(compose("retrain", [])).items()
-    assert name == "systemd"  # the last one is told that the process ends once all others are through
+    assert name == "systemd"  # the last one learns of the process's end after all others
     assert isinstance(last, Systemd)
     monkeypatch.delenv("NOTIFY_SOCKET")
     assert "systemd" not in _watchers(compose("retrain", []))

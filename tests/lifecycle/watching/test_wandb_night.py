@@ -1,4 +1,4 @@
-"""Nights and roll backs as runs of Weights & Biases, read back by wandb's own programs."""
+"""Nights and rollbacks as runs of Weights & Biases, read back by wandb's own programs."""
 
 import json
 import os
@@ -38,7 +38,7 @@ SETTINGS = {"registry": None, "reference_above_mb": 1.0, "listeners": 3, "k": 4,
 
 @contextmanager
 def only(home: Path, **variables: str):
-    """The environment of somebody else, with a secret and nothing of wandb's but what is given."""
+    """Gives the block a fresh environment, with a secret and only the given variables of wandb's."""
     wandb.teardown()  # it keeps its settings for the rest of a process
     own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     given = {"HOME": str(home), "SOME_TOKEN": SECRET, "NO_PROXY": "*", **variables}
@@ -98,7 +98,7 @@ def at(state: NightState, folder: Path, **facts) -> NightState:
 
 @pytest.fixture(scope="module")
 def offline(state, tmp_path_factory):
-    """The night, offline: its state, the run as it was read back, what was said, and the home of who ran it."""
+    """The night, offline: its state, the run read back, the output, and the home of the user who ran it."""
     folder = tmp_path_factory.mktemp("offline")
     home = tmp_path_factory.mktemp("home")
     told = at(state, folder)
@@ -172,14 +172,14 @@ def test_artifacts_have_their_lineage_and_aliases(offline):
     assert json.loads(version["metadata"])["space_id"] == state.serving.space_id
     assert version["files"]["axes.npy"]["local_path"].startswith(str(state.nights))
     assert (state.export / "content_tower.onnx").stat().st_size > 1_000_000
-    for name in ("users.arrow", "manifest.json", "content_tower.onnx"):  # who listens, or large
+    for name in ("users.arrow", "manifest.json", "content_tower.onnx"):  # with ids of listeners, or large
         assert version["files"][name]["ref"] == (state.export / name).as_uri()
         assert "local_path" not in version["files"][name]
     assert {"config.yaml", "last.ckpt", "best.ckpt"} <= checkpoint["files"].keys()
 
 
 def test_no_listener_and_no_secret_is_in_it(offline):
-    """Every file that could be uploaded is looked into; who is shown stands beside the runs."""
+    """Every file that could be uploaded is searched; the ids of shown listeners stand in a file beside the runs."""
     state, found, _, home = offline
     ids = Export(state.export, check_files=False).user_ids
     names = [str(user) for user in pa.ipc.open_file(state.export / "users.arrow").read_all()["user_id"].to_pylist()]
@@ -249,7 +249,7 @@ def test_who_is_forgotten_is_found_and_goes(offline, tmp_path):
 
 
 def test_a_roll_back_moves_the_aliases(offline, tmp_path):
-    """Its artifacts are those of the night: of the same digest."""
+    """The artifacts are those of the night: they have the same digest."""
     state, night, _, home = offline
     remark = Remark(
         when="2026-07-15T08:00:00.000001+00:00", who="ann@here", event="put back", why=f"wrong covers {SECRET}"
@@ -311,7 +311,9 @@ def test_a_value_that_will_not_do_is_one_line(key, value):
 
 @pytest.mark.slow
 def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path, capfd):
-    """`wandb sync` uploads the night, use and all; the next one uploads itself, links both and drops the copies."""
+    """`wandb sync` uploads the night with its inputs; the next night uploads itself, links both and deletes the
+    copies.
+    """
     told, night, _, home = offline
     nights = tmp_path / "nights" / state.data
     with listening() as house, only(home, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
@@ -347,7 +349,7 @@ def test_what_was_offline_is_synced_and_then_linked(offline, state, tmp_path, ca
 
 @pytest.mark.slow
 def test_a_server_that_goes_away_holds_no_night(state, tmp_path, capfd):
-    """The upload ends after its time; all of the run is there to be synced."""
+    """The upload ends after its time; the whole run is kept to be synced."""
     told = at(state, tmp_path)
     with listening() as house, only(tmp_path, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
         house.dies_at = "CreateArtifact"
@@ -365,7 +367,7 @@ def test_a_server_that_goes_away_holds_no_night(state, tmp_path, capfd):
 @pytest.mark.slow
 @pytest.mark.parametrize("refuses", ["CreateArtifact", "PUT"])
 def test_what_a_server_refuses_is_not_said_to_be_uploaded(state, tmp_path, capfd, refuses):
-    """`wandb sync` itself ends well; the run is left to be synced, with the copies of its files."""
+    """`wandb sync` itself ends well; the run is kept to be synced, with the copies of its files."""
     told = at(state, tmp_path)
     with listening() as house, only(tmp_path, WANDB_BASE_URL=house.address, WANDB_API_KEY=KEY):
         house.refuses = refuses

@@ -26,7 +26,7 @@ def test_a_roll_back_waits_for_no_library_that_it_does_without():
 
 
 def test_a_figure_that_is_no_number_is_left_empty():
-    """JSON has it as text."""
+    """JSON has the figure as text."""
     outcome = {"rule": "finite", "status": "refused", "words": "nan", "figures": {"worst": "nan"}}
     record = Record(night="n", verdict={"outcomes": [{**outcome, "limit": "inf", "interval": ["nan", 0.5]}]})
     rows = gate_rows(record)
@@ -59,7 +59,7 @@ def test_nested_figures():
 
 
 def test_a_later_link_takes_the_aliases_over(tmp_path):
-    """Of what is synced in another order, nothing takes an alias back from what came later."""
+    """Links may be synced in another order; no earlier link takes an alias back from a later one."""
     links = added([], link("v1", "champion", "v1"), MOVING)
     links = added(links, link("v2", "champion", "v2"), MOVING)
     keep(tmp_path, links)
@@ -70,7 +70,7 @@ def test_a_later_link_takes_the_aliases_over(tmp_path):
 
 
 def test_what_is_not_synced_is_linked_later(tmp_path):
-    """The newest first; what another process notes meanwhile stays."""
+    """The newest comes first; links that another process notes meanwhile are kept."""
     said, done = [], []
 
     class Synced:

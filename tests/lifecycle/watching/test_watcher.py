@@ -1,4 +1,4 @@
-"""What watchers of a night are told, and that none of them can end it."""
+"""Calls of a night's watchers, none of which can end the night."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def ledger(tmp_path):
 
 
 class Broken(Watcher):
-    """Fails at whatever it is told."""
+    """A watcher that fails at every call."""
 
     def begun(self, state):
         raise RuntimeError("no\nway")
@@ -72,7 +72,7 @@ def test_how_a_night_ends_follows_from_what_ended_it(ledger, tmp_path, error, en
 
 
 def test_a_watcher_that_fails_ends_nothing(ledger, tmp_path, capsys):
-    """The others are told all the same, and the line names it."""
+    """The other watchers are called all the same, and the line names the failed one."""
     noting = Noting()
     watch = Watch({"broken": Broken(), "noting": noting}, state_in(tmp_path))
     with watch.process(ledger), watch.night(ledger), watch.step("prune"):
@@ -95,7 +95,7 @@ def test_a_signal_ends_a_night_in_order(ledger, tmp_path):
 
 
 class Signalled(Noting):
-    """Is sent SIGTERM while it is told something."""
+    """A watcher that is sent SIGTERM while it is called."""
 
     def __init__(self, when):
         super().__init__()
@@ -109,7 +109,7 @@ class Signalled(Noting):
 
 @pytest.mark.parametrize("when", ["begun", "prepare begins", "prepare ends", "ended: published"])
 def test_a_signal_while_watchers_are_told_is_waited_for(ledger, tmp_path, when):
-    """All are told what happens, and how the night ends; then it ends."""
+    """All watchers learn of the event and of the night's end; then the night ends."""
     noting = Noting()
     watch = Watch({"signalled": Signalled(when), "noting": noting}, state_in(tmp_path))
 
@@ -128,7 +128,9 @@ def test_a_signal_while_watchers_are_told_is_waited_for(ledger, tmp_path, when):
 
 
 def test_an_error_before_the_night_is_told_and_a_wait_is_not(ledger, tmp_path):
-    """As of a disk that cannot be written to; who waits for another night has nothing to tell of it."""
+    """The error is that of a disk that cannot be written to; a process that waits for another night reports nothing of
+    it.
+    """
     noting = Noting()
     with pytest.raises(OSError, match="read-only"), Watch({"": noting}, state_in(tmp_path)).process(ledger):
         raise OSError("stores: read-only")
@@ -176,7 +178,7 @@ def test_a_roll_back_is_told_once_and_the_night_goes_on_as_it_was(ledger, tmp_pa
 
 
 def test_a_roll_back_that_was_interrupted_is_told_by_whoever_completes_it(ledger, tmp_path):
-    """`current` may have moved already: what served before stands in the roll back's own file."""
+    """`current` may have moved already: the rollback's own file names the version that served before."""
     for number in (1, 2):
         published(ledger, number)
     roll_back(ledger, NoSink(), None, "too loud", lambda *told: None)

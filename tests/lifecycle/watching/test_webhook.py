@@ -1,4 +1,4 @@
-"""The webhook, received by a real server: what it says, how often it is tried, and what it never shows."""
+"""The webhook, received by a real server: its content, the number of attempts, and that it shows no secret."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ from towers.lifecycle.watching.watcher import serving
 from towers.lifecycle.watching.webhook import SIGNATURE, Webhook, _retry_after_s
 
 URL = "MY_CHANNEL"
-"""A variable whose name does not tell that it holds a secret."""
+"""A variable whose name does not show that it holds a secret."""
 
 
 def hook(monkeypatch, url, **keys):
@@ -32,7 +32,7 @@ def hook(monkeypatch, url, **keys):
 
 @pytest.fixture(autouse=True)
 def moments(monkeypatch):
-    """Pauses are a hundredth as long."""
+    """Makes pauses a hundredth as long."""
     from towers.lifecycle.watching import sending
 
     real = sending.time.sleep
@@ -86,7 +86,7 @@ def test_a_refusal_is_told(tmp_path, monkeypatch):
     ],
 )
 def test_a_pause_is_read_in_every_form_that_is_allowed(monkeypatch, asked, pause_s):
-    """And what is none is none: nothing else comes of it."""
+    """An invalid pause counts as none and has no other effect."""
     headers = Message()
     headers["Retry-After"] = asked
 
@@ -168,7 +168,7 @@ def test_a_server_that_is_not_there_or_says_nothing_holds_nobody_up(tmp_path, mo
 
 
 def test_the_address_is_a_secret_whatever_its_variable_is_called(tmp_path, monkeypatch):
-    """Nor does a message to others show it that happens to hold it."""
+    """A message to others that happens to hold the address does not show it either."""
     with listening() as server:
         url = f"{server.url}/T0/B1/hunter2hunter2"
         watcher = hook(monkeypatch, url, endings=["failed"])

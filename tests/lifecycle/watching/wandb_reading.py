@@ -15,8 +15,8 @@ class ReadBack:
     """An offline run.
 
     Args:
-        folder: of its files.
-        records: by their kind, in order.
+        folder: folder of its files.
+        records: its records in order, by kind.
     """
 
     folder: Path
@@ -24,12 +24,12 @@ class ReadBack:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What it says of itself."""
+        """The run's own record."""
         return self.records["run"][0]
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its configuration, wandb's own part left out."""
+        """The run's configuration, without wandb's own part."""
         found: dict[str, Any] = {}
         for record in self.records.get("config", ()):
             found |= record["update"]
@@ -37,7 +37,7 @@ class ReadBack:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Its last words, a table's or picture's parts by `NAME.PART`."""
+        """The run's last summary; parts of a table or picture are named `NAME.PART`."""
         found: dict[str, Any] = {}
         for record in self.records.get("summary", ()):
             found |= record.get("update", {})
@@ -45,22 +45,22 @@ class ReadBack:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """What was logged, row by row."""
+        """The logged rows, in order."""
         return [record["item"] for record in self.records.get("history", ())]
 
     def table(self, name: str) -> tuple[list[str], list[list[Any]]]:
-        """Columns and rows of a table."""
+        """Returns columns and rows of a table."""
         found = json.loads((self.folder / "files" / self.summary[f"{name}.path"]).read_text())
         return found["columns"], found["data"]
 
     def artifacts(self, name: str) -> list[dict[str, Any]]:
-        """The artifacts of a name, in order, with their files by path."""
+        """Returns the artifacts of a name, in order, with their files by path."""
         found = [record for record in self.records.get("artifact", ()) if record["name"] == name]
         return [{**one, "files": {each["path"]: each for each in one["manifest"]["contents"]}} for one in found]
 
 
 def read_back(folder: Path) -> ReadBack:
-    """Reads the run whose folder it is."""
+    """Reads the run in a folder."""
     until = time.monotonic() + 10  # wandb's own process may still be writing when its run has ended
     while "exit" not in (records := _records(folder)) and time.monotonic() < until:
         time.sleep(0.2)
@@ -83,5 +83,5 @@ def _records(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def runs_in(nights: Path) -> list[Path]:
-    """The folders of the runs of a data set's nights, in the order in which they were begun."""
+    """Returns the folders of the runs of a data set's nights, in the order in which they began."""
     return sorted(path for path in (nights / "wandb").glob("*run-*") if path.name != "latest-run")

@@ -1,4 +1,4 @@
-"""A server on this machine that speaks as much of Weights & Biases' protocol as runs and their artifacts need.
+"""A server on this machine that speaks the part of Weights & Biases' protocol that runs and their artifacts need.
 
 It keeps what it is told, as the real one does as far as its clients see: one artifact of a name and a digest, an alias
 at the artifact of a name that got it last, and who used and who logged it.
@@ -27,13 +27,13 @@ class Artifact:
     """An artifact.
 
     Args:
-        id: that it has on the server.
-        name: of its collection.
-        type: of its collection.
-        aliases: that point to it.
-        logged_by: run that made it; null: none did.
-        used_by: ids of runs.
-        is_committed: whether all of it is there.
+        id: the server's id of it.
+        name: name of its collection.
+        type: type of its collection.
+        aliases: aliases that point to it.
+        logged_by: id of the run that made it; None: none did.
+        used_by: ids of the runs that use it.
+        is_committed: whether the upload is complete.
         manifest: its files, as uploaded.
     """
 
@@ -48,17 +48,17 @@ class Artifact:
 
 
 class House:
-    """What the server knows.
+    """The server's state.
 
     Attributes:
-        address: of the server.
-        runs: what was said of each, by id.
-        artifacts: by name and digest.
-        links: artifact's id, collection and aliases.
-        uploads: bytes by the path that they were put to.
-        unknown: operations that it does not know, by name.
-        dies_at: the operation at which it goes away; null: at none.
-        refuses: the operation that it refuses, or PUT; null: none.
+        address: address of the server.
+        runs: fields of each run, by id.
+        artifacts: artifacts by name and digest.
+        links: artifact's id, collection and aliases of each link.
+        uploads: uploaded bytes, by path.
+        unknown: names of operations that it does not know.
+        dies_at: the operation at which it goes away; None: at none.
+        refuses: the operation that it refuses, or PUT; None: none.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class House:
         self._alone = threading.Lock()
 
     def artifact(self, name: str, alias: str) -> Artifact:
-        """The artifact of a name that an alias points to."""
+        """Returns the artifact of a name that an alias points to."""
         (found,) = [one for one in self.artifacts.values() if one.name == name and alias in one.aliases]
         return found
 
@@ -225,13 +225,13 @@ class House:
 
 
 def _handler(house: House) -> type[BaseHTTPRequestHandler]:
-    """Makes what answers requests by what a server knows."""
+    """Makes the handler of requests from the server's state."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
         def _body(self) -> bytes:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -280,7 +280,7 @@ def listening() -> Iterator[House]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Keeps silent of a client that has gone; keeps the rest."""
+            """Ignores a client that has gone, and keeps other errors."""
             error = sys.exception()
             if not isinstance(error, ConnectionError):
                 house.unknown.append(repr(error))

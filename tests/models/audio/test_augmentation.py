@@ -1,4 +1,4 @@
-"""What augmentation changes and by how much; off, it changes nothing."""
+"""The changes that augmentation makes, and their size; switched off, it changes nothing."""
 
 import math
 
@@ -11,7 +11,7 @@ from towers.models.audio.augmentation import Augmentation
 
 MEAN = torch.linspace(-9, -7, 8)
 SOUND = torch.randn(5, 8, 40, generator=torch.Generator().manual_seed(0))
-"""Above the mean everywhere, so that a mask can be told from sound."""
+"""Sound above the mean everywhere, so that a mask differs from it."""
 EVERYTHING = {
     "gain_db": 6.0, "noise": 0.5, "time_masks": 2, "time_mask_frames": 9, "frequency_masks": 1,
     "frequency_mask_bands": 3,

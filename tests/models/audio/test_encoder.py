@@ -1,4 +1,4 @@
-"""Spectrograms to vectors, of any length and in any company."""
+"""Spectrograms to vectors, at any length and in any batch."""
 
 from functools import partial
 
@@ -37,7 +37,9 @@ SMALL_PATCH = {
 
 
 def linear_path(encoder, sounds):
-    """What the linear layer on a sound's statistics adds to an encoder's network, by the same weights."""
+    """Returns the output of the linear layer on a sound's statistics, which is added to the network's, with the same
+    weights.
+    """
     own = {name: value for name, value in encoder.state_dict().items() if name.startswith("_statistics_out.")}
     path = StatisticsPath(SoundStatistics.of_none(N_MELS), encoder.dim)
     path.load_state_dict({name.removeprefix("_statistics_out."): value for name, value in own.items()})
@@ -110,7 +112,9 @@ class TestStatistics(AudioEncoderContract):
         return StatisticsAudioEncoder(statistics)
 
     def test_are_means_and_deviations(self):
-        """Two frames: 0 and 2 in the first band, 3 and 3 in the second, around a catalogue of mean 1, deviation 2."""
+        """There are two frames: 0 and 2 in the first band, 3 and 3 in the second, around a catalogue of mean 1,
+        deviation 2.
+        """
         frames = {"mean": torch.full((2,), 1.0), "std": torch.full((2,), 2.0)}
         encoder = StatisticsAudioEncoder(
             SoundStatistics(**frames, sound_mean=torch.zeros(4), sound_std=torch.tensor([1.0, 1.0, 1.0, 1.0]))
@@ -131,7 +135,7 @@ def test_without_sound():
 
 
 class TestSizes:
-    """At the defaults, for a crop of five seconds."""
+    """Sizes at the defaults, for a crop of five seconds."""
 
     @pytest.mark.parametrize(
         ("name", "millions", "million_multiply_adds"),
@@ -145,13 +149,15 @@ class TestSizes:
         assert million_multiply_adds[0] <= counted <= million_multiply_adds[1]
 
     def test_multiply_adds_by_hand(self):
-        """One stage: 3 channels of 2 x 4 places, each from 3 x 3; its pooled 3 x 2 bands x 2 and 4 x 2 to 5."""
+        """There is one stage: 3 channels of 2 x 4 places, each from 3 x 3; its pooled 3 x 2 bands x 2 and 4 x 2 to
+        5.
+        """
         encoder = ConvAudioEncoder(SoundStatistics.of_none(4), dim=5, channels=(3,), dropout=0.5).train()
         assert multiply_adds(encoder, torch.zeros(1, 4, 8)) == 3 * 2 * 4 * 9 + 12 * 5 + 8 * 5
         assert encoder.training
 
     def test_attention_is_counted(self):
-        """6 tokens: what a second layer adds is 10 w^2 for each, and their products with one another, twice."""
+        """There are 6 tokens: a second layer adds 10 w^2 for each, and their products with one another, twice."""
         one, two = (
             PatchAudioEncoder(SoundStatistics.of_none(10), **{**SMALL_PATCH, "num_layers": layers}) for layers in (1, 2)
         )

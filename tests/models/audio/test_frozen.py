@@ -1,4 +1,4 @@
-"""Vectors from elsewhere, from the file to the table of audio vectors, and what a changed file means."""
+"""Vectors from elsewhere, from the file to the table of audio vectors, and the effect of a changed file."""
 
 from functools import partial
 

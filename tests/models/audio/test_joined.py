@@ -1,4 +1,4 @@
-"""Several encoders as one: what each hears of a content stands where it belongs, and zeros for what there is not."""
+"""Several encoders as one: each encoder's vector of a content has its own place, with zeros where it has none."""
 
 from functools import partial
 

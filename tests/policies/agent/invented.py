@@ -1,4 +1,4 @@
-"""Contents and listeners of whom everything that an agent reads is invented."""
+"""Contents and listeners with invented features, as an agent reads them."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ def _vectors() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Invented:
-    """Contents of three regions, and some of none; two pieces an artist."""
+    """Contents of three regions, and some of none; each artist has two pieces."""
 
     vectors: np.ndarray = field(default_factory=_vectors)
     region: np.ndarray = field(default_factory=lambda: np.arange(CONTENTS) % 4 - 1)
@@ -29,7 +29,7 @@ class Invented:
 
 
 def listeners(number: int, seed: int = 0) -> Seen:
-    """Listeners with some candidates each; the last place of the first one is empty."""
+    """Returns listeners with some candidates each; the last place of the first one is empty."""
     rng = np.random.default_rng(seed)
     candidates = np.stack([rng.permutation(CONTENTS)[:CANDIDATES] for _ in range(number)]).astype(np.int32)
     candidates[0, -1] = -1
@@ -51,6 +51,6 @@ def listeners(number: int, seed: int = 0) -> Seen:
 
 
 def agent(seed: int = 0) -> AgentPolicy:
-    """Scores the contents, and has something against what stands in the slate already."""
+    """Returns an agent that scores the contents, and penalises likeness to those that are in the slate already."""
     weights = np.random.default_rng(seed).normal(size=(len(CONTEXT), len(FEATURES)))
     return AgentPolicy(contents=Invented(), weights=weights, penalties=Penalties(artist=0.7, region=0.3), slots=4)

@@ -1,4 +1,4 @@
-"""What is counted from logged plays is what an agent was told in its training."""
+"""Counts from logged plays equal those that an agent saw in its training."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ ALL = np.arange(3)
 
 @pytest.fixture(scope="module")
 def told():
-    """What new listeners of a simulated world play, and what it tells of them before each step."""
+    """Plays of new listeners in a simulated world, and the world's observations before each step."""
     world = make_world(small.simulator(), len(ALL), days=60.0, slate_size=3, num_candidates=15, seed=2)
     world.reset(ALL, np.random.default_rng(5))
     policy = RandomCandidates(world.space, 3)

@@ -1,4 +1,4 @@
-"""An agent's features by hand, its chances, and what a penalty and a temperature do."""
+"""An agent's features by hand, its chances, and the effect of a penalty and a temperature."""
 
 from dataclasses import replace
 

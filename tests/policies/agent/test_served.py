@@ -55,7 +55,7 @@ def listener(export):
 
 
 def test_it_serves_what_was_trained(agent, policy, listener):
-    """Of the same that is seen the trained policy draws the same, with the same chances."""
+    """For the same observations the trained policy draws the same, with the same chances."""
     seen = agent.seen(listener, candidates=20)
     expected = policy.draw(seen, np.random.default_rng(6))
     found = agent.draw(listener, np.random.default_rng(6), candidates=20)
@@ -105,7 +105,7 @@ def test_too_few_contents(folder, export):
 
 @pytest.mark.slow
 def test_it_needs_no_torch(folder, agent, listener):
-    """In a process where torch cannot be imported it draws the same slate."""
+    """A process that cannot import torch draws the same slate."""
     code = f"""
 import sys
 sys.modules["torch"] = sys.modules["pytorch_lightning"] = None

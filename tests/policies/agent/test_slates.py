@@ -1,4 +1,4 @@
-"""Slates by Plackett and Luce: every slate's chance, and what stands in it already."""
+"""Slates by Plackett and Luce: every slate's chance, and the effect of contents that are in it already."""
 
 from itertools import permutations
 
@@ -13,7 +13,7 @@ NONE = Penalties()
 
 
 def chance_of(scores: np.ndarray, codes: np.ndarray, penalties: Penalties, chosen: tuple[int, ...]) -> float:
-    """The chance of one slate, by multiplying."""
+    """Returns the chance of one slate, by multiplying."""
     slots = slots_of(scores[None], codes[None], codes[None] // 2, penalties, len(chosen), chosen=np.array([chosen]))
     return float(np.prod([slot.propensities()[0] for slot in slots]))
 

@@ -9,7 +9,7 @@ from towers.policies.agent.words import PHRASES, picks_of, reason_of
 
 
 def of(**values):
-    """A value for each feature, 0 where none is given."""
+    """Returns a value for each feature, 0 where none is given."""
     return np.array([values.get(name, 0.0) for name in FEATURES])
 
 

@@ -1,4 +1,4 @@
-"""What a listener looked at, told from his streams."""
+"""The slots that a listener looked at, inferred from his streams."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Slates from rankings: the chance that is logged is the chance with which a slate comes."""
+"""Slates from rankings: the logged chance is the chance with which a slate comes."""
 
 from collections import Counter
 from itertools import permutations
@@ -52,7 +52,7 @@ def test_slates_come_as_often_as_their_propensities_say(floor, is_allowed):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 7), st.integers(1, 8), st.floats(0, 1), st.integers(0, 2**32))
 def test_any_slate_is_whole(members, cards, slots, floor, seed):
-    """Empty slots stand at the end, nothing stands twice, and what is not allowed is never shown."""
+    """Empty slots are at the end, no card appears twice, and forbidden cards are never shown."""
     generator = np.random.default_rng(seed)
     is_allowed = generator.random((5, cards)) < 0.6
     rankings = rankings_of(generator.normal(size=(members, 5, cards)), slots, is_allowed)
@@ -76,7 +76,7 @@ def test_rankings_are_those_of_a_stable_sort(cards, slots, seed):
 @pytest.mark.parametrize("is_allowed", [None, "half", "none"])
 @pytest.mark.parametrize("kind", ["continuous", "tied"])
 def test_rankings_of_many_cards_are_those_of_a_stable_sort(kind, is_allowed):
-    """As many cards as it takes for most not to be sorted."""
+    """The number of cards is large enough for most not to be sorted."""
     generator = np.random.default_rng(1)
     scores = generator.normal(size=(2, 5, 301))
     scores = np.round(scores * 2) if kind == "tied" else scores
@@ -91,7 +91,7 @@ def test_rankings_of_many_cards_are_those_of_a_stable_sort(kind, is_allowed):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 9), st.integers(1, 8), st.floats(0, 1), st.integers(0, 2**32))
 def test_one_listener_is_served_as_among_others(members, cards, slots, floor, seed):
-    """The quick way for one listener is the slow one, bit for bit."""
+    """The fast path for one listener equals the slow one, bit for bit."""
     generator = np.random.default_rng(seed)
     rankings = rankings_of(generator.normal(size=(members, 2, cards)), slots, None)
     draws, rows = Draws.of(generator, 2, slots), generator.permutation(100)[:cards]
@@ -116,7 +116,7 @@ def test_listeners_may_be_worked_on_in_parts():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 7), st.integers(1, 5), st.floats(0, 1), st.integers(0, 2**32))
 def test_chances_of_a_slate_are_those_that_it_was_drawn_with(members, cards, slots, floor, seed):
-    """Also of a slate that another policy drew, whose cards the first might never take."""
+    """The slate may come from another policy, with cards that the first might never take."""
     generator = np.random.default_rng(seed)
     is_allowed = generator.random((5, cards)) < 0.7
     rankings = rankings_of(generator.normal(size=(members, 5, cards)), slots, is_allowed)

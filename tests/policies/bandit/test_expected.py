@@ -1,4 +1,4 @@
-"""What policies expect of cards, by hand and beside a truth that is known."""
+"""Rewards that policies expect of cards, by hand and beside a known truth."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ POLICIES = {
 
 
 def shown(listeners=6):
-    """Every candidate to every listener, in the first slot and in the second."""
+    """Returns outcomes of every candidate for every listener, in the first slot and in the second."""
     context = context_of(listeners)
     listener, card, slot = (each.ravel() for each in np.indices((listeners, len(CANDIDATES), 2)))
     return Outcomes(
@@ -40,7 +40,7 @@ def shown(listeners=6):
     ],
 )  # fmt: skip
 def test_a_card_by_hand(rule, unseen, seen):
-    """In segment 0 the first card was seen three times and rewarded twice; nowhere else."""
+    """In segment 0 the first card was seen three times and rewarded twice; in other segments never."""
     policy = SegmentWise(rule=rule, policy_id="by hand")
     rows = shown(listeners=1).of(np.array([0, 0, 0]))
     assert policy.expected(rows).tolist() == [unseen] * 3
@@ -66,7 +66,7 @@ def test_expecting_learns_nothing(make):
 
 @pytest.mark.parametrize("make", POLICIES.values(), ids=POLICIES)
 def test_what_is_expected_is_what_came(make):
-    """Listeners stream as likely as a card is near them, which all but the last policy can tell apart."""
+    """Listeners stream a card the more likely the nearer it is, which all but the last policy can learn."""
     policy, context = make(), context_of(3_000)
     for seed in range(6):
         policy.update(outcomes_of(context, policy.select(context, CANDIDATES, np.random.default_rng(seed)), seed))
@@ -76,7 +76,7 @@ def test_what_is_expected_is_what_came(make):
 
 
 def test_hierarchical_expects_the_middle_of_its_draws():
-    """The mean of many draws is the logit of what it expects."""
+    """The mean of many draws is the logit of the expected reward."""
     policy = taught(HierarchicalThompson(dim=2, segments=3, slots=2, members=20_000, has_slot_offsets=False))
     rows = shown(listeners=3)
     policy._prepare(CANDIDATES)

@@ -1,4 +1,4 @@
-"""What linear policies read: the same of what is shown and of what may be, made or multiplied."""
+"""Inputs of linear policies: the same for shown cards and for candidates, as a matrix or multiplied by weights."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ KEYWORDS = [
 
 
 def shown(listener, card):
-    """Outcomes of every listener and card given."""
+    """Returns outcomes of the given listeners and cards."""
     return Outcomes(
         context=CONTEXT.of(listener),
         content_rows=CANDIDATES.content_rows[card],
@@ -60,7 +60,9 @@ def test_the_product_is_the_features_times_the_weights(keywords):
 
 
 def test_by_hand():
-    """Six in the evening of a Monday: three quarters of the first circle, and three quarters of a day of the second."""
+    """The time is six in the evening of a Monday: three quarters of the first circle, and three quarters of a day of
+    the second.
+    """
     features = Features(dim=2, projection=[[1.0], [1.0]])
     context = Context(
         user_vectors=np.array([[1.0, 2.0]]), segments=np.array([0]), times_us=np.array([MONDAY_US + 18 * HOUR_US])

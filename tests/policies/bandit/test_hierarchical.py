@@ -1,4 +1,4 @@
-"""The policy whose cards share a prior: the contract, its parts by hand, and what a new card is thought of."""
+"""The policy whose cards share a prior: the contract, its parts by hand, and its belief about a new card."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_its_settings_make_it_again():
 
 
 def test_one_intercept_is_the_mode_of_its_posterior():
-    """Where the slope of the log posterior is 0: 30 - 100 p = w, with a prior N(0, 1)."""
+    """The mode is where the slope of the log posterior is 0: 30 - 100 p = w, with a prior N(0, 1)."""
     batch = Batch(
         cards=np.zeros(100, np.int64), features=np.ones((100, 1)), offsets=np.zeros(100),
         rewards=(np.arange(100) < 30).astype(float),
@@ -83,7 +83,9 @@ def test_two_batches_teach_about_what_one_does():
 
 
 def test_a_segment_deviates_as_far_as_its_outcomes_say():
-    """One step from 0: a slope of 40 - 100 / 2 over an information of 100 / 4 and a prior of 1 / variance."""
+    """It moves by one step from 0: a slope of 40 - 100 / 2 over an information of 100 / 4 and a prior of 1 /
+    variance.
+    """
     none = Deviations.none(1, 2, 0.25)
     cards, segments = np.zeros(100, np.int64), np.full(100, 1)
     told = none.learned(cards, segments, np.full(100, 0.5), (np.arange(100) < 40).astype(float))
@@ -112,7 +114,7 @@ def streams(generator, cards, users, intercepts, tastes):
 
 
 def test_a_card_that_nobody_has_seen_is_thought_to_be_as_others_are():
-    """Cards are streamed at a fifth, give or take; the new one is drawn there, and lower for a low quantile."""
+    """Cards are streamed about a fifth of the time; the new one is drawn there, and lower for a low quantile."""
     generator = np.random.default_rng(0)
     intercepts = logit(0.2) + 0.5 * generator.normal(size=200)
     cards = generator.integers(0, 200, 20_000)
@@ -132,7 +134,7 @@ def test_a_card_that_nobody_has_seen_is_thought_to_be_as_others_are():
 
 @pytest.mark.parametrize("reads_cards", [False, True])
 def test_it_learns_whom_a_card_is_for(reads_cards):
-    """Two cards, each loved by half of the listeners, among others that nobody loves."""
+    """Each of two cards is loved by half of the listeners; no listener loves the others."""
     generator = np.random.default_rng(0)
     tastes = np.zeros((20, 3))
     tastes[0, 0], tastes[1, 0] = 3, -3
@@ -153,7 +155,7 @@ def test_it_learns_whom_a_card_is_for(reads_cards):
 
 
 def test_cards_that_turned_are_forgotten_and_those_that_stayed_are_not():
-    """Of two hundred cards most turn over night; of those that were not shown then as large a share is forgotten."""
+    """Of two hundred cards most change overnight; of those that are not shown then an equal share is forgotten."""
     generator = np.random.default_rng(0)
     chances = expit(generator.normal(-2, 1.5, size=200))
     policy = HierarchicalThompson(dim=0, slots=1, members=2)
@@ -166,7 +168,7 @@ def test_cards_that_turned_are_forgotten_and_those_that_stayed_are_not():
         before = played(np.repeat(np.arange(200), 100))
     chances[20:100] = 0.7
     after = played(np.repeat(np.arange(100), 100))
-    assert (after[20:100] < 30).mean() >= 0.8  # what is left is of one batch of 100 at .7, of what was ten batches
+    assert (after[20:100] < 30).mean() >= 0.8  # the precision left is that of one batch of 100 at .7, not of ten
     assert (after[:20] > before[:20] / 2).mean() >= 0.6
     left = after[100:] / before[100:]
     assert left == pytest.approx(left[0])

@@ -1,4 +1,4 @@
-"""Home pages: which contents are cards, how listeners stand to them, and pages drawn shelf by shelf."""
+"""Home pages: the contents that are cards, listeners' features for them, and pages drawn shelf by shelf."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ class TestWhichCards:
 
 class TestListeners:
     def test_how_familiar_a_card_is(self, cards):
-        """Their plays: t0 twice, t1 once, 1, 2 and 3 events ago as this data has no times worth the name."""
+        """The listener's plays: t0 twice, t1 once, 1, 2 and 3 events ago, as this data has no reliable times."""
         context, candidates = cards.of_listener(0, NOW_US, np.zeros(len(cards.rows)))
         times = dict(zip(cards.ids, np.expm1(candidates.pairs["familiarity"][0]), strict=True))
         assert times == pytest.approx({"a0": 3, "a1": 1, "p0": 3, "p1": 2, "e0": 0, "e1": 0})
@@ -141,7 +141,7 @@ class TestPages:
 
 
 def looked_at(streams):
-    """The first three slots, and all up to the last stream."""
+    """Returns which cards were looked at: the first three slots, and all up to the last stream."""
     is_seen = np.logical_or.accumulate(streams[:, ::-1] > 0, axis=1)[:, ::-1]
     is_seen[:, :3] = True
     return is_seen

@@ -1,4 +1,6 @@
-"""Outcomes from the event log: of the card's contents, by the same listener, after it was shown, in the session."""
+"""Outcomes from the event log: plays of the card's contents, by the same listener, after it was shown, in the
+session.
+"""
 
 import datetime as dt
 from itertools import pairwise
@@ -23,7 +25,7 @@ MEMBERS = Ragged.from_lists([[TRACK, OTHER], [], [], []])
 
 
 def told(*events):
-    """Events as (user, minute, content, action, seconds or None, session)."""
+    """Makes events of (user, minute, content, action, seconds or None, session)."""
     events = [(*event, *(None, -1)[len(event) - 4 :]) if len(event) < 6 else event for event in events]
     columns = list(zip(*events, strict=True)) if events else [()] * 6
     seconds = [-1 if one is None else one for one in columns[4]]
@@ -39,7 +41,7 @@ def told(*events):
 
 
 def shown(*cards):
-    """Cards as (user, minute, content)."""
+    """Makes shown cards of (user, minute, content)."""
     columns = list(zip(*cards, strict=True))
     times = np.array([int(minute * MINUTE_US) for minute in columns[1]], np.int64)
     return Shown(user=np.array(columns[0]), content_row=np.array(columns[2]), timestamp_us=times)
@@ -72,7 +74,7 @@ class TestOneCard:
         "event",
         [
             (7, 9.9, TRACK, PLAY, 50),  # before
-            (8, 12, TRACK, PLAY, 50),  # somebody else
+            (8, 12, TRACK, PLAY, 50),  # another listener
             (7, 12, OTHER, PLAY, 50),  # something else
             (7, 12, -1, PLAY, 50),
             (7, 41, TRACK, PLAY, 50),  # another session
@@ -98,7 +100,7 @@ class TestCardsWithMembers:
         assert not found([(7, 10, TRACK)], (7, 12, ALBUM, PLAY, 60)).is_met.any()
 
     def test_one_play_may_speak_for_one_card_alone(self):
-        """The one shown last."""
+        """It counts for the card shown last."""
         one = found([(7, 10, ALBUM), (7, 12, TRACK), (7, 14, ALBUM)], (7, 13, TRACK, PLAY, 60))
         assert one.is_met.tolist() == [False, True, False]
 
@@ -123,7 +125,7 @@ class TestSessions:
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32))
 def test_by_brute_force(seed):
-    """Impression after impression, event after event."""
+    """The reference looks at each impression and each event."""
     draw = np.random.default_rng(seed)
     cards = [tuple(draw.integers([0, 0, -1], [3, 200, 4]).tolist()) for _ in range(8)]
     events = sorted(

@@ -1,4 +1,4 @@
-"""Kinds first, then cards: the policies' contract, and that the mix follows the time of day."""
+"""Kinds first, then cards: the policies' contract, and that the mix of kinds follows the time of day."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,9 @@ class TestKindsFirstPerSlate(PolicyContract):
 
 
 def test_a_slot_goes_to_who_is_behind():
-    """Worth 3/4 and 1/4, one slot each so far: for the third the first is behind by 2.25 - 1, the other by 0."""
+    """With worth 3/4 and 1/4, and one slot each so far, the first is behind by 2.25 - 1 for the third, the other by
+    0.
+    """
     shares, used, is_open = np.array([[0.75], [0.25], [0.0]]), np.array([[1], [1], [0]]), np.ones((3, 1), bool)
     chances = _next_kind(shares, used, is_open, 2, 0.3)
     assert chances[:, 0] == pytest.approx([0.7 + 0.1, 0.1, 0.1])

@@ -1,4 +1,4 @@
-"""Linear policies over vectors: the policies' contract, and that they learn what there is to learn."""
+"""Linear policies over vectors: the policies' contract, and that they learn a planted taste."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_its_settings_make_it_again(kind):
 
 
 def test_the_head_is_bayes_rule():
-    """One weight, two outcomes: the precision is 1 / .5 ** 2 + 2 / 1 ** 2 = 6, the mean (4 * .1 + 1.5) / 6."""
+    """For one weight and two outcomes the precision is 1 / .5 ** 2 + 2 / 1 ** 2 = 6, the mean (4 * .1 + 1.5) / 6."""
     head = Head(1, prior_reward=0.1, prior_spread=0.5, noise=1.0, keep=1.0)
     head.learn(np.ones((2, 1)), np.array([1.0, 0.5]))
     mean, precision = head.posterior()
@@ -71,7 +71,9 @@ def test_the_noise_is_fitted():
 
 
 def first_choices(policy, rounds):
-    """Share of listeners who get the card that they like best first, round by round; a world of 30 cards."""
+    """Returns the share of listeners who get the card that they like best first, round by round; a world of 30
+    cards.
+    """
     generator = np.random.default_rng(0)
     cards = Candidates(content_rows=np.arange(30), vectors=generator.normal(size=(30, 6)), kinds=np.zeros(30, np.int64))
     taste = np.array([1.0, 1.0, -1.0, -1.0, 0.0, 0.0])  # the space's own order is wrong in two directions

@@ -1,4 +1,4 @@
-"""Slates of one member with a floor in each slot: chances by hand, and what the floor promises."""
+"""Slates of one member with a floor in each slot: chances by hand, and the guarantee of the floor."""
 
 from itertools import permutations
 
@@ -15,13 +15,13 @@ RANKINGS = np.array([[[0, 1]], [[0, 2]], [[3, 0]]])
 
 
 def chances_of_slate(slate, floor=FLOOR):
-    """The chance of each card of a slate, given those before."""
+    """Returns the chance of each card of a slate, given those before."""
     found = member_chances_of(RANKINGS, np.array([slate]), floor, CARDS, None)
     return found[0, np.arange(len(slate)), slate]
 
 
 def by_hand(slate):
-    """A slate's chance: the mean over members of the product over slots of what each does."""
+    """Returns a slate's chance: the mean over members of the product over slots of each member's chance."""
     total = 0.0
     for ranking in RANKINGS[:, 0].tolist():
         chance, shown = 1.0, []

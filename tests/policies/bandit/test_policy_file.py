@@ -1,4 +1,4 @@
-"""Policies on disk: whole or absent, opened without pickle, rolled back by pointing back."""
+"""Policies on disk: complete or absent, opened without pickle, rolled back by moving the link."""
 
 import json
 import os
@@ -35,7 +35,7 @@ from towers.policies.bandit.uniform import Uniform
 
 
 class Counting(Uniform):
-    """Counts what it was told, and holds another policy."""
+    """Counts its outcomes, and holds another policy."""
 
     def __init__(self, seen: int = 0, inner: Uniform | None = None):
         super().__init__(slots=2, policy_id="counting")
@@ -61,7 +61,7 @@ class Counting(Uniform):
 
 @pytest.fixture
 def _in_our_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class above counts as one of ours."""
+    """Makes the class above count as one of the package."""
     monkeypatch.setattr("towers.policies.bandit.policy_file.ROOM", __name__)
 
 
@@ -71,7 +71,7 @@ def write(folder: Path, seen: int = 0, **more: Any) -> Path:
 
 
 def changed(version: Path, **fields: Any) -> None:
-    """Writes other fields into a version, as one who knows how to."""
+    """Writes other fields into a version, with valid digests."""
     about = json.loads((version / ABOUT).read_text()) | fields
     about["files"] = {name: digest_of_file(version / name) for name in (STATE, CARDS)}
     about["digest"] = digest_of({name: value for name, value in about.items() if name != "digest"})
@@ -117,7 +117,7 @@ class TestVersions:
         assert version_folder(tmp_path / "p").name == "000004"
 
     def test_rolled_back_to_what_has_served_alone(self, tmp_path: Path):
-        """The second version was refused: it is there, and has never been the current one."""
+        """The second version was refused: it exists, and has never been the current one."""
         for seen, serves in enumerate((True, False, False)):
             write_policy(
                 tmp_path / "p", Counting(seen), space_id="s", update=seen, learned_from={}, becomes_current=serves
@@ -231,7 +231,7 @@ for update in range(10_000):
 
 
 def kill_while_writing(folder: Path, updates: int) -> int:
-    """Kills the process that writes versions somewhere after so many; returns the last that it told of."""
+    """Kills the process that writes versions after so many; returns the last one that it reported."""
     command = [sys.executable, "-c", WRITING, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""What a shown card is worth."""
+"""The reward of a shown card."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Segment-wise policies: each keeps to the contract, and chooses as its rule says."""
+"""Segment-wise policies: each keeps to the contract, and chooses by its rule."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -35,17 +35,17 @@ POLICIES: dict[str, dict[str, Any]] = {
 
 
 def named(name: str, slots: int) -> SegmentWise:
-    """One of the policies above."""
+    """Returns one of the policies above."""
     return SegmentWise(**POLICIES[name], slots=slots, policy_id=name)
 
 
 def unfloored(rule: Rule, **keywords: Any) -> SegmentWise:
-    """A policy that takes nothing but what its rule says, for one slot."""
+    """Makes a policy for one slot without a floor of exploration."""
     return SegmentWise(rule=rule, slots=1, floor=0.0, policy_id="unfloored", **keywords)
 
 
 def shown(segment: int, rewards: Mapping[int, Sequence[float]], *, is_seen: bool = True) -> Outcomes:
-    """What listeners of a segment did with cards, by their rows."""
+    """Returns the outcomes of a segment's listeners for cards, by their rows."""
     rows = np.array([row for row, values in rewards.items() for _ in values], dtype=np.int64)
     context = context_of(LISTENERS).of(np.full(len(rows), segment))
     return Outcomes(
@@ -56,14 +56,14 @@ def shown(segment: int, rewards: Mapping[int, Sequence[float]], *, is_seen: bool
 
 
 def first_shares(policy: SegmentWise, segment: int) -> dict[int, float]:
-    """How often each card comes first in a segment."""
+    """Returns the share of listeners of a segment for whom each card comes first."""
     asked = context_of(LISTENERS).of(np.full(2_000, segment))
     first = policy.select(asked, CANDIDATES, np.random.default_rng(0)).content_rows[:, 0]
     return {row: float((first == row).mean()) for row in ROWS.tolist()}
 
 
 class Shared(PolicyContract):
-    """What segment-wise policies promise beyond the contract."""
+    """Contract of segment-wise policies, beside the general one."""
 
     make: str
 
@@ -79,7 +79,7 @@ class Shared(PolicyContract):
         assert same(*chosen)
 
     def test_a_listener_alone_is_chosen_for_as_among_others(self, policy):
-        """Not by the same random numbers, but by the same rankings: one card is allowed, and its chance is 1."""
+        """The random numbers differ, the rankings do not: one card is allowed, and its chance is 1."""
         taught(policy)
         is_allowed = np.zeros((LISTENERS, len(ROWS)), dtype=bool)
         is_allowed[:, 2] = True
@@ -91,7 +91,7 @@ class Shared(PolicyContract):
         assert (slate.propensities == 1).all()
 
     def test_all_cards_allowed_is_as_none_forbidden(self, policy):
-        """The ranking for each segment, and that for each listener, are two ways to the same slates."""
+        """Both rankings, one for each segment and one for each listener, give the same slates."""
         taught(policy)
         candidates = Candidates(
             content_rows=ROWS, vectors=CANDIDATES.vectors, kinds=CANDIDATES.kinds,
@@ -183,7 +183,7 @@ def test_upper_bounds_by_their_definition():
 
 
 def test_draws_are_of_the_posterior():
-    """Beta(1 + 30, 99 + 70): mean 31 / 200."""
+    """The posterior is Beta(1 + 30, 99 + 70), with a mean of 31 / 200."""
     counted = Counted(seen=np.array([100.0, 0.0]), rewarded=np.array([30.0, 0.0]), total=100.0)
     drawn = BetaDraws().scores(counted, 20_000, np.random.default_rng(0))
     assert drawn.mean(axis=0) == pytest.approx([31 / 200, 1 / 100], rel=0.03)
@@ -191,7 +191,7 @@ def test_draws_are_of_the_posterior():
 
 
 def test_a_new_card_is_drawn_by_the_prior_until_it_is_seen():
-    """Next to cards that are streamed every tenth time the pessimistic prior tries a new one now and then."""
+    """Beside cards that are streamed every tenth time the pessimistic prior tries a new one now and then."""
     policy = unfloored(BetaDraws(), members=400)
     policy.update(shown(0, {row: [1] * 20 + [0] * 180 for row in (7, 2, 30)}))
     naive = unfloored(BetaDraws(beta=1.0), members=400)
@@ -201,7 +201,7 @@ def test_a_new_card_is_drawn_by_the_prior_until_it_is_seen():
 
 
 def test_forgetting():
-    """What was learned long ago weighs less than what came lately; without forgetting it does not."""
+    """Old outcomes weigh less than recent ones; without forgetting they do not."""
     for discount, first in ((0.3, 2), (1.0, 7)):
         policy = unfloored(BestMean(), discount=discount)
         policy.update(shown(0, {7: [1] * 9 + [0], 2: [0] * 10, 30: [0], 11: [0]}))

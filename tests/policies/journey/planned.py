@@ -1,4 +1,4 @@
-"""A plan for somebody new on the golden export, made once for all tests."""
+"""A plan for a new listener on the golden export, made once for all tests."""
 
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ def golden() -> Export:
 
 @cache
 def somebody_new() -> Listener:
-    """They know three pieces of one region, and dislike one of another."""
+    """Returns a listener who knows three pieces of one region, and dislikes one of another."""
     export = golden()
     assert export.regions is not None
     region = export.regions.region_of_content

@@ -1,4 +1,4 @@
-"""How far contents are apart, by audience and by ear, on the golden export."""
+"""Distances between contents, by audience and by ear, on the golden export."""
 
 from pathlib import Path
 

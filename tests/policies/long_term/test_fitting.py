@@ -1,4 +1,4 @@
-"""Does the fit find what contents were drawn from?"""
+"""The fit finds the model that contents were drawn from."""
 
 from dataclasses import replace
 
@@ -16,7 +16,9 @@ DAYS, CONTENTS, DIM = 12, 200, 4
 
 
 def drawn(seed=2, contents=CONTENTS, pairs=8_000, oldest=20, told_by_vector=1.0):
-    """Outcomes, vectors and true returns: chances fall with the days, from a level that the vector tells in part."""
+    """Draws outcomes, vectors and true returns: chances fall with the days, from a level that partly follows from the
+    vector.
+    """
     draws = np.random.default_rng(seed)
     vectors = draws.normal(size=(contents, DIM))
     level = 0.25 + 0.05 * told_by_vector * vectors[:, 0] + 0.05 * draws.normal(size=contents)
@@ -54,7 +56,7 @@ def test_a_vector_that_tells_nothing_is_not_read_much():
 
 
 def test_days_that_are_told_of_some_alone_are_told_right():
-    """The covariance within contents from prefixes is near that from whole outcomes."""
+    """The covariance within contents from truncated outcomes is near that from whole ones."""
     whole, _, _ = drawn(pairs=12_000, oldest=1_000)
     part = drawn(pairs=12_000, oldest=1_000)[0]
     known = np.random.default_rng(1).integers(3, DAYS + 1, len(part))
@@ -72,7 +74,9 @@ def test_days_that_are_told_of_some_alone_are_told_right():
 
 
 def test_a_content_like_no_other_is_believed_once_many_discovered_it(monkeypatch):
-    """Nobody came back to any content on the last days alone. What EM's directions do not hold is no return."""
+    """No drawn content has returns on the last days alone. The part of such a curve outside of the model's directions
+    adds no return.
+    """
     monkeypatch.setattr(fitting, "RANK", 2)
     outcomes, vectors, _ = drawn()
     model = fit_returns(outcomes, vectors).model
@@ -111,7 +115,7 @@ def test_a_shorter_log_has_a_shorter_outcome():
 
 
 def test_weights_and_few_contents():
-    """A single content that nobody else is like: the prior is its own mean, and nothing breaks."""
+    """A single content has no neighbours: the prior is its own mean, and nothing breaks."""
     outcomes, vectors, truth = drawn(contents=1, pairs=400)
     fitted = fit_returns(outcomes, vectors)
     assert fitted.model.weights @ fitted.mean_outcome == pytest.approx(truth[0], rel=0.2)

@@ -1,4 +1,4 @@
-"""Discoveries in a log, and what followed them."""
+"""Discoveries in a log, and the days of coming back after them."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ STREAMS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0
 
 
 def found_in(streams, **chosen):
-    """Outcomes of streams (listener, content, day) in any order; contents 2 n and 2 n + 1 are of one group."""
+    """Returns outcomes of streams (listener, content, day) in any order; contents 2 n and 2 n + 1 are of one group."""
     ordered = sorted(streams, key=lambda one: (one[0], one[2]))
     listener, content, day = np.array(ordered, np.int64).reshape(-1, 3).T
     chosen = {"end_day": 10, "days": 5} | chosen
@@ -18,7 +18,7 @@ def found_in(streams, **chosen):
 
 
 def one_by_one(streams, end_day=10, days=5, burn_in_days=0):
-    """The same, slowly: a set of (listener's discovery) -> (content, observed, days of coming back)."""
+    """Computes the outcomes slowly: a set of (listener's discovery) -> (content, observed, days of coming back)."""
     found = []
     for listener in range(3):
         own = sorted((one for one in streams if one[0] == listener), key=lambda one: one[2])

@@ -1,4 +1,4 @@
-"""The filter against conditioning as it stands in books, and what must hold of it."""
+"""The filter against textbook conditioning, and its properties."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,9 @@ def outcomes_with(seed, pairs=30):
 
 
 def conditioned(model, outcomes, vectors):
-    """Mean and deviation of each content's return, one joint Gaussian of its mean outcome and all that was seen."""
+    """Returns mean and deviation of each content's return, from the joint Gaussian of its mean outcome and the
+    observations.
+    """
     noise = np.linalg.inv(model.whitening.T @ model.whitening)
     prior = model.factor @ model.factor.T
     found = []
@@ -63,7 +65,9 @@ def test_it_is_conditioning_on_whatever_prefixes_were_seen(rank):
 
 
 def test_one_day_and_one_direction_by_hand():
-    """Prior 1 +- 2, four listeners with noise 1 of whom two came back: precision 1/4 + 4, mean (1/4 + 2) / (17/4)."""
+    """With a prior of 1 +- 2 and four listeners with noise 1 of whom two came back: precision 1/4 + 4, mean (1/4 + 2) /
+    (17/4).
+    """
     model = ReturnModel(
         mean=np.ones(1), slopes=np.zeros((1, 1)), factor=np.full((1, 1), 2.0), whitening=np.ones((1, 1)),
         weights=np.ones(1),
@@ -105,7 +109,7 @@ def test_whoever_is_told_more_is_surer_and_order_does_not_matter(seed, other):
 
 
 def test_millions_of_listeners_leave_it_sound():
-    """What was seen of all days by 10^9 listeners is believed, and no variance is below 0."""
+    """The posterior believes what 10^9 listeners did on all days, and no variance is below 0."""
     model = model_of(rank=DAYS)
     mean = np.linspace(0.9, 0.1, DAYS)
     evidence = Evidence(number=np.full((1, DAYS), 1e9), innovation=1e9 * (mean @ model.whitening.T)[None])

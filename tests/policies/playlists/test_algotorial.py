@@ -1,4 +1,4 @@
-"""Lists of one's own from an editor's pool."""
+"""Personal lists from an editor's pool."""
 
 from datetime import date
 from itertools import permutations
@@ -42,7 +42,7 @@ def opened(export, **told):
 
 
 def after(export, listener, action, rows):
-    """The listener, had they done this to some contents beside."""
+    """Returns the listener with further events of this action for some contents."""
     events = export.plays(np.array(rows, np.int64))
     events = Events(
         **{name: getattr(events, name) for name in Events.__slots__} | {"action": np.full(len(rows), action)}
@@ -52,7 +52,7 @@ def after(export, listener, action, rows):
 
 @st.composite
 def rules(draw):
-    """Pins and quotas that can hold together: they are those of a list that was drawn first."""
+    """Draws pins and quotas that can hold together: they are those of a list that was drawn first."""
     order = draw(st.permutations(range(NUM)))
     keeps_order = draw(st.booleans())
     drawn = sorted(order[:5]) if keeps_order else order[:5]

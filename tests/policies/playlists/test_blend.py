@@ -1,4 +1,4 @@
-"""One list for several."""
+"""Blends: one list for several listeners."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def asking(k: int = 10, **more) -> BlendSettings:
 
 
 def disliking(export: Export, listener: Listener, row: int) -> Listener:
-    """The listener after they disliked a content."""
+    """Returns the listener after they disliked a content."""
     events = listener.standing.events
     last = {name: np.append(getattr(events, name), getattr(events, name)[-1:]) for name in events.__slots__}
     last["content_row"][-1], last["action"][-1], last["is_positive"][-1] = row, schema.DISLIKE, False

@@ -1,4 +1,4 @@
-"""What goes on from a playlist."""
+"""Continuations of a playlist."""
 
 import numpy as np
 import pytest

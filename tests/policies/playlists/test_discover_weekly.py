@@ -1,4 +1,4 @@
-"""Discover Weekly holds to its promises for any history."""
+"""Discover Weekly keeps its rules for any history."""
 
 from dataclasses import replace
 from datetime import date
@@ -90,7 +90,7 @@ def test_artists_of_whatever_was_met_are_not_new(export):
 
 
 def test_what_is_come_back_to_may_count(export, tmp_path):
-    """A list by the chance of a listen times the expected return; without expected returns it cannot be had."""
+    """The list ranks by the chance of a listen times the expected return; without expected returns it is refused."""
     history = [(3, schema.PLAY)]
     weighed = replace(KIND, long_term=1.0)
     with pytest.raises(UserError, match="does not say what a listen is worth later"):

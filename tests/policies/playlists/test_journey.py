@@ -1,4 +1,4 @@
-"""Journeys: from what somebody knows to where they have not been, in small steps."""
+"""Journeys: from contents that a listener knows to new ones, in small steps."""
 
 from itertools import pairwise
 from pathlib import Path

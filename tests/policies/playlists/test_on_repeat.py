@@ -1,4 +1,4 @@
-"""What a listener plays again and again."""
+"""On repeat: contents that a listener plays again and again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ def export(tmp_path_factory) -> Export:
 
 
 def listener(export: Export, plays: Mapping[int, Sequence[float]], disliked: tuple[int, ...] = ()) -> Listener:
-    """Who played contents so many days ago, and disliked some last."""
+    """Returns a listener who played contents so many days ago, and disliked some last."""
     done = sorted((-age, row, schema.PLAY) for row, ages in plays.items() for age in ages)
     done += [(0.0, row, schema.DISLIKE) for row in disliked]
     now_us = 1_000 * DAY_US

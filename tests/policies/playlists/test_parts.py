@@ -1,4 +1,4 @@
-"""What adds up to how well contents go into a list."""
+"""The parts that add up to the utility of contents for a list."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lists under rules: they obey, and none is better, which every subset of a small pool shows."""
+"""Lists under rules: they obey, and no list is better, as every subset of a small pool shows."""
 
 from itertools import combinations
 
@@ -13,7 +13,7 @@ from towers.policies.playlists.pool_rules import Chooser, Rule, clashing
 
 @st.composite
 def some_rules(draw, nested=False):
-    """A length first, then quotas of drawn groups; nested ones halve the pool again and again."""
+    """Draws a length, then quotas of drawn groups; nested ones halve the pool again and again."""
     pool = draw(st.integers(2, 7))
     length = draw(st.integers(1, pool))
     rules = [Rule(words="k", among=np.ones(pool, bool), least=length, most=length)]

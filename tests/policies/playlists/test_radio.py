@@ -1,4 +1,4 @@
-"""What a radio plays."""
+"""The contents that a radio plays."""
 
 from typing import Any
 
@@ -21,7 +21,9 @@ PLAIN: dict[str, Any] = {"listened": 0.0, "popularity": 0.0, "hearing": 0.0}
 
 
 class MeanTower:
-    """A user tower in the place of the export's: the mean of what was played, the last of it as much as all before."""
+    """A user tower in the place of the export's: the mean of the history, in which the last content weighs as much as
+    all others.
+    """
 
     def __init__(self, vectors: np.ndarray):
         self._vectors = vectors
@@ -110,7 +112,7 @@ def test_hearing_the_seeds_moves_the_listener(export):
 
 def test_an_artist_is_a_seed_through_their_most_played_pieces(export, monkeypatch):
     plays = np.zeros(TRACKS + 1, np.int64)
-    plays[[4, 8, 5]] = 3, 2, 9  # the last is by somebody else
+    plays[[4, 8, 5]] = 3, 2, 9  # the last is by another artist
     monkeypatch.setitem(export.__dict__, "facts", ContentFacts(artists=export.facts.artists, recent_positives=plays))
     found = radio(export, np.array([ARTIST]), listener=Listener.of_row(export, 0))
     assert len(found) == 25

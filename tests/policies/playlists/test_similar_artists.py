@@ -28,7 +28,7 @@ def export(tmp_path) -> Export:
 
 
 def listening(export: Export, weights: dict[tuple[int, int], float]) -> None:
-    """Neighbours by co-listening, of those pairs."""
+    """Makes neighbours by co-listening of those pairs."""
     rows, found = np.full((2 * ARTISTS, 3), -1, np.int32), np.zeros((2 * ARTISTS, 3), np.float32)
     for (of, to), weight in weights.items():
         place = int((rows[of] >= 0).sum())

@@ -1,4 +1,4 @@
-"""Anybody's own cards and listeners: read as they are, or refused in one line that names file, column and row."""
+"""Cards and listeners from a user's own files: read as they are, or refused in one line with file, column and row."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ BOTH = {"cards": CARDS, "listeners": LISTENERS}
 
 
 def written(path: Path, columns: dict[str, list]) -> Path:
-    """A file of columns, by what its name ends in."""
+    """Writes a file of columns, in the format that its name ends in."""
     table = pa.table(list(map(pa.array, columns.values())), names=list(columns))
     pa_csv.write_csv(table, path) if path.suffix == ".csv" else pq.write_table(table, path)
     return path
 
 
 def read(folder: Path, cards=CARDS, listeners=LISTENERS, suffix: str = ".csv"):
-    """The world of both, written to files."""
+    """Returns the world of cards and listeners, written to files."""
     paths = written(folder / f"cards{suffix}", cards), written(folder / f"listeners{suffix}", listeners)
     return carousel_of_files(*paths, segments=2)
 
@@ -55,7 +55,7 @@ def test_columns_with_other_names_are_matched_by_their_numbers(tmp_path):
 
 
 def test_the_published_files_are_read_as_they_are(tmp_path):
-    """No ids, segments in front, and a bias whose name is a number alone."""
+    """They have no ids, segments in front, and a bias whose name is a number alone."""
     weights = {"dim_0": [0.5, 1.0], "dim_1": [0.25, 2.0], "2": [-5.0, -6.0]}
     world = read(tmp_path, cards=weights, listeners={"segment": [0, 1, 1], "dim_0": [1.0] * 3, "dim_1": [2.0] * 3})
     assert world.cards.biases.tolist() == [-5, -6]

@@ -1,4 +1,4 @@
-"""Rounds: what is counted, for policies that choose in a known way."""
+"""Rounds: their counts, for policies with known choices."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from towers.simulation.carousel.rounds import random_places, rounds_of
 
 
 class Fixed:
-    """Shows the same cards to everybody and keeps what it is told."""
+    """A policy that shows the same cards to all listeners and keeps its outcomes."""
 
     policy_id, slots = "fixed", 2
 
@@ -41,7 +41,7 @@ class Fixed:
 
 
 def first_seen(rewards):
-    """Only the first slot is seen."""
+    """Returns that only the first slot is seen."""
     return np.arange(rewards.shape[1])[None].repeat(len(rewards), axis=0) == 0
 
 

@@ -1,4 +1,4 @@
-"""Figures of plays, by hand; and what a policy predicted before it learned."""
+"""Figures of plays, by hand; and a policy's predictions before it learned."""
 
 import json
 
@@ -23,7 +23,7 @@ from towers.simulation.carousel.summary import (
 
 
 def playing(regrets, random=2.0, **changes):
-    """Rounds in which so many expected streams were lost, of 3 that the best slates have."""
+    """Makes rounds in which so many expected streams were lost, of 3 that the best slates have."""
     none = np.zeros(0)
     given = {"entered": np.zeros(0, np.int64), "exposure": none, "best_exposure": none} | changes
     return tuple(
@@ -34,7 +34,7 @@ def playing(regrets, random=2.0, **changes):
 
 
 def test_figures_by_hand():
-    """Ten rounds that lose all that random slates lose, then twenty that lose a quarter of it."""
+    """Ten rounds lose all that random slates lose, then twenty lose a quarter of it."""
     rounds = playing([2.0] * 10 + [0.5] * 20)
     figures = figures_of(rounds)
     assert (figures["cumulative"], figures["first_10"], figures["last_20"]) == (pytest.approx(30 / 60), 1, 0.25)
@@ -69,7 +69,7 @@ def test_a_play_as_json():
 
 
 def test_predictions_are_made_before_the_policy_learns():
-    """Nothing is known in the first round, so that the prior's mean is predicted; later it is not."""
+    """In the first round the prior's mean is predicted, as nothing is known yet; later it is not."""
     world, policy = (
         made_carousel(cards=30, listeners=60, segments=3, mean_bias=-2.0),
         SegmentWise(rule=BetaDraws(beta=3.0), policy_id="thompson"),

@@ -13,7 +13,9 @@ from towers.simulation.carousel.world import Cards, Carousel, Listeners, expecte
 
 
 def small(slots: int = 2) -> Carousel:
-    """Two listeners; three cards, wanted by the first with chances of 1/2, 3/4 and 1/4, by the second 1/2, 1/4, 3/4."""
+    """Makes two listeners and three cards, streamed by the first with chances of 1/2, 3/4 and 1/4, by the second 1/2,
+    1/4, 3/4.
+    """
     three = np.log(3.0)
     return Carousel(
         cards=Cards(
@@ -115,7 +117,7 @@ def test_half_of_the_cards_are_replaced():
 
 
 def test_tastes_turn():
-    """Each card has another one's appeal, and no appeal is lost; the best slates change."""
+    """Each card gets another one's appeal, and none is lost; the best slates change."""
     world = made_carousel(cards=20, listeners=10, dim=3, segments=2, communities=2, slots=3)
     before = world.best(np.arange(10))
     turned = TurnedTastes(before_round=0).applied(world, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Listeners with a taste, drawn all at once: what they like is finished, and what they do not is skipped."""
+"""Listeners with a taste, drawn all at once: they finish contents that they like, and skip others."""
 
 from dataclasses import replace
 
@@ -38,17 +38,17 @@ SPACE = made_space()
 
 
 def listened(listeners=30, seed=0, begin_us=0, end_us=END_US, *, per_day=0.7, length=6.0, skips=0.0, tastes=0):
-    """Plays of listeners who come evenly at random.
+    """Draws plays of listeners who come evenly at random.
 
     Args:
-        listeners: how many.
-        seed: of all but tastes.
-        begin_us: of the first sessions.
-        end_us: of the last.
-        per_day: sessions of a listener.
+        listeners: number of listeners.
+        seed: seed of all but tastes.
+        begin_us: begin of the first sessions.
+        end_us: end of the last sessions.
+        per_day: mean sessions of a listener in a day.
         length: mean plays of a session beside the first two.
-        skips: added to the log odds of a skip.
-        tastes: seed of what listeners like.
+        skips: addition to the log odds of a skip.
+        tastes: seed of the listeners' tastes.
     """
     generator = np.random.default_rng(seed)
     taste = np.random.default_rng(tastes).normal(size=(listeners, SPACE.vectors.shape[1]))
@@ -68,7 +68,7 @@ def listened(listeners=30, seed=0, begin_us=0, end_us=END_US, *, per_day=0.7, le
     so_far = np.cumsum(took) - took
     begins = np.cumsum(lengths) - lengths
     start_us = starts[session] + so_far - np.repeat(so_far[begins], lengths)
-    # Nobody is in two sessions at once.
+    # No listener is in two sessions at once.
     follows = np.diff(owner, prepend=-1) == 0
     ends = (start_us + took)[begins + lengths - 1]
     late = np.concatenate([[False], follows[1:] & (starts[1:] < ends[:-1])])
@@ -85,13 +85,15 @@ def listened(listeners=30, seed=0, begin_us=0, end_us=END_US, *, per_day=0.7, le
 
 
 def heard(log, before=None):
-    """The period's sessions of a log, with the ones before it, or with others before it."""
+    """Returns the period's sessions of a log, with its own earlier ones, or with others before it."""
     before = log.between(0, BEGIN_US) if before is None else before
     return Heard(log=log.between(BEGIN_US, END_US), before=before, begin_us=BEGIN_US, end_us=END_US)
 
 
 def log_of(sessions, user_ids=("a", "b"), step_us=1_000_000):
-    """A log of `(listener, start_us, [(content, outcome), ...])`, played in full without a pause unless skipped."""
+    """Makes a log of `(listener, start_us, [(content, outcome), ...])`, played in full without a pause unless
+    skipped.
+    """
     names = ("listener", "content", "start_us", "session", "outcome")
     rows = [
         (listener, content, start_us + place * step_us, number, outcome)

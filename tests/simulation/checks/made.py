@@ -1,4 +1,4 @@
-"""One small check, made once for all tests that look at it."""
+"""A small check, made once for all tests that look at it."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ SETTINGS = CheckSettings(resamples=20, splits=10, trees=10)
 
 
 def skips_of(real):
-    """Chances that are right of plays that can be foreseen a little, and the classifier's one feature."""
+    """Returns correct chances of plays that are predictable in part, and the classifier's one feature."""
     generator = np.random.default_rng(0)
     features = generator.normal(size=(len(real), 1))
     chances = 1 / (1 + np.exp(-2 * features[:, 0]))
@@ -26,7 +26,7 @@ def skips_of(real):
 
 @cache
 def checked(skips: float = 3.0) -> Checked:
-    """A check of listeners who skip more often than the real ones."""
+    """Returns a check of listeners who skip more often than the real ones."""
     whole = logs.listened(LISTENERS, seed=1)
     real = whole.between(BEGIN_US, END_US)
     simulated = [logs.listened(LISTENERS, seed=2, begin_us=BEGIN_US, skips=skips)]

@@ -57,7 +57,7 @@ def test_it_is_written(tmp_path):
 
 
 def test_segments():
-    """Groups are of listeners who are known, and new ones stand alone."""
+    """Groups are of known listeners, and new ones are a group of their own."""
     log = logs.listened(LISTENERS, seed=1)
     # Of three listeners most sessions before the period are not known.
     is_rare = (log.listener < 3) & (log.start_us < BEGIN_US) & (log.session % 20 > 0)
@@ -73,7 +73,7 @@ def test_segments():
 
 
 def test_entropy_of_regions():
-    """One region alone has none, two evenly have log 2; to be in no region is one too."""
+    """A single region has an entropy of 0, two evenly of log 2; being in no region counts as a region too."""
     region = SPACE.region
     one, other, nowhere = (int(np.flatnonzero(region == number)[0]) for number in (0, 1, -1))
     before = logs.log_of([(0, 0, [(one, 2), (one, 2)]), (1, 0, [(other, 2), (nowhere, 2)])])
@@ -82,7 +82,7 @@ def test_entropy_of_regions():
 
 
 def test_somebody_new_is_left_out():
-    """Who has played nothing before cannot be simulated, and counts on neither side."""
+    """A listener who has played nothing before cannot be simulated, and counts on neither side."""
     whole = logs.listened(4, seed=1)
     real, before = whole.between(BEGIN_US, END_US), whole.between(0, BEGIN_US)
     without = before.taken(before.listener > 0)

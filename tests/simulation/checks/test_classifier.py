@@ -1,4 +1,4 @@
-"""The classifier finds what is there, and nothing that is not; what it sees of a session."""
+"""The classifier finds planted differences and no others; its features of a session."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_actions_are_shuffled_together(within):
 
 
 def test_a_shuffled_log_keeps_its_clock():
-    """Waits between the plays of a session stay, so that time does not tell what was shuffled."""
+    """The waits between the plays of a session stay, so that time does not show what was shuffled."""
     log = logs.listened(5, seed=4)
     shuffled = shuffled_actions(log, SPACE, np.random.default_rng(0), within=False)
     names = (*logs.CONTEXTS,), (*logs.DEVICES,)
@@ -76,7 +76,7 @@ def test_a_shuffled_log_keeps_its_clock():
 
 
 def test_features_of_a_session():
-    """A session of four plays at noon on a Thursday (1970-01-01 was one), an hour after one of two plays."""
+    """The session has four plays at noon on a Thursday (1970-01-01 was one), an hour after one of two plays."""
     log = logs.log_of(
         [
             (0, BEGIN_US + 11 * HOUR_US - 200_000_000, [(1, FINISH), (2, FINISH)]),

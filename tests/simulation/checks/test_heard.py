@@ -1,4 +1,4 @@
-"""What was played before, against loops that a reader can follow."""
+"""Facts about earlier plays, against loops that a reader can follow."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from towers.simulation.listeners.session_log import SKIP
 
 @pytest.fixture(scope="module")
 def seen():
-    """The facts, and for each play of the period the listener's plays before it."""
+    """The facts, and for each play of the period the listener's earlier plays."""
     facts = logs.heard(logs.listened(listeners=8, seed=3, per_day=0.4))
     assert len(facts.log) > 300
     both = [(facts.before, at) for at in range(len(facts.before))] + [(facts.log, at) for at in range(len(facts.log))]
@@ -55,7 +55,7 @@ def test_when_last(seen):
 
 @pytest.mark.parametrize("block", [1, 50, 1 << 20])
 def test_affinity(seen, block, monkeypatch):
-    """The same for any number of plays that are summed up at a time."""
+    """The affinity is the same for any number of plays that are summed up at a time."""
     monkeypatch.setattr("towers.simulation.checks.heard._BLOCK", block)
     facts, before = seen
     vectors = logs.SPACE.vectors.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Predicted skips: calibration as fractions, and how far behind a classifier."""
+"""Predicted skips: calibration as fractions, and the distance to a classifier."""
 
 from dataclasses import replace
 

@@ -32,13 +32,13 @@ def real():
 
 
 def again(real, seed=2, **changed):
-    """The same listeners, drawn anew from the begin of the period on."""
+    """Returns the same listeners, drawn again from the begin of the period on."""
     log = logs.listened(LISTENERS, seed=seed, begin_us=BEGIN_US, **changed)
     return logs.heard(log, before=real.before)
 
 
 def members(real, **changed):
-    """As many as an ensemble has: little is left of their own chance, and what is left is the real log's."""
+    """Returns as many logs as an ensemble has members: their own chance averages out, and the real log's remains."""
     return [again(real, seed=seed, **changed) for seed in range(3, 8)]
 
 
@@ -98,7 +98,7 @@ def test_gini_is_that_of_lists(real):
 
 
 def test_what_could_not_be_played_is_not_counted(real):
-    """A content that comes out after the period, and one that is not playable."""
+    """One content comes out after the period, and one is not playable."""
     log, late = real.log, 0
     later = replace(SPACE, released_us=np.where(np.arange(len(SPACE)) == late, END_US, 0),
                     is_playable=np.arange(len(SPACE)) != 1)  # fmt: skip
@@ -109,7 +109,7 @@ def test_what_could_not_be_played_is_not_counted(real):
 
 
 def small():
-    """Two listeners: `a` comes on three days, the third time after six; `b` once."""
+    """Makes two listeners: `a` comes on three days, the third time after six; `b` once."""
     sessions = [
         (0, BEGIN_US, [(0, SKIP), (1, SKIP), (2, FINISH), (3, SKIP)]),
         (0, BEGIN_US + 20 * HOUR_US, [(0, FINISH), (0, PARTIAL)]),
@@ -177,7 +177,7 @@ def test_without_simulated_plays_nothing_passes(real):
 
 
 def test_noise_is_what_halves_differ_by(real):
-    """Of a share: half of the difference of two halves, 95 % of the splits."""
+    """The noise of a share is half of the difference of two halves, in 95 % of the splits."""
     drawn = draws(real.listeners, 1, resamples=3, splits=20, seed=0)
     statistic = next(one for one in stated(SPACE, END_US) if one.name == "return_1")
     one = compared(counts_of(statistic, real, [real]), drawn)
@@ -198,7 +198,7 @@ def test_draws_are_of_listeners_and_repeatable():
 
 
 def test_bounds_hold_the_figure():
-    """Draws that all lie above a figure, as those of a distance do."""
+    """The draws all lie above the figure, as those of a distance do."""
     drawn = np.concatenate([[0.1], np.random.default_rng(0).normal(0.3, 0.01, 2_000)])
     low, high = bounds(drawn)
     assert low == pytest.approx(0.1 - 1.96 * 0.01, abs=2e-3)

@@ -1,4 +1,4 @@
-"""Limits, and who may train in a simulator."""
+"""Limits, and the simulators that agents may be trained in."""
 
 import json
 import math

@@ -17,7 +17,7 @@ UNTIL_US = 20_000 * DAY_US
 
 
 def space() -> Space:
-    """Contents of four regions, and one that cannot be played."""
+    """Returns contents of four regions, and one that cannot be played."""
     rng = np.random.default_rng(0)
     region = np.arange(CONTENTS) % REGIONS
     vectors = np.eye(8)[region] + 0.4 * rng.normal(size=(CONTENTS, 8))
@@ -34,7 +34,7 @@ def space() -> Space:
 
 
 def log() -> SessionLog:
-    """Listeners who mostly play their region, and skip more of what is not of it."""
+    """Returns a log of listeners who mostly play their region, and skip more of the others."""
     rng, number = np.random.default_rng(1), LISTENERS * SESSIONS * PLAYS
     listener = np.repeat(np.arange(LISTENERS), SESSIONS * PLAYS)
     session = np.repeat(np.arange(LISTENERS * SESSIONS), PLAYS)
@@ -60,7 +60,7 @@ def log() -> SessionLog:
 
 @cache
 def simulator() -> Simulator:
-    """Fitted to `log`."""
+    """Returns a simulator fitted to `log`."""
     settings = FitSettings(
         members=1,
         min_listeners=10,
@@ -76,12 +76,12 @@ def simulator() -> Simulator:
 
 @cache
 def population() -> Population:
-    """The listeners of `log` after it."""
+    """Returns the listeners of `log`, as they are after it."""
     return population_of(simulator().central, simulator().space, log(), UNTIL_US)
 
 
 def hidden(simulated: Simulator, by: float) -> Simulator:
-    """The same simulator, whose listeners skip more and leave less, by so many log-odds."""
+    """Returns the same simulator with listeners who skip more and leave less, by so many log-odds."""
     central = simulated.central
     skip = central.response.chances["skip"]
     chances = central.response.chances | {"skip": replace(skip, bias=skip.bias + by)}

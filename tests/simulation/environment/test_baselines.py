@@ -1,4 +1,4 @@
-"""What an agent is held against: greedy, capped, varied, mixed, and a planner with the true state."""
+"""Baselines of agents: greedy, capped, varied, mixed, and a planner with the true state."""
 
 from itertools import combinations
 

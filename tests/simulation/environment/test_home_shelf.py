@@ -1,4 +1,4 @@
-"""Who is shown a shelf, with what chances, and what comes of it."""
+"""The listeners who are shown a shelf, their chances, and the outcomes."""
 
 from functools import cache
 
@@ -22,7 +22,9 @@ END_US = UNTIL_US + DAYS * DAY_US
 
 
 def everybody():
-    """The listeners of the small log, each several times, as they are after it; and the names of users and codes."""
+    """Returns the listeners of the small log, each several times, as they are after it; and the names of users and
+    codes.
+    """
     made = population().drawn(np.arange(240) % len(population()))
     names = tuple(f"u{row}" for row in range(len(made))), made.context_names, made.device_names
     return Listeners(simulator().central, made, seed=0), names
@@ -30,7 +32,7 @@ def everybody():
 
 @cache
 def shown(own_pull=1.0, slots=SLOTS, candidates=CANDIDATES, contexts=(HOME,)):
-    """What listeners of a few days play, and what they were shown."""
+    """Returns the plays of listeners in a few days, and the pages that they were shown."""
     listeners, names = everybody()
     shelf = HomeShelf(listeners, Uniform(slots=slots), candidates, contexts, own_pull, np.random.default_rng(7))
     log = lived(listeners, UNTIL_US, END_US, *names, shelf.choose)
@@ -54,7 +56,7 @@ def test_contents_of_a_page_differ_and_are_candidates_that_are_out():
 
 
 def test_chances_of_each_slot_add_up_to_one():
-    """Over all candidates that no slot before shows; those that were drawn have theirs in the page."""
+    """The chances are over all candidates that no slot before shows; those that were drawn have theirs in the page."""
     _, pages = shown()
     for row, candidates in enumerate(pages.candidates[:10]):
         cards = candidates[candidates >= 0].astype(np.int64)
@@ -71,7 +73,7 @@ def test_chances_of_each_slot_add_up_to_one():
 
 
 def test_all_candidates_are_shown_as_often():
-    """By their places in the list of candidates: a chi-squared of 19 degrees of freedom."""
+    """They are counted by their places in the list of candidates: a chi-squared of 19 degrees of freedom."""
     _, pages = shown()
     place = (pages.candidates[:, None] == pages.slates[:, :, None]).argmax(axis=2)
     counts = np.bincount(place.ravel(), minlength=CANDIDATES)

@@ -1,4 +1,4 @@
-"""How policies are judged: figures, segments, ratios with intervals, and processes."""
+"""Judgements of policies: figures, segments, ratios with intervals, and processes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Gymnasium's faces: what its checker asks, both alike, repeatable, and nothing hidden to be seen."""
+"""Gymnasium's two interfaces: they pass its checker, agree, are repeatable, and show nothing hidden."""
 
 import sys
 import warnings
@@ -176,7 +176,7 @@ def test_reward_is_the_weighted_sum_of_its_parts():
         assert (infos["finishes"] <= infos["streams"]).all()
         for name in PARTS:
             sums[name] += infos[name].sum()
-    # Nobody's episode is over yet, so nothing can be said to have been kept.
+    # No episode is over yet, so that no artist counts as kept.
     assert not sums.pop("kept_artists")
     assert min(sums.values()) > 0, sums
 

@@ -1,4 +1,4 @@
-"""Worlds that are not as a simulator says, and one without satiation and drift."""
+"""Worlds that differ from the simulator, and one without satiation and drift."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_gaps_are_of_the_weibull_distribution_that_is_stated() -> None:
         days = (law.draw(np.full(20_000, pace), ended, ended, rng) - ended) / 86_400e6
         assert days.mean() == pytest.approx(1.0 / (pace * fitted), rel=0.05)
         assert days.std() / days.mean() == pytest.approx(1.26, rel=0.05)
-    # Who has stayed away comes later than that, and with a falling hazard the later.
+    # A listener who has stayed away comes later than that, and still later with a falling hazard.
     away = ended + 5 * 86_400_000_000
     left = (law.draw(np.ones(20_000), ended, away, rng) - away) / 86_400e6
     assert left.mean() > 1.0 / fitted

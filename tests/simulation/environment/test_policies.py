@@ -1,4 +1,4 @@
-"""Serving policies and what they are worth."""
+"""Serving policies and their value."""
 
 import numpy as np
 import pytest

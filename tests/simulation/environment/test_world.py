@@ -1,4 +1,4 @@
-"""The world behind the faces: who picks what, what counts, when an episode ends."""
+"""The world behind the interfaces: choices, counts, and ends of episodes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A small planted world and a simulator that was fitted to its log, once for all."""
+"""A small planted world and a simulator that was fitted to its log, made once for all tests."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ QUICK = FitSettings(
 
 
 class Fitted(NamedTuple):
-    """A world, what was heard in it, and what was fitted to that."""
+    """A world, its log, and the simulator that was fitted to it."""
 
     world: PlantedWorld
     log: SessionLog
@@ -25,7 +25,7 @@ class Fitted(NamedTuple):
 
 @pytest.fixture(scope="session")
 def fitted() -> Fitted:
-    """Forty listeners in three days."""
+    """A simulator of forty listeners in three days."""
     world = PlantedWorld(Plant(num_listeners=40, num_days=3, num_tracks=50, num_episodes=10, satiation=0.5))
     log, _ = planted_log(world)
     return Fitted(world, log, fit(log, world.space, QUICK, world.end_us))

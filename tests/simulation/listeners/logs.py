@@ -1,4 +1,4 @@
-"""Small spaces and worlds, and how the rows of `events/` come back as arrays."""
+"""Small spaces and worlds, and the rows of `events/` as arrays."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from towers.simulation.listeners.raw_events import NOT_IN_SPACE, NOWHERE, Logged
 from towers.simulation.listeners.space import Space
 
 EXPORT = Path(__file__).parents[2] / "golden" / "format-4" / "export"
-"""Of the contents of `WORLD`; it knows nearly all of its listeners."""
+"""An export with the contents of `WORLD` and nearly all of its listeners."""
 WORLD = {
     "seed": 0, "num_tracks": 24, "num_episodes": 4, "num_listeners": 70, "num_days": 120, "evaluation_days": 15,
     "start_date": "2026-01-05", "events_per_listener": 40.0, "new_release_share": 0.3, "genre_missing_share": 0.3,
@@ -22,7 +22,7 @@ WORLD = {
 
 @dataclass(frozen=True, kw_only=True)
 class SmallWorld:
-    """Folders of an invented world without sound as raw data and as a prepared store, and its events."""
+    """Folders of an invented world without sound, as raw data and as a prepared store, and its events."""
 
     raw: Path
     store: Path
@@ -45,7 +45,7 @@ def write_world(folder, make_builder):
 
 
 def small_space(durations_ms=(1_000.0, 3_333.0, 200_000.0, 5.0), is_playable=None):
-    """Contents `c0`, `c1` and so on, which lie in directions of their own."""
+    """Returns contents `c0`, `c1` and so on, each in a direction of its own."""
     number = len(durations_ms)
     return Space(
         space_id="small",
@@ -64,7 +64,7 @@ def small_space(durations_ms=(1_000.0, 3_333.0, 200_000.0, 5.0), is_playable=Non
 
 
 def logged(table, space):
-    """The rows of a table of events as `towers prepare` keeps them, but for its checks."""
+    """Returns the rows of a table of events as `towers prepare` keeps them, without its checks."""
     rows = table.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
 
     def coded(name):

@@ -1,4 +1,4 @@
-"""Choices: a conditional logit whose planted weights come back, and a sample of candidates that leans nowhere."""
+"""Choices: a conditional logit whose planted weights are recovered, and an unbiased sample of candidates."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_what_could_not_be_chosen_plays_no_part() -> None:
 
 
 def test_a_sample_of_candidates_stands_for_all(space: Space) -> None:
-    """The chance of each content by a softmax over samples is its chance over all, whatever it is played."""
+    """The chance of each content by a softmax over samples is its chance over all, at any popularity."""
     model, rng = choosing(60), np.random.default_rng(3)
     utility = np.where(np.arange(200) < 20, 2.0, 0.0)
     chance, rounds = np.zeros(200), 3000

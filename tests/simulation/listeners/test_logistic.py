@@ -1,4 +1,4 @@
-"""Logistic regression with traits: planted weights come back, and without traits it is scikit-learn's."""
+"""Logistic regression with traits: planted weights are recovered, and without traits it equals scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SPREAD, BIAS = 0.9, -0.7
 
 @pytest.fixture(scope="module")
 def planted() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Features, events, listeners of the rows, and the listeners' traits."""
+    """Draws features, events, listeners of the rows, and the listeners' traits."""
     rng = np.random.default_rng(1)
     listener = np.repeat(np.arange(400), 60)
     features = rng.normal(size=(len(listener), 3)) * (1.0, 4.0, 0.2) + (0.0, 2.0, -1.0)

@@ -1,4 +1,4 @@
-"""Memory of single contents, held against a dictionary and against ACT-R's sum."""
+"""Memory of single contents, compared with a dictionary and with ACT-R's sum."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A fitted simulator: written and read again, it does the same, bit for bit."""
+"""A fitted simulator that is written and read again gives the same, bit for bit."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +20,9 @@ from towers.simulation.listeners.rollout import listen
 from towers.simulation.listeners.session_log import COLUMNS, SessionLog
 
 pytestmark = pytest.mark.unhooked
-"""Thousands of small steps, each of which the hook would check; `test_shapes.py` has a short log checked."""
+"""The tests run without the hook, which would check thousands of small steps; `test_shapes.py` has a short log
+checked.
+"""
 
 
 def flat(facts: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ SESSIONS = st.lists(st.tuples(st.integers(0, 2), st.lists(PLAYS, min_size=1, max
 
 
 def log_of(sessions):
-    """A log of sessions of three listeners, whose plays may begin before the one before has ended."""
+    """Draws a log of sessions of three listeners, in which a play may begin before the previous one has ended."""
     rows, now = [], [1_772_000_000_000_000] * 3
     for number, (listener, plays) in enumerate(sessions):
         for content, gap_us, share, is_skip, *others in plays:
@@ -64,7 +64,7 @@ def test_what_is_written_is_read_again(sessions):
 @settings(max_examples=50)
 @given(SESSIONS, st.lists(st.floats(0, 1), min_size=24, max_size=24))
 def test_an_outcome_outlives_whole_milliseconds(sessions, shares):
-    """A simulated fraction is any number; what was finished stays so, and what was not does not become so."""
+    """A simulated fraction is any number; rounding changes no finished play to an unfinished one, nor the reverse."""
     log = log_of(sessions)
     low = np.where(log.outcome == FINISH, FINISHED, 0.0)
     high = np.where(log.outcome == PARTIAL, np.nextafter(FINISHED, 0), 1.0)
@@ -77,7 +77,9 @@ def test_an_outcome_outlives_whole_milliseconds(sessions, shares):
 
 
 def events(*rows):
-    """A table of events; each row is (seconds since noon, content, action, played_ms, session), of one listener."""
+    """Makes a table of events; each row is (seconds since noon, content, action, played_ms, session), of one
+    listener.
+    """
     columns = {
         "user_id": ["ann" for _ in rows],
         "content_id": [row[1] for row in rows],

@@ -1,4 +1,4 @@
-"""A log walked through for all listeners together leaves the state that play by play leaves."""
+"""A log replayed for all listeners together gives the same state as play by play."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,13 @@ from towers.simulation.listeners.session_log import SessionLog
 from towers.simulation.listeners.state import Drift, ListenerState
 
 pytestmark = pytest.mark.unhooked
-"""Thousands of small steps, each of which the hook would check; `test_shapes.py` has a short log checked."""
+"""The tests run without the hook, which would check thousands of small steps; `test_shapes.py` has a short log
+checked.
+"""
 
 
 def step_by_step(log: SessionLog, state: ListenerState) -> None:
-    """The slow twin: one play of one listener after the other."""
+    """Replays slowly, one play of one listener after the other."""
     for play in range(len(log)):
         row = log.listener[play : play + 1]
         if log.position[play] == 0:

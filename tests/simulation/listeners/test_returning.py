@@ -1,4 +1,4 @@
-"""The hazard of the next session: what is drawn follows it, and what was planted is found."""
+"""The hazard of the next session: draws follow it, and planted values are recovered."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_draws_follow_the_hazard() -> None:
     begun = HAZARD.draw(np.full(4000, 1.5), ended, ended, rng)
     came = begun < NEVER
     assert came.mean() > 0.99
-    # What has been summed up of the hazard at a return is exponential.
+    # The cumulative hazard at a return is exponential.
     assert kstest(1.5 * HAZARD.exposure_of(ended[came], begun[came]), "expon").pvalue > 0.01
 
 
@@ -49,7 +49,7 @@ def test_exposure_adds_up() -> None:
         * of_week[(hour[(ended - MONDAY_US) // HOUR_US, None] + elapsed) % 168]
     )
     assert HAZARD.exposure_of(ended, ended + 50 * HOUR_US) == pytest.approx(rates.sum(axis=1))
-    # Of the last hour only a part.
+    # Only a part of the last hour counts.
     assert HAZARD.exposure_of(ended, ended + 10 * HOUR_US + HOUR_US // 4) == pytest.approx(
         rates[:, :10].sum(axis=1) + rates[:, 10] / 4
     )

@@ -1,4 +1,4 @@
-"""Choices that were fitted wrongly are brought back by free runs."""
+"""Wrongly fitted choices are corrected by free runs."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unhooked
 
 @pytest.mark.slow
 def test_a_leaning_to_the_popular_is_taken_back() -> None:
-    """A weight that was set too high is lowered, and what is chosen is as popular as what is really chosen again."""
+    """A weight that was too high is lowered, and choices are as popular as the real ones again."""
     world = PlantedWorld(Plant(num_listeners=120, num_days=6, num_tracks=80, num_episodes=10))
     log, _ = planted_log(world)
     simulator = fit(log, world.space, replace(QUICK, members=0, free_rounds=0), world.end_us)

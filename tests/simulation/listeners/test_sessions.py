@@ -1,4 +1,4 @@
-"""Habits of listeners: a Dirichlet prior that is found again, and what it makes of counts."""
+"""Habits of listeners: a Dirichlet prior is recovered, and gives means from counts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A short log goes through the planted world, a fit and a rollout with every shape and type checked by the hook."""
+"""A short log passes through the planted world, a fit and a rollout with every shape and type checked by the hook."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The planted world does what it says: tastes of the demo's audience, satiation and returns as asked."""
+"""The planted world follows its settings: tastes of the demo's audience, satiation and returns."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def world() -> PlantedWorld:
 
 @pytest.fixture
 def listeners(world: PlantedWorld) -> PlantedListeners:
-    """In a session each, after some plays."""
+    """Listeners in a session each, after some plays."""
     listeners, rows = PlantedListeners(world, 1), np.arange(40)
     listeners.begin(rows, np.full(40, START_US + 2 * DAY_US))
     for _ in range(4):
@@ -125,7 +125,7 @@ def test_weibull_gaps_are_weibull_and_remember() -> None:
         scores.append(score)
     assert kstest(gaps[1], "weibull_min", (SHAPE, 0.0, 24.0 / SESSIONS_A_DAY)).pvalue > 0.01
     assert np.corrcoef(*scores)[0, 1] == pytest.approx(MEMORY, abs=0.04)
-    # Who is known to have stayed away for a day comes after it.
+    # A listener who has stayed away for a day comes after it.
     later = law.draw(np.ones(4000), next_scores(score, rng), zeros, ended, ended + DAY_US, rng)
     assert (later > ended + DAY_US).all()
 

@@ -1,4 +1,4 @@
-"""A fit finds what was planted; with speeds searched for, it is a long proof, and `planted_worlds` is the benchmark."""
+"""A fit recovers planted values; with a search for speeds it is a long proof, and `planted_worlds` is the benchmark."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Gradients of what was chosen, held against differences of the chances themselves."""
+"""Gradients of choices, compared with differences of the chances themselves."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def slots(weights: np.ndarray):
 
 
 def differences(of, step: float = 1e-2) -> np.ndarray:
-    """Central differences by each weight."""
+    """Returns central differences by each weight."""
     moves = step * np.eye(len(WEIGHTS))
     return np.stack([(of(WEIGHTS + move) - of(WEIGHTS - move)) / (2 * step) for move in moves], axis=-1)
 
@@ -38,7 +38,7 @@ def test_top_k_credits_what_was_picked_with_the_chance_that_it_is_shown_at_all()
     rows, place = np.arange(3), CHOSEN[np.arange(3), np.maximum(picked, 0)]
 
     def log_shown(weights):
-        """Of K draws with replacement, the logarithm of the chance of at least one, as equation 6 has it."""
+        """Returns the logarithm of the chance of at least one of K draws with replacement, as equation 6 has it."""
         chance = slots(weights)[0].chances()[rows, place].astype(float)
         return np.log1p(-((1.0 - chance) ** 3))
 

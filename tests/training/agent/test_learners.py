@@ -1,4 +1,4 @@
-"""Trainings of an agent: what they begin with, how they go on after a kill, and what steps are worth."""
+"""Trainings of an agent: their begin, their resumption after a kill, and the value of their steps."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Frequencies estimated on the way: closed forms, true probabilities, and what a resumed run knows."""
+"""Frequencies estimated on the way: closed forms, true probabilities, and the state of a resumed run."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def make(num_buckets=10_007, num_hashes=2, rate=RATE, initial_gap=INITIAL):
 
 class TestStreamingFrequency:
     def test_regular_gaps_approach_their_length_geometrically(self):
-        """After n gaps of 4 steps the mean is 4 + (start - 4) * (1 - rate) ** n."""
+        """The mean after n gaps of 4 steps is 4 + (start - 4) * (1 - rate) ** n."""
         frequency, row = make(), torch.tensor([3])
         for step in range(1, 41):
             frequency.observe(row if step % 4 == 0 else torch.tensor([5]))
@@ -40,7 +40,7 @@ class TestStreamingFrequency:
 
     @pytest.mark.unhooked  # the hook would take most of the time
     def test_finds_the_probability_that_a_step_holds_a_content(self):
-        """Means of the estimate over many steps, for contents of probability .5, .1 and .02, within a tenth."""
+        """The estimate's mean over many steps is within a tenth, for contents of probability .5, .1 and .02."""
         generator, frequency = np.random.default_rng(0), make(rate=0.02)
         probabilities, rows = np.array([0.5, 0.1, 0.02]), torch.arange(3)
         gaps = []
@@ -51,7 +51,9 @@ class TestStreamingFrequency:
         np.testing.assert_allclose(1 / np.mean(gaps, axis=0), probabilities, rtol=0.1)
 
     def test_several_hashes_keep_collisions_from_counting(self):
-        """500 contents come once in 50 steps each, in 300 places: with one hash many look more frequent than that."""
+        """Each of 500 contents comes once in 50 steps, in 300 places: with one hash many seem more frequent than
+        that.
+        """
         rows = torch.arange(500)
         shares = {}
         for num_hashes in (1, 8):
@@ -111,7 +113,7 @@ class TestStreamingLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveCon
     @pytest.mark.unhooked  # the hook would take most of the time
     @pytest.mark.parametrize("num_uniform", [0, 4])
     def test_settles_at_what_counts_would_say(self, num_uniform):
-        """Within 15 % of the probability that the sampler states, for contents of over 100 steps out of 1,000."""
+        """The estimate is within 15 % of the sampler's probability, for contents of over 100 steps out of 1,000."""
         objective, generator = make_objective(num_uniform), np.random.default_rng(0)
         sums, times = np.zeros(len(POSITIVES)), np.zeros(len(POSITIVES))
         for step in range(1_500):

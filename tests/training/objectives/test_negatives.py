@@ -1,4 +1,4 @@
-"""Candidates, and how probable each was: measured by drawing, not derived a second time."""
+"""Candidates, and their probabilities: measured by drawing, not derived a second time."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ BATCH, DRAWS, DIM = 6, 1_500, 4
 
 
 def batch_of_targets(generator):
-    """As training draws them: by how often each content was chosen."""
+    """Draws targets as training does: by how often each content was chosen."""
     return generator.choice(len(POSITIVES), BATCH, p=POSITIVES / POSITIVES.sum())
 
 
@@ -44,7 +44,7 @@ class TestEverySampler:
             assert (log_q <= 0).all()
 
     def test_log_q_is_how_often_a_content_is_drawn(self, samples):
-        """A content's probability is the same in all draws, so any draw that holds it tells it."""
+        """A content's probability is the same in all draws, so that any draw with the content has it."""
         drawn = np.bincount(np.concatenate([rows for rows, _ in samples]), minlength=len(POSITIVES)) / DRAWS
         stated = np.full(len(POSITIVES), np.nan)
         for rows, log_q in samples:
@@ -55,7 +55,7 @@ class TestEverySampler:
 
     @pytest.mark.slow
     def test_the_sampled_sum_estimates_the_whole_one_without_bias(self, samples):
-        """Taken from the loss itself, so that a wrong sign on either side of it fails.
+        """The sum is taken from the loss itself, so that a wrong sign on either side fails.
 
         The target is a content that is never drawn; `exp(loss) * exp(s+) - exp(s+)` is then the sum over candidates.
         """
@@ -66,7 +66,7 @@ class TestEverySampler:
         sums = torch.stack([sampled_sum(state, contents, rows, log_q) for rows, log_q in samples])
         error = sums.mean() - exponentials[TRAINED].sum()
         assert error.abs() < 4 * sums.std() / DRAWS**0.5
-        # The test would notice: what goes uncorrected is far outside of this.
+        # The test would notice: an uncorrected sum is far outside of this.
         uncorrected = torch.stack([exponentials[rows].sum() for rows, _ in samples]).mean()
         assert (uncorrected - exponentials[TRAINED].sum()).abs() > 20 * sums.std() / DRAWS**0.5
 
@@ -88,7 +88,7 @@ class TestEverySampler:
 
 
 def sampled_sum(state, contents, rows, log_q):
-    """What the loss adds up for a target, place 0, that stands before the candidates' own."""
+    """Returns the sum in the loss for a target, place 0, that stands before the candidates' own."""
     order = torch.from_numpy(np.append(rows, 0))
     competition = Competition(
         num_candidates=len(rows), target=torch.tensor([len(rows)]), weight=torch.ones(1), log_q=torch.from_numpy(log_q)
@@ -128,7 +128,7 @@ class TestInBatchAndUniform:
 
     @pytest.mark.parametrize("num_uniform", [0, 4])
     def test_a_bound_that_is_reached_leaves_the_sum_unbiased(self, num_uniform):
-        """Measured by drawing: how often each content is there, and the corrected sum of some exponentials."""
+        """Draws measure how often each content is a candidate, and the corrected sum of some exponentials."""
         sampler, generator = InBatchAndUniform(POSITIVES, num_uniform, True, max_in_batch=3), np.random.default_rng(0)
         exponentials, draws = np.exp(np.linspace(-1, 1, len(POSITIVES))), 4_000
         times, stated, sums = np.zeros(len(POSITIVES)), np.full(len(POSITIVES), np.nan), np.zeros(draws)
@@ -144,7 +144,7 @@ class TestInBatchAndUniform:
         assert (np.abs(times[TRAINED] / draws - whole) > 4.5 * deviation[TRAINED]).any()
 
     def test_a_bound_that_is_reached(self):
-        """Of equal targets as many as ever stand among the candidates once; q is that of two draws."""
+        """Two of the five targets are drawn, and equal ones become one candidate; q is that of two draws."""
         sampler = InBatchAndUniform(np.array([3, 1, 1]), 0, True, max_in_batch=2)
         rows, log_q = sampler.sample(np.array([0, 1, 2, 0, 1]), np.random.default_rng(0))
         assert 1 <= len(rows) <= 2
@@ -176,7 +176,7 @@ class TestUniform:
 
 class TestPopularity:
     def test_log_q_follows_the_power_of_the_counts(self):
-        """Shares 16 ** .5 : 4 ** .5 : 1 = 4 : 2 : 1; of two draws both miss with (1 - share) ** 2."""
+        """Shares are 16 ** .5 : 4 ** .5 : 1 = 4 : 2 : 1; of two draws both miss with (1 - share) ** 2."""
         sampler = Popularity(np.array([16, 0, 4, 1]), 2, 0.5)
         stated, generator = {}, np.random.default_rng(0)
         for _ in range(50):

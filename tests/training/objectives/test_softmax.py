@@ -1,4 +1,4 @@
-"""The softmaxes against their formulas in float64, and against what they are said to equal."""
+"""The softmaxes against their formulas in float64, and against the losses that they equal."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ EXTRAS = {"num_rejections": 3, "rejection_weight": REJECTION_WEIGHT, "mask_heard
 
 
 class SoftmaxFormula:
-    """`log(sum over what competes) - s+`, with every way of competing."""
+    """The formula `log(sum over what competes) - s+`, with every way of competing."""
 
     is_corrected = is_target_corrected = has_extras = False
 
@@ -80,7 +80,9 @@ class TestRefinedLogQSoftmax(SoftmaxFormula, CountsTheTargetOnce, ObjectiveContr
         return RefinedLogQSoftmax(ALL, TEMPERATURE, True)
 
     def test_its_gradient_is_that_of_the_papers_loss(self, objective, case):
-        """`-sg(1 - P) * (s+ - log(sum over negatives of exp(s - log_q)))`, the target not among the negatives."""
+        """The gradient is `-sg(1 - P) * (s+ - log(sum over negatives of exp(s - log_q)))`, with the target not among
+        the negatives.
+        """
         case = case.to(torch.float64)
         states, contents = (tensor.clone().requires_grad_() for tensor in (case.states, case.contents))
         total = 0.0
@@ -234,7 +236,7 @@ class TestMaskHeard:
 
 
 class TestExponents:
-    """Relative to the greatest logit or, where none can be large, to nothing: the same value and gradients."""
+    """Exponents relative to the greatest logit or, where none can be large, absolute: the same value and gradients."""
 
     @pytest.mark.parametrize("entries", [chunks.ENTRIES_IN_CACHE, 5 * CANDIDATES])
     @pytest.mark.parametrize("softmax", [RefinedLogQSoftmax, Softmax])
@@ -252,7 +254,7 @@ class TestExponents:
 
 
 class TestMaskUnavailable:
-    """Candidates that come while the targets do: the formula, target by target, over those that were there."""
+    """Candidates that come while the targets do: the formula, target by target, over those that existed then."""
 
     @pytest.fixture(params=[Softmax, RefinedLogQSoftmax])
     def objective(self, request):
@@ -260,7 +262,7 @@ class TestMaskUnavailable:
 
     @staticmethod
     def observed(objective, case, since_s):
-        """As a step begins."""
+        """Shows the objective a batch, as the begin of a step does."""
         objective.observe(
             TrainingBatch(
                 micro_batches=(case.micro_batch,), content_rows=torch.arange(CONTENTS), candidate_log_q=case.log_q,

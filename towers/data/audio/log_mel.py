@@ -52,14 +52,14 @@ class LogMel(nn.Module):
 
     @property
     def window(self) -> Float[Tensor, " n_fft"]:
-        """What samples are weighted with before the Fourier transform."""
+        """Returns the window that weights samples before the Fourier transform."""
         window = self._mel.spectrogram.window
         assert isinstance(window, Tensor)
         return window
 
     @property
     def mel_filters(self) -> Float[Tensor, "frequencies n_mels"]:
-        """From power by frequency to power by mel band."""
+        """Returns the matrix from power by frequency to power by mel band."""
         filters = self._mel.mel_scale.fb
         assert isinstance(filters, Tensor)
         return filters
@@ -91,7 +91,7 @@ def _resampled(mono: Float[np.ndarray, " samples"], rate: int, new_rate: int) ->
 
 @lru_cache(maxsize=16)
 def resampler(rate: int, new_rate: int) -> Resample:
-    """Between two rates in Hz, with its filter, which takes longer to make than to use; a catalogue has few rates."""
+    """Returns a resampler between two rates in Hz, kept, as its filter takes longer to make than to use."""
     return Resample(rate, new_rate, dtype=torch.float32)
 
 

@@ -1,4 +1,4 @@
-"""How much of a catalogue's sound is set aside or altered, and why, in words."""
+"""Reports how much of a catalogue's sound is set aside or altered, and why."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ class Loss:
 
     @property
     def kind(self) -> str:
-        """What many of them have in common; of files that do not decode, their format, too."""
+        """Returns what many of them have in common; for files that do not decode, also their format."""
         kind = self.reason.replace(";", ":").partition(":")[0]
         return f"{kind}, {Path(self.audio).suffix.lower() or 'without extension'}" if kind == UNDECODED else kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundLosses:
-    """What a set of spectrograms lacks.
+    """The sounds that a set of spectrograms lacks.
 
     Args:
         named: contents that name a sound.

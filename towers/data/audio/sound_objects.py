@@ -1,4 +1,4 @@
-"""Where the sound of a content lies in an object store: never outside of the data set's folder."""
+"""Finds the sound of a content in an object store: never outside of the data set's folder."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

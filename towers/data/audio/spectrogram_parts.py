@@ -41,7 +41,7 @@ class SoundFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What came of a sound.
+    """The result of decoding a sound.
 
     Args:
         record: null where there can be none.
@@ -61,7 +61,7 @@ class Part:
     files: Sequence[SoundFile]
 
     def judged(self) -> list[tuple[bool, str | None]]:
-        """Whether each file has a record, and the reason, if any, as `Heard.reason` has it."""
+        """Returns for each file whether it has a record, and the reason, if any, as in `Heard.reason`."""
         table = pq.read_table(self.folder / REASONS)
         return list(zip(table["has_record"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
@@ -108,7 +108,7 @@ class Shard:
         return cls(number=int(number), count=int(count))
 
     def of(self, parts: Sequence[Part]) -> Sequence[Part]:
-        """Its share."""
+        """Returns this machine's share."""
         return parts[self.number - 1 :: self.count]
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class Shard:
 
 @dataclass(slots=True)
 class Decoding:
-    """How much sound was decoded, and what it took.
+    """Amount of decoded sound, and the time that it took.
 
     Args:
         files: that were read; what was copied from earlier spectrograms is not counted.
@@ -133,7 +133,7 @@ class Decoding:
 
     @property
     def rate(self) -> str:
-        """In seconds of sound per second."""
+        """Returns the rate in seconds of sound per second."""
         return f"{self.sound_s / max(self.wall_s, 1e-9):,.0f} s of sound/s"
 
     def __str__(self) -> str:

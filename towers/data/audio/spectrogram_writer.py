@@ -107,7 +107,7 @@ class SpectrogramSet:
         return str(path_below(self._paths[place], self._root))
 
     def _places(self, start: int) -> range:
-        """Those of one part."""
+        """Returns the places of the files of the part that begins at `start`."""
         return range(start, min(start + FILES_PER_PART, len(self._paths)))
 
     @cached_property
@@ -145,7 +145,7 @@ class SpectrogramSet:
         return parts
 
     def _put_together(self, folder: Path, parts: Sequence[Part]) -> None:
-        """One part after the other: memory does not grow with the catalogue."""
+        """Yields one part after the other, so that memory does not grow with the catalogue."""
         kept: list[SoundFile] = []
         rejected: list[tuple[SoundFile, str]] = []
         altered: list[tuple[SoundFile, str]] = []
@@ -167,12 +167,12 @@ class SpectrogramSet:
         write_json(folder / FRONT, self._front)
 
     def _remove_parts(self) -> None:
-        """Those of other catalogues too: they are what was left of runs that never came to their end."""
+        """Removes all parts, also those of other catalogues, which runs left that were never finished."""
         if not self._parts_folder.exists():
             return
         for path in self._parts_folder.iterdir():
             if path.name.startswith("."):
-                continue  # somebody is writing it
+                continue  # another process is writing it
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -193,7 +193,7 @@ class SpectrogramSet:
 
 
 class _Earlier:
-    """What a set holds, by the digests of its files; but for those whose decoder has come since."""
+    """Records of an earlier set by digest of their files, without files whose decoder was installed since."""
 
     def __init__(self, folder: Path):
         digests = pq.read_table(folder / ROWS)["digest"].to_pylist()
@@ -212,7 +212,7 @@ class _Earlier:
 
 
 def is_new(file: SoundFile, known: Callable[[str], Heard | None]) -> bool:
-    """Whether a file has to be read."""
+    """Returns whether a file has to be read."""
     return file.digest is not None and known(file.digest) is None
 
 
@@ -229,7 +229,7 @@ def _with_reasons(files: Sequence[tuple[SoundFile, str]]) -> pa.Table:
 
 
 def _found(sounds: SoundFolder | SoundObjects, audio: str) -> RawPath | str:
-    """Where a sound lies, or why it must not or cannot be read."""
+    """Returns the path of a sound, or the reason why it must not or cannot be read."""
     try:
         return sounds.find(audio)
     except UnusableSound as refusal:

@@ -61,7 +61,7 @@ class DuckDbEngine:
         try:
             connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # the file is thrown away
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET preserve_insertion_order = false")  # whatever needs an order is sorted
+            connection.execute("SET preserve_insertion_order = false")  # queries that need an order sort
             connection.execute(f"SET memory_limit = '{self._bytes}B'")
             connection.execute("SET temp_directory = $1", [str(((spill or folder) / "spill").absolute())])
             yield connection
@@ -189,7 +189,7 @@ class DuckDbDatabase:
 
     @contextmanager
     def _in_order(self, is_sorted: bool) -> Iterator[None]:
-        """While the block runs, a query that only reads one file returns the rows in the file's order."""
+        """Makes a query that only reads one file return the rows in the file's order while the block runs."""
         self._connection.execute(f"SET preserve_insertion_order = {str(is_sorted).lower()}")
         try:
             yield

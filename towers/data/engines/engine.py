@@ -1,4 +1,4 @@
-"""What runs the SQL files: an engine, and the tables that it holds while a store is made."""
+"""The interface of an engine, which runs the SQL files, and of the tables that it holds while a store is made."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager

@@ -23,9 +23,9 @@ from towers.errors import UserError
 
 _URI = "uri of the file"
 LOCAL = ("^file:/+", "file:/")
-"""How a local file's URI begins, which Hadoop writes in two ways, and how it begins here."""
+"""Beginnings of a local file's URI: the two that Hadoop writes, and the one that is used here."""
 HADOOP = {"s3": "s3a", "gcs": "gs"}
-"""What Hadoop calls a scheme, where it calls it otherwise."""
+"""Hadoop's names of schemes that have another name there."""
 PATTERN = re.compile(r"[\[\]{}*?\\]")
 """A sign that Hadoop takes for one of a pattern."""
 AZURE = ("abfs", "abfss")

@@ -70,7 +70,7 @@ GONE = (
     "command goes on from here"
 )
 UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "is not a Parquet file", "ARITHMETIC_OVERFLOW", "long overflow")
-"""What Spark says of files that cannot be read to their end."""
+"""Texts of Spark about files that cannot be read to their end."""
 
 
 @contextmanager
@@ -138,12 +138,12 @@ def _started(
 @contextmanager
 def _unheard() -> Iterator[None]:
     """Nothing of what py4j says of an error that is raised as well goes to the log."""
-    root, nobody = logging.getLogger(), logging.NullHandler()
-    root.addHandler(nobody)
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)
     try:
         yield
     finally:
-        root.removeHandler(nobody)
+        root.removeHandler(silent)
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def _end_jvm(gateway: Any) -> None:
     """Ends the JVM that a gateway leads to, whose heap would stay with the process otherwise."""
     with suppress(Py4JError, OSError):
         gateway.close()
-    gateway.proc.stdin.close()  # it goes when nobody can write to it
+    gateway.proc.stdin.close()  # it ends when no process can write to it
     try:
         gateway.proc.wait(10)
     except subprocess.TimeoutExpired:
@@ -248,7 +248,7 @@ def failure_of(error: Exception) -> Exception:
     """Returns what to raise for an error.
 
     That is `Unreadable` where raw data cannot be read to its end, an `OSError` for a full disk, and a `UserError` where
-    a job was stopped, the JVM is gone, or for whatever else Spark says of its work. An error that is none of Spark's,
+    a job was stopped, the JVM is gone, or another error of Spark about its work. An error that is none of Spark's,
     or one about SQL that it does not take, is what it is.
     """
     if not _is_sparks(error):

@@ -27,7 +27,7 @@ LOG_FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What the next state of an event log is made from.
+    """Inputs from which the next state of an event log is made.
 
     Args:
         previous: the log that new files are added to; null where all files are read anew.

@@ -20,7 +20,7 @@ CURRENT, MANIFEST, COLUMNS, ROWS, HEARD, REJECTED = (
 
 
 class EventLog:
-    """One state of a log, read only.
+    """A state of a log, read only.
 
     Args:
         folder: where the log is.

@@ -10,7 +10,8 @@ from towers.data.event_log.block import LOG_COLUMNS, UNKNOWN_SESSION, Arrivals, 
 from towers.features.ragged import Ragged
 
 SAME = ("played_ms", "context", "device")
-"""What events of one listener, time, content and action have to share, beside the session, to say the same."""
+"""Columns, beside the session, in which events of one listener, time, content and action must agree to be
+duplicates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

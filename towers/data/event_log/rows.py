@@ -24,7 +24,7 @@ FORGOTTEN = "forgotten"
 class RowMap:
     """The row of each id.
 
-    A row is given to an id once and for ever. A hole (null) is the row of an id that was erased; nobody gets it again.
+    A row is given to an id once and for ever. A hole (null) is the row of an id that was erased; no id gets it again.
 
     Args:
         ids: `[rows]`, text: the id of each row, null for a hole.
@@ -122,7 +122,7 @@ class Rows:
         return replace(self, files=self.files.grown_by(sorted(names)))
 
     def with_renamed(self, before: Mapping[str, str], now: Mapping[str, str]) -> "Rows":
-        """With the names of today of raw files that are called otherwise: who was forgotten is still in them.
+        """Returns it with the present names of renamed raw files, which still hold forgotten listeners.
 
         Args:
             before: digests of the files by the names that they had.
@@ -170,10 +170,10 @@ class Forgotten:
     """Keyed hashes of listeners who were forgotten, and how many raw files had arrived by then.
 
     Raw files of before may still hold their events, and none of them may come back: not when a listener of the same id
-    returns, and not when everything is read again. Without the key nobody can tell whether an id is among them.
+    returns, and not when everything is read again. Without the key it cannot be told whether an id is among them.
 
     Args:
-        key: 32 random bytes; empty where nobody was forgotten.
+        key: 32 random bytes; empty if no listener was forgotten.
         until_file: hash -> a number; their events in raw files of lower numbers are ignored.
     """
 
@@ -182,7 +182,8 @@ class Forgotten:
 
     @property
     def arrivals(self) -> list[int]:
-        """How many raw files had arrived when each listener was forgotten, ascending; a digest of it names nobody."""
+        """Returns how many raw files had arrived when each listener was forgotten, ascending; a digest of it names no
+        listener."""
         return sorted(self.until_file.values())
 
     def with_more(self, ids: Iterable[str], until_file: int) -> "Forgotten":
@@ -201,7 +202,7 @@ class Forgotten:
         return {each: until for each, until in found if until is not None}
 
     def write(self, folder: Path) -> None:
-        """Writes the key and the hashes; no file where nobody was forgotten."""
+        """Writes the key and the hashes; no file if no listener was forgotten."""
         if self.key:
             (folder / KEY).write_bytes(self.key)
             hashes = sorted(self.until_file)

@@ -26,7 +26,7 @@ def filters_of(cuts: Cuts, filters: Mapping[str, Filter]) -> dict[str, Filter]:
 def apply_filters(folder: Path, filters: Mapping[str, Filter], num_contents: int) -> dict[str, int]:
     """Applies filters one after the other, each to the events that the one before it has kept.
 
-    Nobody may read the folder yet: a kill in the middle leaves columns of different lengths.
+    No process may read the folder yet: a kill in the middle leaves columns of different lengths.
 
     Args:
         folder: `histories` of a store that is being written.

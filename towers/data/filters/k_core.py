@@ -11,7 +11,7 @@ from towers.errors import UserError
 
 
 class KCore:
-    """Leaves out listeners and contents with few positive events in training, until nobody has too few any more.
+    """Leaves out listeners and contents with few positive events in training, until none has too few any more.
 
     Who is inside follows from training alone, so that no later event decides what is trained on; events of the others
     are left out of every period. Events without a content stay with their listener.

@@ -1,4 +1,4 @@
-"""What has come between two profiles, and what a typical day was like before."""
+"""Changes between two profiles, and typical days before them."""
 
 import math
 from dataclasses import dataclass
@@ -56,12 +56,12 @@ class Change:
 
     @property
     def is_known(self) -> bool:
-        """Whether `before` has enough days to say what a typical one is."""
+        """Returns whether `before` has enough days for a typical one."""
         return self.after.has_clock and self.before.has_clock and len(self.typical_days) >= self.thresholds.min_days
 
     @property
     def is_same_way(self) -> bool:
-        """Whether both were prepared with the same settings, so that only the raw data can differ."""
+        """Returns whether both were prepared with the same settings, so that only the raw data can differ."""
         return self.before.settings == self.after.settings
 
     def expected(self, day: Day) -> float:

@@ -152,7 +152,7 @@ def sum_of_new(change: Change) -> Day:
 
 
 RULES = (values, sent_twice, same_as_day_before, rates, who)
-"""Those that need typical days and new events."""
+"""Rules that need typical days and new events."""
 
 
 def _rate(day: Day, name: str) -> tuple[int, int]:

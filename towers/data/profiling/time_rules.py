@@ -180,7 +180,7 @@ def late_events(change: Change) -> Iterator[Finding]:
 
 
 RULES = (number_of_events, more_of_the_last_day, past_moved, clocks, late_events)
-"""Those that need typical days and new events."""
+"""Rules that need typical days and new events."""
 
 
 def _by_day(profile: Profile) -> Int[np.ndarray, " days"]:

@@ -12,7 +12,7 @@ Level = Literal["first", "fine", "warning", "broken"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One difference from the version before.
+    """A difference from the version before.
 
     Args:
         rule: name of the rule that found it; names stay the same between releases.

@@ -47,7 +47,7 @@ def whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def contents_of(events: pa.Table) -> pa.Table:
-    """One row a content, with the artist and album of its first event; negative numbers are unknown."""
+    """Returns a row for each content, with the artist and album of its first event; negative numbers are unknown."""
     names = [name for name in ("artist", "album") if name in events.column_names]
     texts = pa.table({name: pa.array(id_texts(events[name]), pa.string()) for name in ("content", *names)})
     listed = texts.filter(texts["content"].is_valid())

@@ -1,4 +1,4 @@
-"""What the footers of Parquet part files say; each file's is read once, and an object's once for all nights.
+"""Footers of Parquet part files; each file's is read once, and an object's once for all nights.
 
 An engine reads the footers of those files once more whose rows it reads.
 """
@@ -22,18 +22,18 @@ from towers.manifest import atomic_file, read_json
 DAMAGE = (pa.ArrowException, OSError, ValueError)
 """Errors that pyarrow raises for a damaged file; text that is no UTF-8 is a ValueError."""
 MAGIC = b"PAR1"
-"""With which Parquet files begin."""
+"""First bytes of a Parquet file."""
 FORMAT = 2
 """The format of the file in which footers are remembered; a file of another one is ignored."""
 TAIL_BYTES = 1 << 15
-"""How much of an object's end is fetched at first; most footers are shorter."""
+"""Bytes of an object's end that are fetched first; most footers are shorter."""
 AT_ONCE = 10_000
 """Objects of which something is fetched by one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footer:
-    """What is known of a part file before its rows are read.
+    """Facts of a part file before its rows are read.
 
     Args:
         schema: its columns and their types.
@@ -56,7 +56,7 @@ class Footer:
         """
         with _told(path):
             schema = metadata.schema.to_arrow_schema().remove_metadata()
-            str(schema)  # names are decoded only when somebody asks
+            str(schema)  # names are decoded only when they are asked for
         groups = [group for group in map(metadata.row_group, range(metadata.num_row_groups)) if group.num_rows]
         chunks: dict[str, list[bool]] = {}
         for place in range(metadata.num_columns if groups else 0):
@@ -114,7 +114,7 @@ class Footers:
                 self._is_changed = True
 
     def parquet_among(self, paths: Sequence[RemotePath]) -> set[RemotePath]:
-        """Returns those of some objects that begin as Parquet does, whatever they are called.
+        """Returns the objects that begin as Parquet does, regardless of their names.
 
         What an earlier night found is believed; the others' first bytes are fetched, many at once.
 

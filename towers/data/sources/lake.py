@@ -19,11 +19,11 @@ from towers.extras import how_to_install
 DELTA, ICEBERG = "a Delta table", "an Iceberg table"
 HUDI = ".format('hudi')"
 SCANS = {DELTA: "delta_scan", ICEBERG: "iceberg_scan"}
-"""How DuckDB reads them."""
+"""DuckDB's functions that read them."""
 READ_PLAINLY = frozenset(
     ("timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "variantType", "variantType-preview", "deletionVectors")
 )
-"""What a Delta table may ask of readers and still be a list of plain files; vectors are looked for apart."""
+"""Reader features with which a Delta table is still a list of plain files; deletion vectors are looked for apart."""
 THROUGH_FSSPEC = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
 """Lets Iceberg's log be read as all else in a store is."""
 _VERSION = re.compile(r"(?:v(\d+)|(\d+)-[^/]+?)(?:\.gz)?\.metadata\.json")

@@ -16,7 +16,7 @@ SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 class ObjectFilesystem(AbstractFileSystem):
     """Opens objects that were listed before; asks the store for nothing but their bytes.
 
-    DuckDB takes every path for a pattern; here each stands for itself, whatever signs are in it.
+    DuckDB takes every path for a pattern; here each is taken literally.
 
     Args:
         scheme: of the URLs.
@@ -29,7 +29,7 @@ class ObjectFilesystem(AbstractFileSystem):
         self.protocol = scheme
         self._objects: dict[str, RemotePath] = {}
         self.failures: list[StoreError] = []
-        """What the store failed with, in order: DuckDB turns it into an error that reads as if a file were damaged."""
+        """Errors of the store, in order: DuckDB turns it into an error that reads as if a file were damaged."""
 
     def add(self, objects: Iterable[RemotePath]) -> None:
         """Makes more objects known."""

@@ -22,11 +22,11 @@ DEAD_ROWS = "in which a log says which files are alive; read as plain Parquet, d
 
 @dataclass(kw_only=True)
 class TableFiles:
-    """What is in a table's folder.
+    """Files in a table's folder.
 
     Args:
         parts: Parquet files, in order.
-        others: other files, which nobody reads.
+        others: other files, which are not read.
         values: of a part, columns whose values the log of its table knows, as text.
         dropped: of a part, columns that its table has no more.
     """
@@ -46,7 +46,7 @@ class TableFiles:
 
 
 def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
-    """Parquet files in a folder and its subfolders, in order; and other files there, which nobody reads.
+    """Parquet files in a folder and its subfolders, in order; and other files there, which are not read.
 
     See `table_files`.
     """
@@ -57,7 +57,7 @@ def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
 def table_files(folder: RawPath, footers: Footers | None = None) -> TableFiles:
     """Returns what is in a table's folder and its subfolders; nothing where there is no folder.
 
-    Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do; whatever else is Parquet is
+    Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do; all other Parquet files is
     read, whatever it is called. Of a Delta or Iceberg table those files are read that its log calls alive. Links are
     followed; a file or folder that can be reached in several ways, a loop of links among them, is read once.
 
@@ -78,7 +78,7 @@ def table_files(folder: RawPath, footers: Footers | None = None) -> TableFiles:
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet, or at least meant to be, by its name or its first bytes.
+    """Returns whether a file is Parquet, or at least meant to be, by its name or its first bytes.
 
     Files are called otherwise by Hive (`000000_0`) and by pandas (`x.parquet.gzip`).
 

@@ -79,8 +79,8 @@ def part_of(
 ) -> Part:
     """Returns a part file with the columns that the contract, or `extra`, knows and that stand outside of it alone.
 
-    A column that the file has is the file's, whatever its folders say. `Action=skip` names the column `action`, as it
-    does for Hive and Spark.
+    A column that the file has is the file's, and its folders do not count. `Action=skip` names the column `action`,
+    as it does for Hive and Spark.
 
     Args:
         path: of the file, for messages.

@@ -1,6 +1,6 @@
 """Objects of a store (S3, Google Cloud, Azure) as the raw data's files: where they are, and how they are opened.
 
-Whatever asks a store for something is here and in `remote_listing` and `object_filesystem`; it goes through fsspec,
+All questions to a store are here and in `remote_listing` and `object_filesystem`; it goes through fsspec,
 whose libraries take endpoints and credentials from the environment. Only Delta's log is read by delta-rs's own client
 (`lake`). A local path never comes here, and imports none of it.
 """
@@ -20,7 +20,7 @@ from towers.errors import Unreachable, UserError
 from towers.extras import how_to_install
 
 LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs"}
-"""What reads the objects behind a scheme."""
+"""Libraries that read the objects, by scheme."""
 EXTRAS = {"s3fs": "s3", "gcsfs": "gs", "adlfs": "abfs"}
 """The extra of this package that installs a library."""
 BUFFER_BYTES = 1 << 18
@@ -89,7 +89,7 @@ class RemotePath:
         """Turns what a store's library raises into an error that names the object; each library has its own classes.
 
         Raises:
-            StoreError: whatever went wrong while the block asked the store; `UnreachableStore` where it did not answer.
+            StoreError: the block failed in asking the store; `UnreachableStore` where it did not answer.
         """
         try:
             yield
@@ -182,7 +182,8 @@ def remote_folder(url: str) -> RemotePath:
     """Returns the folder behind a URL; nothing is asked for yet.
 
     Raises:
-        UserError: a scheme that nobody reads, a library that is not installed, no bucket, or a password in the URL.
+        UserError: a scheme that no library here reads, a library that is not installed, no bucket, or a password in
+        the URL.
     """
     found = _URL.match(url)
     scheme, authority = found.groups() if found else ("", "")

@@ -7,7 +7,7 @@ from towers.data.sources.remote import RemotePath, StoreError
 from towers.errors import Unreachable, UserError
 
 VERSIONS = ("generation", "ETag", "etag", "LastModified", "last_modified")
-"""What tells an object's versions apart, the surest first: of Google Cloud, of S3, of Azure."""
+"""Fields that tell an object's versions apart, the surest first: of Google Cloud, of S3, of Azure."""
 
 
 def objects_below(folder: RemotePath, max_depth: int | None = None) -> dict[str, RemotePath]:

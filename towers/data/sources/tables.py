@@ -1,4 +1,4 @@
-"""What every source hands on: the raw data contract's tables as lists of Parquet files."""
+"""The result of every source: the raw data contract's tables as lists of Parquet files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +84,7 @@ class RawTables:
         return {**values_in(self.folders(table, path)), **self.values.get(path, {})}
 
     def known_as(self, path: RawPath) -> str:
-        """What the database calls a part file: the caller's own file where the parts were converted from it."""
+        """Returns the name of a part file in messages: the caller's own file where the parts were converted from it."""
         return str(path if self.origin is None else self.origin.path)
 
     def folders(self, table: str, path: RawPath) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def raw_folder(root: str) -> RawPath:
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Source(Protocol):
-    """Where raw data comes from.
+    """A source of raw data.
 
     Args:
         root: the folder or file that it was asked to read, as it was given.

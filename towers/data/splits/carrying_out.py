@@ -7,7 +7,7 @@ from towers.data.splits.split import Cuts, Ends, ListenersEvents
 
 
 def ends_at(events: ListenersEvents, cuts: Cuts) -> Ends:
-    """Finds the ends of periods that are cut at the same instants for everybody.
+    """Finds the ends of periods that are cut at the same instants for all listeners.
 
     Args:
         events: of some listeners, each in order of time.
@@ -33,14 +33,14 @@ def ends_at(events: ListenersEvents, cuts: Cuts) -> Ends:
 def ends_at_last_two(offsets: Int[np.ndarray, " borders"], is_marked: Bool[np.ndarray, " events"]) -> Ends:
     """Finds the ends where the test begins at a listener's last marked event and validation at the one before it.
 
-    Whoever has fewer than three marked events is in training alone.
+    A listener with fewer than three marked events is in training alone.
 
     Args:
         offsets: where each listener's events begin, from 0.
         is_marked: `[events]`, bool.
     """
     lengths = np.diff(offsets)
-    marked = np.append([0, 0], np.flatnonzero(is_marked))  # two more, so that whoever has none reads a place, too
+    marked = np.append([0, 0], np.flatnonzero(is_marked))  # two more, so that a listener without any reads a place, too
     number = np.searchsorted(marked[2:], offsets)
     has_three = np.diff(number) >= 3
     test_start = np.where(has_three, marked[number[1:] + 1] - offsets[:-1], lengths)

@@ -14,7 +14,8 @@ from towers.errors import UserError
 class LastSession:
     """A listener's last session with a positive event is the test, the last such session before it is validation.
 
-    Sessions are ordered by their first event. Whoever has fewer than three with a positive event is in training alone.
+    Sessions are ordered by their first event. A listener with fewer than three that have a positive event is in
+    training alone.
 
     Args:
         pause_minutes: in minutes; an event without a `session_id` begins a session after a longer pause, and otherwise

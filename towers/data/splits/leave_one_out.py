@@ -9,7 +9,7 @@ from towers.data.splits.split import Cuts, Ends, ListenersEvents
 class LeaveOneOut:
     """A listener's last positive event is the test, the positive event before it is validation.
 
-    Whoever has fewer than three positive events is in training alone.
+    A listener with fewer than three positive events is in training alone.
     """
 
     def cuts(self, first_us: int, last_us: int, has_clock: bool) -> Cuts:

@@ -10,7 +10,8 @@ from towers.errors import UserError
 
 
 class RollingWindows:
-    """One of several windows at the end of the data is the test, the time before it is validation, the rest training.
+    """A split in which one of several windows at the end of the data is the test, the time before it is validation,
+    the rest training.
 
     Validation is as long as a window. Events after the window are left out, as if the store had been prepared at its
     end. A sweep over `data.split.window=0,1,2` is a backtest.

@@ -51,7 +51,8 @@ class ListenersEvents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """Where listeners' periods begin and end, as numbers of events before that place; none is below the one before it.
+    """Beginnings and ends of listeners' periods, as numbers of events before that place; none is below the one before
+    it.
 
     Args:
         train_end: events that are trained on, and known when validation is predicted.

@@ -1,4 +1,4 @@
-"""A split at the same two instants for everybody, as a service in production is judged."""
+"""A split at the same two instants for all listeners, as a service in production is judged."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from towers.data.splits.split import Cuts, Ends, ListenersEvents
 from towers.errors import UserError
 
 MAX_SHARE = 0.25
-"""Of the time, for validation and for test: training keeps half of it."""
+"""Greatest share of the time for validation and for test: training keeps half of it."""
 
 
 class GlobalTemporal:

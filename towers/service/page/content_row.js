@@ -39,7 +39,7 @@ export function contentList(rows, label) {
 /** What is new, and what is explicit. */
 export function marks(content) {
   return [
-    content.is_cold && element("span", { class: "mark new", title: "New: nobody has played it yet" }, "new"),
+    content.is_cold && element("span", { class: "mark new", title: "New: not played by any listener yet" }, "new"),
     content.explicit && element("abbr", { class: "mark", title: "Explicit" }, "E"),
   ];
 }

@@ -59,7 +59,7 @@ function about(content) {
       ? element(
           "p",
           { class: "cold" },
-          "New: nobody has played it yet. It stands here by its sound and metadata alone.",
+          "New: not played by any listener yet. It stands here by its sound and metadata alone.",
         )
       : null,
     element(

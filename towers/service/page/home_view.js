@@ -91,7 +91,7 @@ function chooser() {
     "div",
     { class: "narrow" },
     element("h1", { tabindex: -1 }, "Home pages"),
-    element("p", { class: "lead" }, "What somebody would find on their home page, and how likely each card was."),
+    element("p", { class: "lead" }, "What a listener would find on their home page, and how likely each card was."),
     listenerPicker(homeLink),
   );
 }

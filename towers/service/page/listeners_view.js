@@ -16,7 +16,7 @@ export async function listenersView(_, signal) {
     "div",
     { class: "narrow" },
     element("h1", { tabindex: -1 }, "Listeners"),
-    element("p", { class: "lead" }, "What somebody heard, and what the model would play them next."),
+    element("p", { class: "lead" }, "What a listener heard, and what the model would play them next."),
     listenerPicker(),
     items.length
       ? element(

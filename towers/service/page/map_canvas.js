@@ -1,4 +1,4 @@
-/** Draws a map: a dot each content, a ring where nobody has played it, and what is marked on top. */
+/** Draws a map: a dot each content, a ring for a content that no listener has played, and what is marked on top. */
 
 import { Camera, boundsOf } from "./map_camera.js";
 import { HUES } from "./map_groups.js";

@@ -74,7 +74,7 @@ export function listen(map, point, choose) {
     point(middle());
     map.redraw();
   });
-  // A cross in the middle shows whoever moves by keyboard what Enter opens.
+  // A cross in the middle shows keyboard users what Enter opens.
   canvas.addEventListener("focus", () => {
     map.hasCross = canvas.matches(":focus-visible");
     if (map.hasCross) point(middle());

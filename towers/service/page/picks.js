@@ -1,4 +1,4 @@
-/** What somebody picked, as chips that can be taken away, with a box that finds more. */
+/** The picked contents, as chips that can be taken away, with a box that finds more. */
 
 import { ask } from "./api.js";
 import { combobox } from "./combobox.js";

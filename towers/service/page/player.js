@@ -1,4 +1,4 @@
-/** One sound at a time, whoever asks for it; it goes on while one walks from content to content, and a list to its end. */
+/** Plays one sound at a time; it goes on while one walks from content to content, and a list to its end. */
 
 import { addressOf } from "./api.js";
 import { element, icon } from "./dom.js";

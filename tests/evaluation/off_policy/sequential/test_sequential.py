@@ -1,4 +1,4 @@
-"""What a log of many steps says of a policy: against closed forms, and against what must hold for any log."""
+"""Estimates from a log of many steps: against closed forms, and against properties that hold for any log."""
 
 from dataclasses import replace
 from itertools import product
@@ -34,7 +34,7 @@ MDP = SmallMdp(
 
 
 def everything(steps=3, discount=0.9):
-    """Every way that the process can go under the old policy, one a listener, and the chance of each."""
+    """Returns every path of the process under the old policy, one a listener, and the chance of each."""
     rows, chances = [], []
     for listener, path in enumerate(product(range(2), repeat=2 * steps)):
         states, actions = np.array(path[::2]), np.array(path[1::2])
@@ -119,7 +119,7 @@ def test_fitted_q_of_listeners_who_leave():
 
 
 def test_a_perfect_model_leaves_no_variance():
-    """Where all is certain but the policies' draws, doubly robust is the same for every listener."""
+    """If only the policies' draws are random, doubly robust is the same for every listener."""
     certain = SmallMdp(
         begin=np.array([1.0, 0.0]), moves=np.eye(2)[np.array([[0, 1], [1, 0]])], earns=MDP.earns, is_certain=True
     )

@@ -52,7 +52,7 @@ class PublicSet:
         has_clock: whether timestamps are times; false where only the order is known.
         files: the published tables, by the names that the SQL gives them.
         options: settings that the SQL reads by GETVARIABLE.
-        memory_gb: of DuckDB, which converts whatever the engine is; see `DuckDbEngine`.
+        memory_gb: memory of DuckDB, which converts regardless of the engine; see `DuckDbEngine`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a public set consists of: files of a known form, found in its folder by their published names."""
+"""Parts of a public set: files of a known form, found in its folder by their published names."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PACKED = (".bz2", ".gz")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Where files are read to, and who is told.
+    """Where files are unpacked to, and who receives the progress.
 
     Args:
         folder: for what is written on the way; it is removed after the conversion.

@@ -18,16 +18,16 @@ import pyarrow.csv as pc_csv
 from towers.errors import UserError
 
 BLOCK_BYTES = 16 << 20
-"""How much of the unpacked file is in memory at once; no line may be longer."""
+"""Bytes of the unpacked file in memory at once; no line may be longer."""
 WHOLE_LINE = "\x01"
 """Stands in for a delimiter where a line is one field: no text has it."""
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
-"""What a damaged file raises, packed or not."""
+"""Errors that a damaged file raises, packed or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextForm:
-    """How a text file is written.
+    """The format of a text file.
 
     Args:
         delimiter: between two fields, of one sign or several; null where a line is one field.
@@ -70,7 +70,7 @@ def columns_of(path: Path, form: TextForm, columns: Sequence[str], optional: Seq
             raise UserError(f"{path}, line 1: no column {name!r}; it has {', '.join(names)}")
     if twice := [name for name in (*columns, *optional) if names.count(name) > 1]:
         raise UserError(f"{path}, line 1: column {twice[0]!r} is there twice; keep one of them")
-    unlike = {name: at for at, name in enumerate(names)}  # others may share a name, and nobody reads them
+    unlike = {name: at for at, name in enumerate(names)}  # others may share a name, and are not read
     return [name if unlike[name] == at else f"{name}\x01{at}" for at, name in enumerate(names)]
 
 
