@@ -108,17 +108,17 @@ class PeerEnvironment:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """Returns the folder of the environment."""
         return ROOT / self.name
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
+        """Returns the path of its interpreter."""
         return self.folder / "bin" / "python"
 
     @property
     def is_installed(self) -> bool:
-        """Whether it is there."""
+        """Returns whether the environment exists."""
         return self.python.exists()
 
     @property

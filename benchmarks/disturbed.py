@@ -1,5 +1,5 @@
 """Work that is disturbed: in a process of its own that is killed, or in which a call of the file system fails; on
-copies of a folder that cost nothing, and held against what nobody disturbed."""
+copies of a folder that cost nothing, and compared with undisturbed work."""
 
 import builtins
 import errno
@@ -73,7 +73,7 @@ def killed_after(process: int, seconds: float) -> bool:
 
 
 def copied(folder: Path, target: Path, *left_out: str, largest: int = LINKED_FROM) -> None:
-    """Copies a folder in the place of another; large files as links, as nobody ever writes into them again.
+    """Copies a folder in the place of another; large files as links, as they are never written to again.
 
     Args:
         folder: that is copied.
@@ -139,7 +139,7 @@ def watched(folder: Path, reached: Callable[[int, str, Path], None]) -> Iterator
 
 
 def failing(number: int, fault: str) -> Callable[[int, str, Path], None]:
-    """What `watched` is given so that a call fails: the process ends at once (`exit`), or the call finds no space
+    """Arguments of `watched` with which a call fails: the process ends at once (`exit`), or the call finds no space
     (`ENOSPC`) or a broken disk (`EIO`)."""
 
     def reached(at: int, _: str, path: Path) -> None:

@@ -31,7 +31,7 @@ OF_SINGLE_IDS = ("_id_delta", "_is_trained")
 
 @contextmanager
 def traced_once(folder: Path) -> Iterator[None]:
-    """While the block runs, graphs are taken from a folder, or traced and put there."""
+    """Takes graphs from a folder while the block runs; others are traced and put there."""
 
     def graph(model: nn.Module, example: Any, shapes: Any, names: Sequence[str]) -> onnx.ModelProto:
         path = folder / f"{_digest_of(model, shapes, names)}.onnx"
@@ -48,20 +48,20 @@ def traced_once(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def traced_anew() -> Iterator[None]:
-    """While the block runs, graphs are traced as ever."""
+    """Traces graphs as usual while the block runs."""
     with patch.object(towers, "_graph", _trace):
         yield
 
 
 def _tensors_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """By their names, those that a graph reads."""
+    """Returns by name those that a graph reads."""
     found = chain(model.named_parameters(), model.named_buffers())
     return ((name, tensor) for name, tensor in found if not _is_of_single_ids(name))
 
 
 def _is_weights(tensor: Tensor) -> bool:
-    """Whether its numbers are the network's own. Nothing but zeros or ones, as before a training, is not: of these the
-    exporter keeps one for all of a shape."""
+    """Returns whether its numbers are the network's own. Nothing but zeros or ones, as before a training, is not: of
+    these the exporter keeps one for all of a shape."""
     return tensor.is_floating_point() and not bool((tensor == 0).all() or (tensor == 1).all())
 
 
@@ -75,12 +75,12 @@ def _with_random_weights(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         for _, tensor in _tensors_of(copied):
             if _is_weights(tensor):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator))  # whatever its strides
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))  # regardless of its strides
     return copied
 
 
 def _fill(traced: onnx.ModelProto, random: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> None:
-    """Puts `own` weights where the `random` ones stand, as they are or transposed, whatever their shape."""
+    """Puts `own` weights where the `random` ones stand, as they are or transposed, for any shape."""
     names: dict[bytes, tuple[str, bool]] = {}
     for name, weights in random.items():
         names[weights.T.tobytes()] = name, True
@@ -112,6 +112,7 @@ def _is_of_single_ids(name: str) -> bool:
 
 
 def _setting(of: Any) -> Any:
-    """What a network is told beside its weights: plain values, dataclasses of them, and functions by their names."""
+    """Returns the settings of a network beside its weights: plain values, dataclasses of them, and functions by their
+    names."""
     plain = (bool, int, float, str, tuple, type(None))
     return of if isinstance(of, plain) or is_dataclass(of) else getattr(of, "__qualname__", None)

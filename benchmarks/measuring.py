@@ -1,4 +1,5 @@
-"""What benchmarks share: their command line, times, the machine that they ran on, and where results are written."""
+"""Parts that benchmarks share: their command line, times, the machine that they ran on, and where results are
+written."""
 
 import argparse
 import os
@@ -61,7 +62,7 @@ def peak_mb() -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Where the benchmark ran, and what other work ran on the cores beside it."""
+    """Returns where the benchmark ran, and the load of other work on the cores."""
     return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
             "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
@@ -76,7 +77,7 @@ def commit() -> str:
 
 
 def without_paths(overrides: Sequence[str]) -> list[str]:
-    """What of overrides decides a result: not where its files are."""
+    """Returns the overrides that decide a result, without the paths of files."""
     return [each for each in overrides if not each.startswith(("paths.", "data.root="))]
 
 
@@ -95,7 +96,8 @@ def write_result(arguments: argparse.Namespace, name: str, content: dict[str, An
 
 
 def ratio(first: Float[np.ndarray, " listeners"], second: Float[np.ndarray, " listeners"]) -> dict[str, float]:
-    """Of the means, with its 95 % interval over the same samples of listeners; NaN where the second is 0."""
+    """Returns the ratio of the means with its 95 % interval over the same samples of listeners; NaN where the second
+    is 0."""
     both = np.stack([first, second])[:, np.isfinite(first)]
     if not both[1].any():
         return dict.fromkeys(("ratio", "low", "high"), float("nan"))

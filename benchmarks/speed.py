@@ -27,14 +27,14 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "speed.md"
 
 PEERS = ("RecTools", "replay-rec", "torch-rechub", "hnswlib", "voyager", "vowpalwabbit", "sardine-rec")
-"""Those of the lists in benchmarks/peers that stand in the table."""
+"""Lists in benchmarks/peers whose libraries stand in the table."""
 
 Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of Towers, and the best peer's of the same run.
+    """A figure of Towers, and the best peer's of the same run.
 
     Args:
         what: is measured.
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as good as the peer Towers is."""
+        """Returns how many times as good as the peer Towers is."""
         if not self.theirs or self.measured is not None:
             return self.measured
         return self.theirs / self.ours if self.is_less_better else self.ours / self.theirs
@@ -228,7 +228,7 @@ def main() -> None:
 
 
 def run(measure: Measure) -> None:
-    """In a process of its own, on one thread.
+    """Runs a command in a process of its own, on one thread.
 
     Raises:
         SystemExit: it failed; what ran before it is kept.

@@ -159,7 +159,7 @@ def points() -> str:
     shapes += [new_track(228, 342)]
     shapes += [track(70, 394), text(86, 400, "track, artist, playlist", 16, anchor="start")]
     shapes += [listener(314, 394), text(332, 400, "listener", 16, anchor="start")]
-    shapes += [new_track(446, 394), text(464, 400, "new, nobody has played it", 16, anchor="start")]
+    shapes += [new_track(446, 394), text(464, 400, "new, not played yet", 16, anchor="start")]
     return "\n".join(shapes)
 
 

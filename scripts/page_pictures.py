@@ -20,7 +20,7 @@ TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What is shown, and in what window.
+    """A picture: what is shown, and in what window.
 
     Args:
         route: within the page; `{content}` and `{listener}` are filled in.

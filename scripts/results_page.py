@@ -26,7 +26,7 @@ UNKNOWN = "not recorded"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the page.
+    """A table of the page.
 
     Args:
         head: names of the columns, with ` | ` between them.
@@ -46,7 +46,7 @@ class Table:
 
 
 def read(name: str) -> Result:
-    """One result of a benchmark."""
+    """A result of a benchmark."""
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 

@@ -40,7 +40,7 @@ from towers.features.settings import FeatureSettings, SpectrogramSettings
 
 CATALOGUE = Path(os.environ.get("TOWERS_SHARED_DATA", "../shared/data")) / "catalogue"
 EVERY_SOUND = 12
-"""Of so many contents one has a sound here."""
+"""Number of contents of which one has a sound here."""
 
 
 def read(folder: Path, days: int, left: int) -> Raw:

@@ -36,7 +36,7 @@ WHOLE, ALL_CORES, PER_SECOND = "whole", "whole, all cores", "whole, all cores, p
 AT_A_TIME = 25
 """Files that go through the parts, then through the whole; other work on the machine then slows both alike."""
 AIM = 1.3
-"""What the whole may take, in times of its parts."""
+"""Greatest allowed time of the whole, in multiples of its parts."""
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from towers.features.settings import FeatureSettings, SpectrogramSettings
 from towers.manifest import read_json, write_json
 
 LATE, TWICE = 100, 200
-"""One event in so many."""
+"""Number of events of which one is taken."""
 
 
 def prepare(raw: Path, root: Path) -> Path:

@@ -27,7 +27,7 @@ TRACKS_OF_ARTIST, ARTISTS_OF_GENRE = 10, 35
 ACTIVITY_SD, MIN_EVENTS = 0.9, 4
 SESSION_LENGTH, STAYS_WITH_ARTIST, REPEATS = 5.0, 0.35, 0.2
 SPREAD = 12.0
-"""How far from a listener's place the artists stand that they play: the standard deviation, in artists."""
+"""Standard deviation, in artists, of the distance of played artists from a listener's place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class NamesWorld:
 
     @property
     def artists(self) -> int:
-        """How many there are."""
+        """Returns the number of them."""
         return max(self.contents // TRACKS_OF_ARTIST, 1)
 
     def write(self, root: Path) -> None:
@@ -118,7 +118,7 @@ class NamesWorld:
 def _repeated(
     random: np.random.Generator, users: Int[np.ndarray, " events"], contents: Int[np.ndarray, " events"]
 ) -> Int[np.ndarray, " events"]:
-    """With some events in the place of which an earlier one of the same listener comes again."""
+    """Replaces some events by repeats of earlier ones of the same listener."""
     places = np.arange(len(users))
     first = np.searchsorted(users, users)
     earlier = first + np.floor(random.random(len(users)) * (places - first)).astype(np.int64)
@@ -152,7 +152,7 @@ def _rising(users: Int[np.ndarray, " events"], seconds: Int[np.ndarray, " events
 
 
 def _last(is_start: Bool[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
-    """Where the run began that each event belongs to."""
+    """Returns the beginning of the run that each event belongs to."""
     return np.maximum.accumulate(np.where(is_start, np.arange(len(is_start)), 0))
 
 

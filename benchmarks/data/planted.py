@@ -171,4 +171,4 @@ FAULTS: dict[str, tuple[str, Callable[[Raw], Raw]]] = {
         day(lambda raw: put(raw.day, "user_id", pc.if_else(pa.array(some(raw.day, 0.5)), None, raw.day["user_id"]))),
     ),
 }
-"""By name the rule that has to find it, and how it is planted."""
+"""Faults by name: the rule that has to find each, and how it is planted."""

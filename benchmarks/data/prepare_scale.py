@@ -1,4 +1,5 @@
-"""What `towers prepare` costs at 1, 10 and 100 million events, and what a day costs that is added to ninety-nine.
+"""Measures what `towers prepare` costs at 1, 10 and 100 million events, and what a day costs that is added to
+ninety-nine.
 
     python benchmarks/data/prepare_scale.py  # 6 GB of disk for raw data, and as much for stores
     python benchmarks/data/prepare_scale.py --sizes 1000000 --work FOLDER --keep

@@ -1,9 +1,9 @@
-"""How fast a prepared store is opened and read, and what a training step takes of what is read.
+"""Measures how fast a prepared store is opened and read, and what a training step takes of what is read.
 
     python benchmarks/data/prepare_scale_reading.py stores/parquet  # further arguments are overrides of `towers train`
 
 - `open_ms`: `Store.open` and its contents, users and histories mapped into memory, in a process that has done nothing
-  before; `ids_ms` is what Python's own strings of all ids cost on top, for whoever asks for them.
+  before; `ids_ms` is what Python's own strings of all ids cost on top, for callers that ask for them.
 - `read_per_core_s`: events of a shuffled epoch that `HistoryReader` makes batches of, in a core-second.
 - `batches_per_core_s`: the same with all that a training step gets: windows, targets, what they compete with.
 - `trained_per_core_s`: events that steps of the default network and objective take in a core-second, on one thread.
@@ -66,7 +66,7 @@ def opened(root: Path) -> dict[str, float]:
 
 def read(arguments: argparse.Namespace, overrides: list[str]) -> dict[str, Any]:
     """Reads an epoch twice, as histories alone and as training batches, and takes some training steps."""
-    import torch  # here, as whoever opens a store does without
+    import torch  # here, as opening a store does without
 
     from towers.assembly.training import training_plan
     from towers.config.composing import compose

@@ -14,7 +14,7 @@ latter at most 300 events of a listener, and no sessions):
 - half of the events go to one of the listener's own twenty favourites, the first of them most often. With what repeats
   by chance a third of the events are repeats. 30Music: 0.17; Last.fm-1K: 0.37.
 
-Everything is fixed by the seed: a day by the seed and its number, whichever days are made before it.
+Everything is fixed by the seed: a day by the seed and its number, regardless of the days made before it.
 """
 
 import itertools
@@ -256,7 +256,8 @@ def measure(
     contents: Integer[np.ndarray, " events"],
     sessions: Integer[np.ndarray, " events"],
 ) -> dict[str, float]:
-    """What the world imitates: how popularity, activity and sessions are spread, and the share of repeats, 0 to 1."""
+    """Figures that the world imitates: how popularity, activity and sessions are spread, and the share of repeats, 0
+    to 1."""
     counts = np.sort(np.bincount(contents))[::-1]
     pairs, own_sessions = (users * (each.max() + 1) + each for each in (contents, sessions))
     log_activity, log_session = (np.log(np.unique(each, return_counts=True)[1]) for each in (users, own_sessions))

@@ -1,4 +1,4 @@
-"""What it costs to convert a public set: made-up plays in exactly the form of Last.fm-1K, LFM-2b and Yambda.
+"""Measures what converting a public set costs: made-up plays in exactly the form of Last.fm-1K, LFM-2b and Yambda.
 
     python benchmarks/data/sets.py                     # 5 million rows of each
     python benchmarks/data/sets.py --rows=20000000 --sets yambda

@@ -1,4 +1,5 @@
-"""What tuning and evaluating the baselines costs beside one training, in core-seconds, and whether it chooses as well.
+"""Measures what tuning and evaluating the baselines costs beside one training, in core-seconds, and whether it
+chooses as well.
 
     python benchmarks/evaluation/evaluation_cost.py --work FOLDER  # makes the data, prepares, trains, evaluates
     python benchmarks/evaluation/evaluation_cost.py --work FOLDER --only evaluate   # on the run that is there
@@ -60,7 +61,7 @@ class Nothing(Shared):
     """A memory that keeps nothing."""
 
     def once(self, key: Any, make: Any, *, for_others: bool = False) -> Any:
-        """Makes whatever is asked for anew."""
+        """Makes again what is asked for."""
         return make()
 
 
@@ -124,7 +125,7 @@ def trained(common: list[str], arguments: argparse.Namespace) -> Path:
 
 
 def evaluated(run: Path, common: list[str], work: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """What tuning tried and cost by baseline, and what the evaluation cost in all; nothing kept is used."""
+    """Returns what tuning tried and cost by baseline, and the cost of the whole evaluation; nothing kept is used."""
     shutil.rmtree(work / "evaluations", ignore_errors=True)
     shutil.rmtree(run / "evaluation-test", ignore_errors=True)
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""What an export holds beside vectors and tables: how good it is, and by which settings.
+"""Judges what an export holds beside vectors and tables, by its settings.
 
     python benchmarks/export/derived.py exports/current --later exports/OTHER
 
@@ -154,7 +154,7 @@ def regions_of(export: Export, earlier: Export | None = None) -> Regions:
 
 
 def carried_on(first: Export, later: Export) -> dict[str, float]:
-    """Of the contents that both hold, those in a region of the same id, and of the same id and name."""
+    """Returns the shares of common contents in a region of the same id, and of the same id and name."""
     before, after = first.regions, regions_of(later, first)
     assert before is not None
     rows = first.content_ids.rows(later.contents["content_id"])
@@ -171,7 +171,8 @@ def carried_on(first: Export, later: Export) -> dict[str, float]:
 
 
 def agreement(export: Export, labels: Path) -> dict[str, float]:
-    """How far regions are styles of labels.parquet: mutual information, and the share in their region's first style."""
+    """Returns how far regions agree with the styles of labels.parquet: mutual information, and the share in their
+    region's first style."""
     from sklearn.metrics import normalized_mutual_info_score
 
     table = pq.read_table(labels, columns=["content_id", "style"])

@@ -24,7 +24,7 @@ CHANGES = (0x01,)
 
 
 def is_found(folder: Path, name: str, digest: str | None) -> bool:
-    """Whether the export in `folder`, of this file or of the manifest alone, is refused."""
+    """Returns whether the export in `folder` is refused, when this file or the manifest alone is checked."""
     if digest is not None:
         return bool(list(damaged_files(folder, {"files": {name: digest}})))
     try:

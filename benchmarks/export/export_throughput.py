@@ -4,7 +4,8 @@
 
 Everything that `towers export` writes, by the code that it runs, of a catalogue made here: unit vectors around many
 centres, titles, listeners without a history. What a network would take to make the vectors is not in it: contents come
-from a generator, and all listeners stand where the user tower puts somebody unknown (a real one, exported and compared
+from a generator, and all listeners stand where the user tower puts an unknown listener (a real one, exported and
+compared
 with torch as ever). Memory is the process's own at its peak (RssAnon); pages of mapped files, which the system takes
 back when it wants to, come on top and are shown beside it.
 """
@@ -54,7 +55,7 @@ class Memory(threading.Thread):
 
 
 def contents_table(folder: Path, rows: int) -> pa.Table:
-    """As a prepared store has it, mapped."""
+    """Returns it mapped, as a prepared store has it."""
     strings, lists = pa.nulls(rows, pa.string()), pa.nulls(rows, pa.list_(pa.string()))
     numbers = pa.array(np.arange(rows)).cast(pa.string())
     table = pa.table(
@@ -83,7 +84,7 @@ def content_blocks(rows: int, dim: int) -> Iterator[np.ndarray]:
 
 
 def trained(folder: Path, contents: int, listeners: int, dim: int) -> Trained:
-    """What the exporter takes."""
+    """Returns the input of the exporter."""
     torch.manual_seed(0)
     tower = UserTower((), 1, dim, dim=64, num_layers=2, num_heads=2, dropout=0.0).eval()
     nothing = [torch.zeros(1, 0, dtype=torch.long)] * 4

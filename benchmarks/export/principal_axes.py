@@ -1,4 +1,4 @@
-"""What leading dimensions keep of listeners' lists, as a network was trained and turned onto principal axes.
+"""Measures what leading dimensions keep of listeners' lists, as a network was trained and turned onto principal axes.
 
     towers train -m experiment=catalogue seed=0,1,2
     python benchmarks/export/principal_axes.py runs/catalogue/<signature> [runs/catalogue/<signature> ...]
@@ -32,7 +32,7 @@ AS_TRAINED, OF_CONTENTS, ON_AXES = "as trained", "axes of contents alone", "axes
 
 
 def measured(folder: Path, stores: Path, min_users: int) -> dict[str, Any]:
-    """Of one run, by what its vectors are turned onto: the share that is kept and recall@20, by dimension."""
+    """Returns for one run, by what its vectors are turned onto: the share that is kept and recall@20, by dimension."""
     run = load_run(folder, stores)
     contents, fitting = run.content_vectors(), fitting_listeners(run.store)
     held_out = HeldOutListening(run.store, min_users=min_users)

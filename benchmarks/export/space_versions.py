@@ -1,4 +1,5 @@
-"""What is lost while two versions are mixed: old listeners against new contents, before and after the map of spaces.
+"""Measures what is lost while two versions are mixed: old listeners against new contents, before and after the map of
+spaces.
 
     towers train -m experiment=catalogue seed=0,1,2
     python benchmarks/export/space_versions.py runs/catalogue/<first> runs/catalogue/<second> [runs/catalogue/<third>]
@@ -66,7 +67,7 @@ class Version:
 
 
 def aligned(earlier: Version, new: Version) -> tuple[Alignment, float]:
-    """And the core-seconds that it took."""
+    """Returns the result, and the core-seconds that it took."""
     begin = time.process_time()
     found = align(earlier.export, new.held_out, new.contents, new.users, new.source)
     return found, time.process_time() - begin

@@ -9,7 +9,7 @@ of earlier contents; they differ in what they are told:
 
 - progressive: each day of an outcome as soon as it is over (`policies/long_term`);
 - waiting: outcomes of which all 59 days are over;
-- first day: whether somebody came back on day 1, which is all that it looks at;
+- first day: whether a listener came back on day 1, which is all that it looks at;
 - oracle: the whole outcome on the next morning.
 
 The regret of a listener is the mean return of the best content there is less that of the one shown. The late regret is
@@ -36,7 +36,7 @@ from towers.policies.long_term.progressive import Evidence, ReturnModel, evidenc
 DAYS: Final = 59
 DIM: Final = 8
 OFTEN: Final = 0.7
-"""How often somebody who was won comes back on a day, while they stay."""
+"""Probability that a listener who was won comes back on a day, while they stay."""
 LIMITS: Final = {"oracle": 1.5, "waiting": 0.25}
 """The progressive filter's late regret, at most so many times that of another."""
 
@@ -65,7 +65,7 @@ class World:
         return OFTEN * self.won * np.exp(-np.arange(1, DAYS + 1) / self.stay[:, None]).sum(axis=1)
 
     def is_there(self, day: int) -> Bool[np.ndarray, " contents"]:
-        """Which contents may be shown."""
+        """Returns the contents that may be shown."""
         return (self.first_day <= day) & (day < self.first_day + self.life)
 
     def drawn(self, content: Int[np.ndarray, " pairs"], draws: np.random.Generator) -> Bool[np.ndarray, "pairs days"]:
@@ -104,7 +104,7 @@ def fitted(world: World, arguments: argparse.Namespace, seed: int, days: int) ->
 
 
 class Told:
-    """What a policy has been told of the listeners to whom it has shown contents.
+    """What a policy was told about the listeners to whom it showed contents.
 
     Args:
         how: `progressive`, `waiting`, `first day` or `oracle`.

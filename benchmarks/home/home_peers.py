@@ -84,7 +84,7 @@ class VowpalWabbit:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def select(self, context: Context, candidates: Candidates, generator: np.random.Generator) -> Slate:
-        """One slate for each listener."""
+        """Returns one slate for each listener."""
         given = np.array(self._asked("choose", lines(context))).reshape(len(context), self._cards)
         chances = (1 - SPREAD) * given + SPREAD / self._cards
         chances /= chances.sum(axis=1, keepdims=True)
@@ -192,7 +192,7 @@ def main() -> None:
 
 
 def contenders_of(arguments: argparse.Namespace, world: Carousel) -> dict[str, Callable[[int], Any]]:
-    """What makes each of those that are compared, from a seed."""
+    """Returns by name a function that makes a contender from a seed."""
     ours = {
         **POLICIES,
         OURS: lambda seed: HierarchicalThompson(dim=arguments.dim, segments=arguments.segments, floor=0.0, seed=seed),

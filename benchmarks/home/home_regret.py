@@ -1,6 +1,6 @@
 """What do the published bandits lose on the carousel world, relative to random slates?
 
-Rounds of listeners, one slate each, the policy told at the end of each round, on a made world or on anybody's own cards
+Rounds of listeners, one slate each, the policy told at the end of each round, on a made world or on any own cards
 and listeners. For each policy, over seeds of one world's rounds: cumulative regret relative to random's, the slope of
 the last rounds relative to random's, and for some what the cascade model of attention is worth: how much less
 they lose than the same policy that takes every slot of every slate for seen. Published for 100 rounds of 20,000
@@ -79,7 +79,7 @@ OURS: dict[str, dict[str, Any]] = {
 }
 """The policy of this repository that knows listeners' vectors, and how it differs from its defaults."""
 CASCADE_OF = ("epsilon-greedy-explore", "pessimistic", "hierarchical")
-"""Those that play once more without the cascade, as in the published Figure 3."""
+"""Policies that play once more without the cascade, as in the published Figure 3."""
 NO_CASCADE = "-no-cascade"
 
 
@@ -135,7 +135,7 @@ def world_of(arguments: argparse.Namespace) -> Carousel:
 def played(
     name: str, world: Carousel, seed: int, arguments: argparse.Namespace, progress: Callable[[int, int], None]
 ) -> dict[str, float]:
-    """What a policy loses, and what its rounds cost in processor time, the world's part of them included."""
+    """Returns the regret of a policy, and the processor time of its rounds, with the world's part."""
     attention = everything if name.endswith(NO_CASCADE) else Cascade(without_stream=arguments.without_stream)
     policy = made(name.removesuffix(NO_CASCADE), world, seed, has_slot_offsets=arguments.without_stream == "first")
     began = time.process_time()
@@ -161,7 +161,7 @@ def made(name: str, world: Carousel, seed: int, *, has_slot_offsets: bool) -> Po
 
 
 def changes_of(arguments: argparse.Namespace) -> list[Change]:
-    """What happens to the world."""
+    """Changes of the world."""
     changes: list[Change] = []
     if arguments.replace_at is not None:
         changes.append(ReplacedCards(before_round=arguments.replace_at))

@@ -107,7 +107,7 @@ def per_second(ask: Callable[[], None], decisions: int) -> float:
 
 
 def vowpal_wabbit(arguments: argparse.Namespace) -> dict[str, float]:
-    """Of peers/vowpal_wabbit_speed.py, in its own environment."""
+    """Returns the result of peers/vowpal_wabbit_speed.py, run in its own environment."""
     sizes = arguments.cards, arguments.dim, max(3, arguments.decisions // 30)
     return json.loads(VOWPAL_WABBIT.output_of("vowpal_wabbit_speed.py", *sizes))
 

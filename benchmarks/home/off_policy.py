@@ -65,7 +65,7 @@ class Known:
 
     @property
     def value(self) -> float:
-        """What it earns."""
+        """Returns what it earns."""
         return self.truth.streams
 
 
@@ -201,7 +201,8 @@ def measured(setting: Setting, impressions: int, repetitions: int) -> dict[str, 
 def errors(
     results: Mapping[str, list[OffPolicyResult]], truth: Mapping[str, float], near: list[str], estimator: str
 ) -> dict[str, float]:
-    """Of one estimator: mean over policies and logs, of the worst policy, and the error that 95 % of all are below."""
+    """Returns errors of one estimator: mean over policies and logs, of the worst policy, and the error that 95 % of
+    all are below."""
     each = {name: [abs(one.estimates[estimator].mean / truth[name] - 1) for one in results[name]] for name in near}
     every = np.concatenate(list(each.values()))
     worst = max(float(np.mean(found)) for found in each.values())
@@ -240,7 +241,8 @@ def order(results: Mapping[str, list[OffPolicyResult]], truth: Mapping[str, floa
 
 
 def rates(setting: Setting, refused: list[tuple[str, ...]]) -> dict[str, Any]:
-    """How often the gate lets a policy pass, with guardrails and without, and how often each rule refuses it."""
+    """Returns how often the gate lets a policy pass, with guardrails and without, and how often each rule refuses
+    it."""
     guardrails = {name for name, rule in setting.rules.items() if isinstance(rule, Guardrail)}
     return {
         "accepted": float(np.mean([not rules for rules in refused])),

@@ -41,7 +41,7 @@ from towers.lifecycle.home_gate.gate import HomeEvidence, judge
 
 OF_OBP = "obp/"
 CLIP = 10.0
-"""As of `peers/obp_estimates.py`."""
+"""Same as in `peers/obp_estimates.py`."""
 OURS: dict[str, Callable[[Slates], Terms]] = {
     "ips": ips,
     "clipped_ips": lambda slates: ips(slates, clip=CLIP),
@@ -113,7 +113,7 @@ def compared(path: Path) -> dict[str, Any]:
 
 
 def gated(log: LoggedBandit) -> tuple[OffPolicyResult, Verdict]:
-    """What the rules of the default configuration say, but for those of guardrails."""
+    """Returns the outcomes of the default configuration's rules, without those of guardrails."""
     config = OmegaConf.load(f"{CONFIG_DIR}/home_gate/default.yaml")
     result = instantiate(config.judge, "home_gate.judge").judge(log)
     rules = {

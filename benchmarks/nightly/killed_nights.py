@@ -13,9 +13,10 @@ before it, each time disturbed in another way:
 - on a disk of its own that is full after so many bytes (needs the right to mount);
 - started twice at the same moment, where the second start leaves, and where it waits.
 
-Whatever happened, `exports/current` must open and verify, every version that was there and is not pruned must be there,
+After each disturbance `exports/current` must open and verify, every version that was there and is not pruned must be
+there,
 byte for byte, and every record of the ledger must read. Then the same command must end well and leave the files of the
-night that nobody disturbed, byte for byte, and none beside them.
+night that was not disturbed, byte for byte, and none beside them.
 """
 
 import importlib
@@ -118,7 +119,7 @@ class Nights:
         return started(work, self._told.with_suffix(f".{number}"))
 
     def told(self, number: int = 0) -> str:
-        """What the last process printed."""
+        """Returns what the last process printed."""
         return self._told.with_suffix(f".{number}").read_text()
 
     def calls(self) -> list[str]:
@@ -142,7 +143,7 @@ class Nights:
             return self.run()
 
     def wrong_now(self) -> list[str]:
-        """What is not as it has to be at any moment."""
+        """Returns violations of what must hold at any moment."""
         return self._asked(self._wrong)
 
     def wrong_in_the_end(self) -> list[str]:
@@ -180,7 +181,7 @@ class Nights:
     def _done(self, work: Callable[[], object]) -> None:
         code = ended(self.started(lambda: int(work() or 0)))
         if code:
-            sys.exit(f"a night that nobody disturbs ended with {code}:\n{self.told()[-3_000:]}")
+            sys.exit(f"a night that is not disturbed ended with {code}:\n{self.told()[-3_000:]}")
 
     def _replay(self, number: int) -> None:
         Replay(self._work / "world", self._work / "replay", NIGHTS).advance(number)

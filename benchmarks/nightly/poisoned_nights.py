@@ -41,7 +41,7 @@ CLEAN = "nothing"
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a night ended.
+    """The end of a night.
 
     Args:
         code: exit code.
@@ -59,7 +59,7 @@ class Ended:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the night was refused, and nothing moved."""
+        """Returns whether the night was refused and nothing moved."""
         return bool(self.rules) and not self.moved
 
 

@@ -38,7 +38,7 @@ class Told:
         return self._lists[tuple(members)][:k]
 
     def score(self, members):
-        """Of each member, of all contents."""
+        """Returns the scores of each member for all contents."""
         return self._chances[list(members)]
 
 
@@ -59,7 +59,7 @@ def aggregate(told, k):
 
 
 def judge(told, lists, k):
-    """By way, protocol and lens."""
+    """Returns figures by way, protocol and lens."""
     chances, targets = told["chances"], told["targets"]
     everything = pd.DataFrame({"user": np.zeros(chances.shape[1], int), "item": np.arange(chances.shape[1])})
     users, items = np.nonzero(targets)

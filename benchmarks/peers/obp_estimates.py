@@ -31,7 +31,7 @@ CAMPAIGNS = ("men", "women", "all")
 
 
 def of_sample(campaign, logged, new):
-    """One campaign's rows, logged by one policy and judged for the other; each row is a request of its own."""
+    """Returns one campaign's rows, logged by one policy and judged for the other; each row is a request of its own."""
     feedback = OpenBanditDataset(behavior_policy=logged, campaign=campaign).obtain_batch_bandit_feedback()
     actions, slots = feedback["n_actions"], int(feedback["position"].max()) + 1
     if new == "random":
@@ -125,7 +125,7 @@ def of_slates(rounds, reward_structure):
 
 
 def write(path, found):
-    """One file a case."""
+    """Writes one file for each case."""
     columns, slots, by_obp = found
     told = {f"obp/{name}": value for name, value in by_obp.items()}
     np.savez(path, num_slots=slots, **columns, **told)

@@ -30,7 +30,7 @@ def operation_counter() -> FlopCounterMode:
 
 
 def operations(counter: FlopCounterMode) -> float:
-    """What was counted."""
+    """Counts of operations."""
     counts = counter.get_flop_counts()["Global"]
     return sum(count / 2 if any(name in str(of) for name in ATTENTION) else count for of, count in counts.items())
 
@@ -59,10 +59,10 @@ def _packed_attention_backward(
 
 
 def _sequences(query: Tensor, offsets: Tensor) -> list[Shape]:
-    """As if each sequence of the packed `[tokens, heads, head_dim]` were a batch of its own."""
+    """Counts as if each sequence of the packed `[tokens, heads, head_dim]` were a batch of its own."""
     return [(1, query.shape[1], length, query.shape[2]) for length in offsets.diff().tolist()]
 
 
 for _formula in (_packed_attention, _packed_attention_backward):
-    # The counter then hands over tensors in the place of shapes; register_flop_formula would set it for everybody.
+    # The counter then hands over tensors in the place of shapes; register_flop_formula would set it for all callers.
     _formula._get_raw = True

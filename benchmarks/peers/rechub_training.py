@@ -101,10 +101,10 @@ def sasrec(histories: list[np.ndarray], num_contents: int, arguments: argparse.N
 
 
 class FlatScores(SASRec):
-    """Its scores as its trainer takes them."""
+    """Returns its scores as its trainer takes them."""
 
     def forward(self, x: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of what came next and of what was drawn, for every position."""
+        """Returns scores of what came next and of what was drawn, for every position."""
         positive, negative = super().forward(x)
         return positive.flatten(), negative.flatten()
 

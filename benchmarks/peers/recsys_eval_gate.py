@@ -1,10 +1,11 @@
-"""What the promotion gate of recsys-eval 0.2 does with the nights of `gate_rates.py`: in an environment of its own.
+"""Runs the promotion gate of recsys-eval 0.2 on the nights of `gate_rates.py`: in an environment of its own.
 
     python -m venv .venv-peers-gate && .venv-peers-gate/bin/pip install recsys-eval numpy
     python benchmarks/nightly/gate_rates.py --values values.npz
     .venv-peers-gate/bin/python benchmarks/peers/recsys_eval_gate.py values.npz
 
-For every ordered pair of seeds, as it comes and with a loss planted (everybody loses the same share of their figure):
+For every ordered pair of seeds, as it comes and with a loss planted (all listeners lose the same share of their
+figure):
 the share that is promoted, with its default (point comparison, a drop of 2 % is noise) and with its paired bootstrap.
 Then what it makes of input that is broken.
 """
@@ -34,7 +35,7 @@ def scores(values: np.ndarray) -> Scores:
 
 
 def decided(challenger: np.ndarray, champion: np.ndarray, resamples: int | None) -> GateResult:
-    """Its verdict on two arrays of listeners' figures."""
+    """Returns its verdict on two arrays of listeners' figures."""
     policy = GatePolicy(gated_metrics=(KEY,), bootstrap_samples=resamples)
     return decide(scores(challenger), scores(champion), policy=policy)
 
@@ -46,7 +47,7 @@ def promoted(seeds: np.ndarray, loss: float, resamples: int | None) -> float:
 
 
 def outcome(ask: Callable[[], GateResult]) -> str:
-    """Its decision and whether it ships, or how it ends."""
+    """Returns its decision and whether it ships, or the error."""
     try:
         result = ask()
     except Exception as error:  # the question is how it ends
@@ -55,7 +56,7 @@ def outcome(ask: Callable[[], GateResult]) -> str:
 
 
 def broken(figures: np.ndarray) -> dict[str, str]:
-    """What it makes of input that is broken."""
+    """Prints its reaction to broken input."""
     odd, few, none = figures.copy(), figures[:20], figures[:0]
     odd[0] = np.nan
 

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def read_events(path: str) -> pd.DataFrame:
-    """In the order of the file; `from_end` counts a listener's events from the last, which is 0."""
+    """Reads events in the order of the file; `from_end` counts a listener's events from the last, which is 0."""
     with lzma.open(path, "rt") as lines:
         events = pd.read_csv(lines, sep=" ", names=[Columns.User, Columns.Item])
     events[Columns.Weight] = 1

@@ -56,7 +56,8 @@ LEARNING_RATE, BETAS = 0.001, (0.9, 0.98)
 HELD_OUT = 2
 ITEM = "item_id"
 WIDTHS = {"sasrec": (DIM, "relu"), "flat": (4 * DIM, "gelu")}
-"""Of the feed-forward layers, as RecTools' `SASRecModel` and its `FlatSASRecNet` have them, with their activation."""
+"""Options of the feed-forward layers, as RecTools' `SASRecModel` and its `FlatSASRecNet` have them, with their
+activation."""
 
 
 def main() -> None:
@@ -123,7 +124,7 @@ def train(path: Path, num_contents: int, arguments: argparse.Namespace) -> None:
 
 
 def network(schema: TensorSchema, num_contents: int, arguments: argparse.Namespace) -> SasRec:
-    """As `SasRec.from_params` puts it together, but for what the way and the loss change."""
+    """Builds the model as `SasRec.from_params` does, but for what the way and the loss change."""
     width, activation = WIDTHS[arguments.model]
     encoder: torch.nn.Module = SasRecTransformerLayer(
         embedding_dim=DIM, num_heads=HEADS, num_blocks=BLOCKS, dropout=arguments.dropout, activation=activation,
@@ -148,7 +149,7 @@ def network(schema: TensorSchema, num_contents: int, arguments: argparse.Namespa
 
 
 def transforms(num_contents: int, arguments: argparse.Namespace) -> list[torch.nn.Module]:
-    """Those of `make_default_sasrec_transforms`, and what trims and draws negatives."""
+    """Returns the transforms of `make_default_sasrec_transforms`, and what trims and draws negatives."""
     steps: list[torch.nn.Module] = [
         NextTokenTransform(label_name=ITEM, shift=1),
         RenameTransform({f"{ITEM}_mask": "padding_mask", "positive_labels_mask": "target_padding_mask"}),

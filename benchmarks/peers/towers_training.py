@@ -1,4 +1,5 @@
-"""The same trainings by Towers, as training_speed.py has them run: the Trainer, batches and network of `towers train`.
+"""Runs the same trainings by Towers, as training_speed.py has them run: the Trainer, batches and network of `towers
+train`.
 
     python towers_training.py speed --loss softmax --length 200 experiment=ml1m
     python towers_training.py quality experiment=ml1m
@@ -50,7 +51,7 @@ BLOCKS = {
     "flat": ("user_tower.block.expansion=4", "user_tower.block.activation=gelu"),
     "two_towers": ("user_tower.block.expansion=1", "user_tower.block.activation=relu"),
 }
-"""As wide as the peers': those of SASRec, and those of RecTools' `FlatSASRecNet`; two towers have no blocks."""
+"""Layers as wide as the peers': those of SASRec, and those of RecTools' `FlatSASRecNet`; two towers have no blocks."""
 ALIKE = ("user_tower=sasrec", "user_tower.num_layers=2", "user_tower.num_heads=1", "user_tower.dim=64",
          "content_tower.dim=64")  # fmt: skip
 METRICS = ("ndcg@10", "recall@10")  # with one target the latter is HR@10
@@ -87,7 +88,7 @@ def train_in_windows(arguments: argparse.Namespace, overrides: list[str], folder
     )  # fmt: skip
     batch_size, bucket = arguments.batch_size, arguments.bucket_batches
     plans = LastEvents(parts.store, arguments.length, arguments.batches == "bucketed", batch_size, bucket)
-    # The data module gives the batches of whatever plans; those of `towers train` have as many tokens, not listeners.
+    # The data module gives the batches of any plans; those of `towers train` have as many tokens, not listeners.
     parts.data.loaders._sampler = Planned(plans)
     train(settings, parts, folder / "windows", InWindows())
     counted = bucket // 2  # all lengths are in half of them
@@ -98,7 +99,7 @@ def train_in_windows(arguments: argparse.Namespace, overrides: list[str], folder
 
 
 def parts_of(*overrides: str) -> tuple[Trainer, Parts]:
-    """As `towers train` has them, but for what it would write on the way."""
+    """Returns the Trainer's arguments of `towers train`, without what writes files."""
     config = compose("train", [*overrides, "logger=csv", "trainer.progress=false", "trainer.accelerator=cpu",
                                "trainer.checkpoint_every_s=1e9"])  # fmt: skip
     plan = training_plan(config, prepared_store(config).open())
@@ -107,7 +108,7 @@ def parts_of(*overrides: str) -> tuple[Trainer, Parts]:
 
 
 def train(settings: Trainer, parts: Parts, folder: Path, callback: pl.Callback) -> None:
-    """By the Trainer of `towers train`, from where the module stands, with one more callback."""
+    """Trains by the Trainer of `towers train`, from where the module stands, with one more callback."""
     stop = StopRequest()
     trainer = settings.lightning(folder, "benchmark", stop, (), is_judged=False)
     trainer.callbacks.append(callback)

@@ -28,7 +28,7 @@ class Bandit:
         self.cards = [self.card(f"|c {card}") for card in range(cards)]
 
     def learn(self, rows):
-        """One example after the other."""
+        """Learns one example after the other."""
         for listener, card, cost, probability in rows:
             shown = self.card(f"0:{cost}:{probability:.1e} |c {card}")
             self.workspace.learn([self.listener(listener), *self.cards[:card], shown, *self.cards[card + 1 :]])

@@ -1,6 +1,6 @@
 """A training that stops at the edge of every window until it is asked to go on. Knows no side: all import it.
 
-Whoever runs it writes a number of steps as a line and reads a line of JSON with what those steps took, so that
+The process that runs it writes a number of steps as a line and reads a line of JSON with what those steps took, so that
 trainings can take turns. An empty line, or the end of the input, ends the training.
 """
 
@@ -19,7 +19,7 @@ class Windows:
         self._started: float | None = None
 
     def goes_on(self) -> bool:
-        """Before a step. Waits at the edge of a window; False: nothing more is asked for."""
+        """Is called before a step. Waits at the edge of a window; False: nothing more is asked for."""
         if self._left == 0:
             if self._started is not None:
                 taken = core_seconds() - self._started
@@ -38,7 +38,7 @@ class Windows:
 
 
 def core_seconds() -> float:
-    """Of this process so far, user and system."""
+    """Returns the processor time of this process so far, user and system."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
@@ -49,5 +49,5 @@ def peak_memory_gb() -> float:
 
 
 def tell(figures: dict) -> None:
-    """One line for whoever runs this, wherever a library's own prints are turned."""
+    """Writes a line to the process that runs this, even where a library redirects prints."""
     print(json.dumps(figures), file=sys.__stdout__, flush=True)

@@ -1,4 +1,4 @@
-"""What lists from an editor's pool are worth, and what it costs to give each of its contents some attention.
+"""Measures what lists from an editor's pool are worth, and what it costs to give each of its contents some attention.
 
     python benchmarks/playlists/algotorial.py --export exports/current --as-of 2026-07-14
 
@@ -95,7 +95,8 @@ class Cut:
         self.vectors = vectors
 
     def scores(self) -> Scores:
-        """Of the rankers that know all contents at once; own plays of equal number are in the order of popularity."""
+        """Returns scores of the rankers that know all contents at once; own plays of equal number are in the order of
+        popularity."""
         heard = heard_matrix(Ragged.from_lists([listener.chosen for listener in self.listeners]), self.met.shape[1])
         popular = np.broadcast_to(self.export.facts.recent_positives.astype(np.float64), self.met.shape)
         return {
@@ -139,7 +140,7 @@ def measured(folder: Path, raw: Path | None, day: date, floor: float, users: int
     least: dict[str, list[float]] = {"without": [], "with": []}
     for pool in pools_of_editors(cut.export, rules, playlists)[:pools]:
         opened = OpenPool.of(cut.export, pool, day)
-        # Rankers are judged as they are; a list leaves out what was disliked, whoever ranks.
+        # Rankers are judged as they are; a list leaves out what was disliked, for any ranker.
         utility = np.stack([listener.utility(pool.rows) for listener in cut.listeners])
         values = np.stack([opened.values(listener) for listener in cut.listeners])
         targets, unmet = cut.plays[:, pool.rows], opened.may_come & ~cut.met[:, pool.rows]
@@ -160,13 +161,13 @@ def measured(folder: Path, raw: Path | None, day: date, floor: float, users: int
 
 
 def _mean(figures: Float[np.ndarray, "some listeners"]) -> Float[np.ndarray, " listeners"]:
-    """Over pools or seeds; NaN where there is none."""
+    """Returns the mean over pools or seeds; NaN where there is none."""
     count = np.isfinite(figures).sum(axis=0)
     return np.where(count > 0, np.nansum(figures, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def mean(figures: Float[np.ndarray, " listeners"]) -> float:
-    """Over listeners who have the figure; NaN where none has."""
+    """Returns the mean over listeners who have the figure; NaN where none has."""
     return float(_mean(figures[:, None])[0])
 
 

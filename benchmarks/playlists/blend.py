@@ -5,7 +5,7 @@
 
 Histories, vectors and popularity are cut at the day; targets are what members chose within the next seven, by the raw
 events. Groups are random listeners with targets. All ways to make a list of 50 read the same
-utilities, and choose among what may come and nobody in the group disliked.
+utilities, and choose among what is allowed and no member disliked.
 
 | column | is |
 |---|---|
@@ -51,7 +51,7 @@ BLEND, ROUND_ROBIN = "blend", "round robin"
 
 Scores = Float[np.ndarray, "members contents"]
 Way = Callable[[Scores, int], Int[np.ndarray, " k"]]
-"""From the logarithms of the odds of a listen, by member, and a number of places to a list."""
+"""A way from log-odds of a listen, by member, and a number of places to a list."""
 
 
 def round_robin(utilities: Scores, k: int) -> Int[np.ndarray, " k"]:
@@ -188,12 +188,12 @@ def lists_of(world: World, groups: Sequence[Group], k: int) -> dict[str, list[Ma
 
 
 def utilities_of(world: World, members: Int[np.ndarray, " members"]) -> Float[np.ndarray, "members contents"]:
-    """Of all contents."""
+    """Returns scores of all contents."""
     return np.stack([world.utilities(user) for user in members.tolist()])
 
 
 class OwnLists:
-    """What each member's own list comes to.
+    """Returns the value of each member's own list.
 
     Args:
         world: gives the lists.
@@ -242,12 +242,12 @@ def figures_of(
 
 
 def ratio(sums: Float[np.ndarray, "*draws 2"]) -> Float[np.ndarray, "*draws"]:
-    """Of two sums."""
+    """Returns the ratio of two sums."""
     return sums[..., 0] / np.maximum(sums[..., 1], 1e-12)
 
 
 def ndcg(targets: Bool[np.ndarray, " contents"], rows: Int[np.ndarray, " k"]) -> float:
-    """Of a list for one listener."""
+    """Returns the figure of a list for one listener."""
     discounts = 1 / np.log2(np.arange(len(rows)) + 2)
     return float(discounts @ targets[rows] / discounts[: int(targets.sum())].sum())
 
@@ -288,7 +288,7 @@ def judged_by_grouprec(
 
 
 def told_of(world: World, groups: Sequence[Group]) -> dict[str, np.ndarray]:
-    """What peers/grouprec_lists.py reads."""
+    """Writes the input of peers/grouprec_lists.py."""
     chances = np.zeros(world.targets.shape, np.float32)
     for user in {user for group in groups for user in group.members.tolist()}:
         chances[user] = world.chances(user)

@@ -1,4 +1,4 @@
-"""What `blend.py` measures on: listeners as of a day, groups of them, and what they chose afterwards."""
+"""The world that `blend.py` measures on: listeners as of a day, groups of them, and what they chose afterwards."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -52,12 +52,12 @@ class World:
 
     @cached_property
     def targets(self) -> Bool[np.ndarray, "users contents"]:
-        """What was chosen within seven days."""
+        """Returns what was chosen within seven days."""
         return self.counts[7] > 0
 
     @cached_property
     def may_come(self) -> Bool[np.ndarray, " contents"]:
-        """Contents that may come to anybody."""
+        """Contents that are allowed for every listener."""
         return allowed(self.export, self.query, None)
 
     def listener(self, user: int) -> Listener:
@@ -67,7 +67,7 @@ class World:
         return self._listeners[user]
 
     def utilities(self, user: int) -> Float[np.ndarray, " contents"]:
-        """Of all contents; least where a content may not come to anybody; kept."""
+        """Returns scores of all contents; least where a content is not allowed for every listener; kept."""
         if user not in self._utilities:
             rows = np.flatnonzero(self.may_come)
             found = np.full(len(self.may_come), -np.inf, np.float64)
@@ -76,7 +76,7 @@ class World:
         return self._utilities[user]
 
     def chances(self, user: int) -> Float[np.ndarray, " contents"]:
-        """Of a listen."""
+        """Returns log-odds of a listen."""
         return 1 / (1 + np.exp(-self.utilities(user)))
 
     def for_all(self, members: Int[np.ndarray, " members"]) -> Int[np.ndarray, " contents"]:

@@ -1,4 +1,5 @@
-"""What lists in the styles of their listener cost and gain: the best contents alone, the flow, and Steck's greedy way.
+"""Measures what lists in the styles of their listener cost and gain: the best contents alone, the flow, and Steck's
+greedy way.
 
     python benchmarks/playlists/calibration.py --export exports/current --as-of 2026-07-06
 
@@ -105,7 +106,7 @@ def count_plays_up_to(export: Export, as_of_us: int) -> None:
 
 
 def cases(export: Export, as_of: date, sample: int, num_candidates: int, by: str) -> tuple[list[Case], list[Case]]:
-    """Of the listeners with a history and a target: contents they never met, and all."""
+    """Returns figures of listeners with a history and a target: contents they never met, and all."""
     as_of_us = microseconds_of(datetime(as_of.year, as_of.month, as_of.day))
     count_plays_up_to(export, as_of_us)
     released = export.catalogue.passing(schema.PLAYABLE_KINDS, True, as_of - timedelta(days=1))
@@ -161,7 +162,8 @@ def in_places(candidates: Candidates, rules: Rules, styles: np.ndarray, p: np.nd
 
 
 def under_rules(way: Callable[..., Choose] | None, share_of_new: float) -> Maker:
-    """At most two of an artist, and at least such a share of artists that the listener never chose."""
+    """Checks the rules: at most two of an artist, and at least such a share of artists that the listener never
+    chose."""
 
     def make(case: Case, shares: np.ndarray, k: int) -> np.ndarray:
         candidates, rules = case.candidates, Rules(k=k)
@@ -190,7 +192,7 @@ def makers() -> dict[str, Maker]:
 
 
 def figures(make: Maker, kind: list[Case], k: int, shares: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
-    """By name `[listeners]`."""
+    """Returns figures by name, `[listeners]`."""
     lists, times = [], []
     for case in kind:
         start = time.perf_counter()

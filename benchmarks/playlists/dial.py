@@ -32,7 +32,7 @@ PLACES = (None, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def ndcg(rows: Int[np.ndarray, " picks"], targets: Bool[np.ndarray, " contents"], k: int) -> float:
-    """Of one list, with binary gains; the ideal list holds min(k, targets) of them first."""
+    """Returns the ndcg of one list, with binary gains; the ideal list holds min(k, targets) of them first."""
     discounts = 1 / np.log2(np.arange(2, k + 2))
     return float((discounts[: len(rows)] * targets[rows]).sum() / discounts[: min(k, int(targets.sum()))].sum())
 

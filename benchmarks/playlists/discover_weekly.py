@@ -63,12 +63,12 @@ class Week:
 
     @cached_property
     def shared(self) -> Shared:
-        """Of its lists."""
+        """Returns figures of its lists."""
         return Shared(self.export)
 
     @cached_property
     def targets(self) -> Bool[np.ndarray, "users contents"]:
-        """What each listener chose in the week and had never met, of what was out."""
+        """Returns what each listener chose in the week and had never met, among released contents."""
         first = self.export.last_day
         assert first is not None
         chosen = chosen_between(self.export, self.data, first, first + timedelta(days=DAYS)) > 0
@@ -84,7 +84,7 @@ class Week:
         return np.flatnonzero(self.targets.any(axis=1) & has_past)
 
     def listener(self, row: int) -> Listener:
-        """As they were on the first day."""
+        """Returns them as of the first day."""
         if row not in self._listeners:
             self._listeners[row] = Listener.of_row(self.export, row)
         return self._listeners[row]
@@ -111,7 +111,7 @@ class Week:
         return found.rows[pick(found, rules, [new]).places]
 
     def utilities(self, row: int) -> Float[np.ndarray, " contents"]:
-        """What the learnt mixture says."""
+        """Returns scores of the learnt mixture."""
         return self.listener(row).utility(np.arange(len(self.export.contents)))
 
     def affinities(self, row: int) -> Float[np.ndarray, " contents"]:

@@ -1,5 +1,5 @@
-"""How small and even the steps of journeys are, beside those of paths, and what a plan over weeks offers, beside going
-to its destination at once.
+"""Measures how small and even the steps of journeys are, beside those of paths, and what a plan over weeks offers,
+beside going to its destination at once.
 
     python benchmarks/playlists/journeys.py --export exports/current
     python benchmarks/playlists/journeys.py journey --set pull=0.5 --seed 1 --export exports/current
@@ -69,7 +69,7 @@ def smoothness(apart: Apart, export: Export, rows: Int[np.ndarray, " pieces"]) -
 def journey_figures(
     shared: Shared, settings: JourneySettings, number: int, seed: int
 ) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One pair after the other."""
+    """Makes one pair after the other."""
     export, apart, random = shared.export, shared.apart, np.random.default_rng(seed)
     has_sound = apart.sound(np.arange(len(export.contents))).any(axis=1)
     of_kind = {kind: np.flatnonzero(export.catalogue.of_kinds((kind,)) & has_sound) for kind in schema.PLAYABLE_KINDS}
@@ -91,7 +91,7 @@ def journey_figures(
 def home_figures(
     shared: Shared, settings: JourneySettings, number: int, seed: int
 ) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One listener after the other."""
+    """Makes one listener after the other."""
     for row in listeners_of(shared.export, number, seed):
         listener = Listener.of_row(shared.export, row)
         request = Request(shared=shared, listeners=(listener,))
@@ -115,7 +115,7 @@ def home_figures(
 def plan_figures(
     shared: Shared, settings: PlanSettings, number: int, seed: int
 ) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One listener after the other."""
+    """Makes one listener after the other."""
     for row in listeners_of(shared.export, number, seed):
         listener = Listener.of_row(shared.export, row)
         try:
@@ -139,7 +139,8 @@ def plan_figures(
 
 
 def at_once(listener: Listener, region: int, new: list[int], stations: int) -> Figures:
-    """The same where each week offers as many new pieces, all of the destination, the best by chance."""
+    """Returns the same for a plan in which each week offers as many new pieces, all of the destination, the best by
+    chance."""
     regions = regions_of(listener.export)
     rows = np.flatnonzero(regions.region_of_content == region)
     left = rows[~np.isin(rows, np.concatenate([listener.standing.heard, listener.standing.disliked]))]

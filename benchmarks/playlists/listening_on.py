@@ -1,5 +1,5 @@
-"""How well lists that go on from something agree with what people did: on repeat, similar artists, radio, continuation
-of a playlist, and paths.
+"""Measures how well lists that go on from something agree with what people did: on repeat, similar artists, radio,
+continuation of a playlist, and paths.
 
     python benchmarks/playlists/listening_on.py --export exports/current --data data/catalogue --as-of 2026-07-06
     python benchmarks/playlists/listening_on.py radio --set drift=0.1 --export EXPORT --data FOLDER --as-of 2026-07-06
@@ -280,7 +280,7 @@ def continuation_figures(
 
 
 def path_figures(after: After, pairs: int) -> Iterator[tuple[int, dict[str, Figures]]]:
-    """One pair after the other."""
+    """Yields one pair after the other."""
     random, export = np.random.default_rng(SEED), after.export
     for pair in range(pairs):
         start, end = random.choice(after.may_come, 2, replace=False).tolist()

@@ -39,20 +39,20 @@ class PastExport(Export):
         return self._as_of_us - 1
 
     def events(self, user_row: int) -> Events:
-        """What a listener did before that day."""
+        """Returns what a listener did before that day."""
         events = super().events(user_row)
         kept = int(np.searchsorted(events.timestamp_us, self._as_of_us))
         return Events(**{name: getattr(events, name)[:kept] for name in EVENT_COLUMNS})
 
     @cached_property
     def user_vectors(self) -> Float[np.ndarray, "users dim"]:
-        """Of all listeners by row, encoded anew after those events."""
+        """Returns vectors of all listeners by row, encoded again after those events."""
         rows = range(len(self.user_ids))
         return np.stack([self.encode_events(self.events(row), self.user_codes[row]) for row in rows])
 
     @cached_property
     def facts(self) -> ContentFacts:
-        """By whom contents are, and how much they were played in the days before that day."""
+        """Returns the artists of contents, and their plays in the days before that day."""
         recent = np.zeros(len(self.contents), np.int64)
         for row in range(len(self.user_ids)):
             events = self.events(row)
@@ -62,12 +62,12 @@ class PastExport(Export):
 
     @cached_property
     def co_listening(self) -> Neighbours | None:
-        """By who chose what before that day."""
+        """Returns co-listening by the choices before that day."""
         return co_listening(self, self.chosen_lists)
 
     @property
     def all_chosen(self) -> Ragged:
-        """As `chosen_lists`."""
+        """Returns the same as `chosen_lists`."""
         return self.chosen_lists
 
     @cached_property

@@ -50,7 +50,7 @@ PARTS: dict[str, tuple[Any, str]] = {
     "sequencing": (discover_weekly, "ordered"),
     "reasons": (discover_weekly, "reasons_for"),
 }
-"""What is timed, by the names that the callers look up."""
+"""Functions that are timed, by the names that callers look up."""
 
 
 def main() -> None:
@@ -141,7 +141,7 @@ class Clock:
         return timed
 
     def _turn(self) -> None:
-        """What has passed since the last turn is the innermost part's."""
+        """Adds the time since the last turn to the innermost part."""
         now = time.process_time()
         if self._open:
             self.spent[self._open[-1]] += now - self._since

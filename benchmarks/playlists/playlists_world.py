@@ -42,10 +42,11 @@ DAYS_OF_HISTORY, DAYS_OF_RELEASES = 126, 10_000
 OF_CLUSTER, OF_ARTIST = 500, 12
 """Contents of a cluster, and of an artist, in the mean."""
 NOISE = 0.7
-"""Of each component about its cluster's centre, whose components have deviation 1."""
+"""Standard deviation of each component about its cluster's centre, whose components have deviation 1."""
 NEIGHBOURS, STYLES, CONTEXTS = 50, 40, 8
 EVENTS, KNOWN, TASTES = (50, 400), 200, (2, 5)
-"""Of a listener: fewest and most events, contents that they are drawn from, fewest and most clusters of these."""
+"""Ranges for a listener: fewest and most events, contents that they are drawn from, fewest and most clusters of
+these."""
 KIND_SHARES = {"track": 0.85, "episode": 0.05, "artist": 1 / OF_ARTIST}
 """The rest are playlists."""
 HEARD = LogOdds(
@@ -75,7 +76,7 @@ def write_world(folder: Path, contents: int, listeners: int, layers: int, seed: 
 
 @dataclass
 class _World:
-    """What is being written.
+    """The part that is being written.
 
     Args:
         folder: of the export.
@@ -149,7 +150,7 @@ class _World:
         return lists.where(artists >= 0).unique().take(self._recordings)
 
     def _rows_of(self, kind: str) -> Iterator[np.ndarray]:
-        """By cluster the rows of a kind."""
+        """Returns the rows of a kind by cluster."""
         rows = np.flatnonzero(self._kind == schema.KIND_CODES[kind])
         return (rows[places] for places in _groups(self._cluster[rows], self._num_clusters))
 
@@ -190,7 +191,7 @@ class _World:
         return same
 
     def _neighbours(self) -> Neighbours:
-        """Of each content the nearest of its cluster, with weights that fall."""
+        """Returns for each content the nearest of its cluster, with falling weights."""
         shape = (self.contents, NEIGHBOURS)
         found = Neighbours(rows=np.full(shape, -1, np.int32), weights=np.zeros(shape, np.float32))
         for mask in (self._is_playable, self._kind == schema.KIND_CODES["artist"]):
@@ -260,7 +261,7 @@ class _World:
 
 
 def _write_tower(path: Path, layers: int, seed: int) -> None:
-    """Of the default width; its first and last layer hand vectors on as they are."""
+    """Makes a tower of the default width; its first and last layer hand vectors on as they are."""
     torch.manual_seed(seed)
     tower = UserTower((), CONTEXTS, DIM, dim=DIM, num_layers=layers, num_heads=2, dropout=0.0).eval()
     plain = {"_content.weight": torch.eye(DIM), "_out.weight": torch.eye(DIM), "_out.bias": torch.zeros(DIM)}
@@ -273,6 +274,6 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _groups(codes: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Where each code from 0 to `count` stands."""
+    """Returns where each code from 0 to `count` stands."""
     order = np.argsort(codes, kind="stable")
     return iter(np.split(order, np.searchsorted(codes[order], np.arange(1, count))))

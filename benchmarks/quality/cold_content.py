@@ -1,4 +1,4 @@
-"""What sound is worth to contents that nobody has played: the same towers with and without it, over some seeds.
+"""Measures what sound is worth to contents without plays: the same towers with and without it, over some seeds.
 
     python benchmarks/quality/cold_content.py --seeds 0 1 2
     python benchmarks/quality/cold_content.py --seeds 0 1 2 --vectors FILE.parquet --rows vectors joined
@@ -62,13 +62,13 @@ MORE_ROWS: dict[str, tuple[str, ...]] = {
         "placement.audio_encoder.encoders.vectors.path={vectors}",
     ),
 }
-"""Only where they are asked for; the last two read FILE."""
+"""Variants that run only if they are asked for; the last two read FILE."""
 BASELINES = ("artist_mean", "audio_statistics")
 KEYS = ("ndcg@20/cold_among_cold", "recall@20/cold_content", "recall@20/discovery", "recall@20", "ndcg@20/warm")
 
 
 def evaluated(name: str, task: EvaluationTask, ranker: Ranker, settings: dict) -> Evaluation:
-    """With the slice `warm` beside the harness's own."""
+    """Returns slices: `warm` beside the harness's own."""
     found = evaluate(task, ranker, **settings)
     warm = replace(task, targets=task.targets.where(~task.is_cold[task.targets.values]))
     slices = {**found.slices, "warm": evaluate(warm, ranker, **settings).slices["all"]}
@@ -107,7 +107,7 @@ def of_seed(name: str, base: list[str], seed: int) -> tuple[Evaluation, dict, St
 
 
 def baselines(store: Store, overrides: list[str]) -> list[Evaluation]:
-    """As `towers evaluate` tunes and fits them."""
+    """Returns baselines as `towers evaluate` tunes and fits them."""
     config = compose("evaluate", overrides)
     known, validation = Known(store, "test"), Known(store, "validation")
     tuning = instantiate(config.evaluation.tuning, "evaluation.tuning")

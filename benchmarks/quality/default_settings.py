@@ -40,13 +40,13 @@ WORLDS: dict[str, dict[str, Any]] = {
     "demo": {},
     "large": {"num_tracks": 900, "num_episodes": 100, "num_listeners": 3000, "events_per_listener": 100.0},
 }
-"""What differs from configs/world/demo.yaml."""
+"""Differences from configs/world/demo.yaml."""
 REAL = {
     "catalogue": ("data=catalogue",),
     "thirtymusic": ("data=thirtymusic", "features=names_only", "audio_encoder=none"),
     "lastfm1k": ("data=lastfm1k", "features=names_only", "audio_encoder=none"),
 }
-"""What says where the data is and what it holds; nothing of how it is trained on."""
+"""Overrides that say where the data is and what it holds, and nothing of the training."""
 RIVALS = ("item-kNN", "EASE", "iALS")
 SHOWN = (*RIVALS, "popularity", "own most-played")
 
@@ -109,7 +109,7 @@ def data_of(name: str, work: Path) -> tuple[str, ...]:
 
 
 def ahead(folder: Path, rival: str) -> tuple[float, float, float]:
-    """By how much the model is ahead of `rival` on discovery: mean over listeners, and the 95 % interval."""
+    """Returns by how much the model is ahead of `rival` on discovery: mean over listeners, and the 95 % interval."""
     table = pq.read_table(folder / "listeners.parquet", columns=["ranker", "slice", "user_row", "recall@20"])
     rows = [row for row in table.to_pylist() if row["slice"] == "discovery" and row["ranker"] in ("towers", rival)]
     figures = {(row["ranker"], row["user_row"]): row["recall@20"] for row in rows}

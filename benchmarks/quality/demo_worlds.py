@@ -1,4 +1,4 @@
-"""Does the demo's result hold in worlds that nobody looked at, and vanish where there is nothing to learn?
+"""Does the demo's result hold in worlds that were never looked at, and vanish where there is nothing to learn?
 
 For every seed: the demo as it is, then the same world with the contents of all events drawn anew at random, so that
 neither what is learned from nor what is to be found follows from anything.

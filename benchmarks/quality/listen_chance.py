@@ -1,4 +1,5 @@
-"""What the chance of a listen is worth: the familiar and the new on one scale, beside inner products and plain counts.
+"""Measures what the chance of a listen is worth: the familiar and the new on one scale, beside inner products and
+plain counts.
 
     python benchmarks/quality/listen_chance.py --experiment catalogue --seeds 0 1 2
     python benchmarks/quality/listen_chance.py --experiment lastfm1k --period validation
@@ -72,7 +73,7 @@ class AmongHeard:
     """Another scorer, whose lists hold what the listener has heard alone.
 
     Args:
-        protocol: how everybody is judged.
+        protocol: how all rankers are judged.
         scorer: the other.
     """
 
@@ -89,7 +90,7 @@ class AmongHeard:
 
 
 def judged(plan: EvaluationPlan, protocol: EvaluationProtocol, scorer: Scorer) -> Evaluation:
-    """With the slice `among heard` beside the harness's own."""
+    """Returns slices: `among heard` beside the harness's own."""
     settings = plan.judging.as_keywords()
     found = evaluate(protocol.task, DenseRanker(protocol.task, scorer), **settings)
     heard = evaluate(protocol.task, DenseRanker(protocol.task, AmongHeard(protocol, scorer)), **settings)
@@ -97,7 +98,7 @@ def judged(plan: EvaluationPlan, protocol: EvaluationProtocol, scorer: Scorer) -
 
 
 def of_seed(base: list[str], seed: int, period: str) -> tuple[list[Evaluation], dict]:
-    """By the chance of a listen, then by inner product; what the run says of itself."""
+    """Evaluates by the chance of a listen, then by inner product; what the run says of itself."""
     overrides = [*base, f"seed={seed}"]
     folder = api.train(*overrides)
     plan = evaluation_plan(compose("evaluate", [*overrides, f"evaluation.period={period}"]))
@@ -120,7 +121,7 @@ def of_seed(base: list[str], seed: int, period: str) -> tuple[list[Evaluation], 
 
 
 def baselines(base: list[str], period: str) -> list[Evaluation]:
-    """As `towers evaluate` tunes and fits them."""
+    """Returns baselines as `towers evaluate` tunes and fits them."""
     plan = evaluation_plan(compose("evaluate", [*base, f"evaluation.period={period}"]))
     store = plan.prepared.open()
     protocol, validation = plan.protocol(store), Known(store, "validation")
@@ -134,8 +135,8 @@ def baselines(base: list[str], period: str) -> list[Evaluation]:
 
 
 def dial(folder: Path) -> list[dict[str, float]]:
-    """By `familiar`, means over listeners: the share of the list that was heard, how many listeners have enough of both
-    kinds for the share to be exact, and the sum of the chances."""
+    """Returns by `familiar` means over listeners: the share of the list that was heard, how many listeners have
+    enough of both kinds for the share to be exact, and the sum of the chances."""
     export, found = Export(folder), []
     for familiar in DIAL:
         query, shares, expected, exact = Query(k=20, familiar=familiar), [], [], 0
@@ -153,7 +154,7 @@ def dial(folder: Path) -> list[dict[str, float]]:
 
 
 def print_dial(folder: Path) -> None:
-    """As a table."""
+    """Prints the figures as a table."""
     rows = dial(folder)
     table = Table("familiar", "share heard", "exact for", "listens expected of 20")
     for row in rows:

@@ -1,4 +1,4 @@
-"""By which sound contents that nobody has played are placed best, and from how many sounds on an encoder pays.
+"""Measures by which sound contents without plays are placed best, and from how many sounds on an encoder pays.
 
     python benchmarks/quality/placing.py --seeds 0 1 2 --vectors FILE.parquet
     python benchmarks/quality/placing.py --seeds 0 1 2 --vectors FILE.parquet --sounds 200 600
@@ -68,7 +68,7 @@ ENCODERS: dict[str, tuple[str, ...]] = {
     "joined": (f"{NODE}=joined", "placement.audio_encoder.encoders.vectors.path={vectors}"),
 }  # fmt: skip
 VECTORS = ("frozen", "joined")
-"""Those that read FILE."""
+"""Variants that read FILE."""
 
 
 class Trained:
@@ -95,7 +95,7 @@ class Trained:
         self._plan = plan
 
     def contents_kept(self, sounds: int | None, seed: int) -> Bool[np.ndarray, " contents"]:
-        """Which contents keep their sound: the cold, and as many of the others as are asked for."""
+        """Returns which contents keep their sound: the cold, and as many of the others as are asked for."""
         store = self._parts.store
         is_warm = store.train_positives > 0
         heard = np.random.default_rng(seed).permutation(np.flatnonzero(is_warm & (store.audio_rows >= 0)))
@@ -104,7 +104,7 @@ class Trained:
         return kept
 
     def placed_by(self, keys: Sequence[str], kept: Bool[np.ndarray, " contents"]) -> tuple[Evaluation, float]:
-        """How contents are found that were placed so, and core-seconds of the fit."""
+        """Returns how well contents placed in this way are found, and core-seconds of the fit."""
         plan = training_plan(compose("train", [*self._overrides, *keys]), self._prepared)
         store = Store(self._prepared.folder)
         store.audio_rows = np.where(kept, store.audio_rows, -1)

@@ -1,4 +1,4 @@
-"""What a trained model reaches on the test period, over some seeds.
+"""Measures what a trained model reaches on the test period, over some seeds.
 
     python benchmarks/quality/quality.py ml1m --seeds 0 1 2
     python benchmarks/quality/quality.py catalogue --seeds 0 1 2

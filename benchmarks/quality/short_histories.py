@@ -1,7 +1,8 @@
-"""How good is the next piece for somebody new, who posts 2 to 10 plays?
+"""How good is the next piece for a new listener, who posts 2 to 10 plays?
 
 Listeners are divided into five parts. The sessions of the listeners of one part are held out: training and baselines
-see the other four, and each session is then somebody new without anything before it, whose first n plays go through the
+see the other four, and each session is then a new listener without anything before it, whose first n plays go through
+the
 user tower as a posted history does. The whole catalogue is ranked for the play after them, the pieces that were posted
 among it: hit rate and reciprocal rank at 20, in percent. What no listener of training has played is neither posted, nor
 asked for, nor in the catalogue, as in the figures that are published: beside what training has met the catalogue would
@@ -59,7 +60,7 @@ POSTED = tuple(range(2, 11))
 TUNED_ON = (2, 5, 10)
 """The numbers of plays that settings of baselines are chosen on: a third of the time."""
 PLAYS_OF_A_SESSION, SESSIONS_OF_A_LISTENER = 20, 4
-"""Of sessions that are cut out of a sequence: plays in a row, and sessions drawn of each listener."""
+"""Settings of sessions that are cut out of a sequence: plays in a row, and sessions drawn of each listener."""
 DAY_S = 86_400
 METRICS = ("hit_rate@20", "mrr@20")
 BASELINES = ("popularity", "item_knn", "sessions")
@@ -68,9 +69,9 @@ CHOSEN = {
     "thirtymusic": ("optimizer.id_lr=0.006",),
     "lastfm1k": ("optimizer.id_lr=0.015", "trainer.max_epochs=12"),
 }
-"""What the training of a set has beside its experiment: chosen on part 3, docs/log.md has what else was tried."""
+"""Overrides of a set's training beside its experiment: chosen on part 3, docs/log.md has what else was tried."""
 GRIDS = {"item_knn.neighbours": [20, 100, 500], "sessions.recent": [1, 2, 5, 20], "sessions.neighbours": [100, 500]}
-"""What is tried of the baselines; recent=1 is added to what `configs/evaluation/default.yaml` has."""
+"""Settings of baselines that are tried; recent=1 is added to what `configs/evaluation/default.yaml` has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +245,7 @@ class KnownOfSessions(Known):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What came of the sessions of one part or of several; all `[rows]`, a row for each session and number posted.
+    """Results of the sessions of one part or of several; all `[rows]`, a row for each session and number posted.
 
     Args:
         posted: plays.
@@ -291,7 +292,8 @@ class Found:
 
 
 def ahead(differences: np.ndarray, listener: np.ndarray) -> tuple[float, float, float]:
-    """Their mean and its 95 % interval: listeners are drawn with replacement, each with all of their sessions."""
+    """Returns their mean and its 95 % interval: listeners are drawn with replacement, each with all of their
+    sessions."""
     of = np.unique(listener, return_inverse=True)[1]
     sums, counts = np.bincount(of, differences), np.bincount(of)
     drawn = np.random.default_rng(0).integers(len(sums), size=(RESAMPLES, len(sums)))
@@ -301,7 +303,7 @@ def ahead(differences: np.ndarray, listener: np.ndarray) -> tuple[float, float, 
 
 
 def figures(known: KnownOfSessions, ranker: Ranker) -> dict[str, np.ndarray]:
-    """By metric, of each listener of the task, in percent."""
+    """Returns by metric the figure of each listener of the task, in percent."""
     judged = evaluate(known.task, ranker, filter_seen=False, ks=(20,), min_users=1, list_length=1).slices["all"]
     assert len(judged) == len(known.posted), "every play that follows can be ranked"
     return {metric: 100 * judged.values[metric] for metric in METRICS}
@@ -324,7 +326,7 @@ def chosen_baselines(config: Any, known: KnownOfSessions, settings: Mapping[str,
 
 
 def choose_baselines(config: Any, known: KnownOfSessions) -> dict[str, Any]:
-    """By baseline, the best settings of its grid on the part of validation."""
+    """Returns by baseline the best settings of its grid on the part of validation."""
     tuning = instantiate(config.evaluation.tuning, "evaluation.tuning")
     assert isinstance(tuning, Tuning)
     builds = _builds(config)

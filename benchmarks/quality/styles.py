@@ -26,7 +26,7 @@ NEIGHBOURS = 10
 
 
 def styles_of(store: Store, labels: Path) -> np.ndarray:
-    """Of each row of the store, "" where none is known."""
+    """Returns the style of each row of the store, "" where none is known."""
     table = pq.read_table(labels, columns=["content_id", "style"])
     known = dict(zip(table["content_id"].to_pylist(), table["style"].to_pylist(), strict=True))
     return np.array([known.get(str(content_id)) or "" for content_id in store.content_ids])

@@ -45,7 +45,7 @@ ANSWER_S = 30.0
 
 @dataclass
 class Seen:
-    """What the clients saw.
+    """What the clients received.
 
     Args:
         answers: when each came (seconds, as `perf_counter`), and how many seconds it took.
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def copies(scratch: Path, arguments: argparse.Namespace) -> Iterator[Path]:
-    """Two versions beside one another, whose names are told apart whatever they are copied from."""
+    """Two versions beside one another, whose names differ, even if they are copies of one export."""
     for at, name in enumerate(("first", "second")):
         target = scratch / "exports" / name
         if arguments.exports is None:
@@ -188,7 +188,7 @@ async def client(server: Server, paths: list[str], seen: Seen, stopped: asyncio.
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, seen: Seen) -> None:
-    """Raises `ValueError` for whatever is not 200."""
+    """Raises `ValueError` for every status but 200."""
     started = time.perf_counter()
     writer.write(f"GET {path} HTTP/1.1\r\nHost: towers\r\n\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")

@@ -113,7 +113,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Iterator[dict]:
 
 
 def searched() -> list[str]:
-    """Parts of titles as somebody types them."""
+    """Returns parts of titles as a user types them."""
     drawn = random.Random(0)
     return [f"{drawn.choice(WORDS)} {drawn.choice(WORDS)[: drawn.randint(1, 4)]}" for _ in range(100)]
 
@@ -127,7 +127,7 @@ async def load(address: str, paths: list[str], connections: int, seconds: float)
 
 
 async def one_client(address: str, paths: list[str], until: float, taken: list[float], seed: int) -> None:
-    """Asks one after the other over one connection; whatever is not 200 ends the benchmark."""
+    """Asks one after the other over one connection; a status other than 200 ends the benchmark."""
     drawn, parts = random.Random(seed), urlsplit(address)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     while (started := time.perf_counter()) < until:

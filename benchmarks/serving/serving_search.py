@@ -159,7 +159,7 @@ def timed(asked: str, methods: list[Method], found: list[tuple[int, float]], que
 
 
 def exact(asked: str, vectors: np.ndarray, queries: np.ndarray) -> list[dict]:
-    """As `timed`, of all inner products; a batch is of 64."""
+    """Does the same as `timed` for all inner products, in batches of 64."""
     index = ExactIndex(vectors)
     ways: dict[str, Search] = {
         "exact: Towers": lambda block: index.search(block, K)[0],

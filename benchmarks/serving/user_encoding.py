@@ -142,7 +142,7 @@ def measured(world: World, arguments: argparse.Namespace, folder: Path) -> list[
 
 
 def tensors(world: World, place: int, length: int) -> tuple[torch.Tensor, ...]:
-    """What the module reads of a listener."""
+    """Returns what the module reads of a listener."""
     events, last = world.listeners[place], slice(-length, None)
     codes = encode_events(
         action=events.action, elapsed_us=elapsed_since_previous(events.timestamp_us),

@@ -125,7 +125,7 @@ def trained(
 
 
 def judged(place: Place, agents: Sequence[Served], arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """What agents and baselines are worth in all worlds."""
+    """Measures what agents and baselines are worth in all worlds."""
     practice_world = place.world(arguments, 0, place.seen)
     chance = fit_click_chance(practice_world, (arguments.seed,))
     practice = Practice(world=practice_world, chance=chance, slate=practice_world.slate_size, seed=arguments.seed)

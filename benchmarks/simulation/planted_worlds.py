@@ -58,7 +58,7 @@ def effects(simulator: Simulator, log: SessionLog) -> dict[str, dict[str, float]
 
 
 def order(world: ListeningWorld, seeds: range) -> list[PolicyValue]:
-    """What each of the five policies is worth in a world."""
+    """Returns what each of the five policies is worth in a world."""
     return [value_of(policy, world, seeds) for policy in five_policies(world.space)]
 
 

@@ -224,7 +224,7 @@ def report(arguments: argparse.Namespace, found: dict[str, np.ndarray], facts: d
 
 
 def half_width(sample: np.ndarray) -> float:
-    """Of the 95 % interval of a mean."""
+    """Returns half the width of the 95 % interval of a mean."""
     return float(1.96 * sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else float("nan")
 
 

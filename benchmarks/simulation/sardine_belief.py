@@ -1,4 +1,4 @@
-"""What is believed of listeners' tastes by their clicks: a probit model with a normal belief for each listener.
+"""Beliefs about listeners' tastes by their clicks: a probit model with a normal belief for each listener.
 
 A slot is looked at with a chance that falls with its place; what is looked at is clicked with a chance of
 `Phi(slope * (item . taste - 1))`. Slope, chances of slots, and how tastes vary among listeners are fitted to a log of
@@ -57,7 +57,7 @@ class ClickLog:
 
 
 class Belief:
-    """What is believed of each listener's taste.
+    """Beliefs about each listener's taste.
 
     Args:
         model: fitted to a log.
@@ -103,7 +103,8 @@ class Belief:
         return self.mean @ self._items.T, np.sqrt(np.maximum(variance, 0.0))
 
     def chances(self, relevance: np.ndarray, deviation: np.ndarray) -> Float[np.ndarray, "listeners items"]:
-        """Of a click of each item where it is looked at, all that is not known of the taste averaged over."""
+        """Returns the probability of a click of each item if it is looked at, all that is not known of the taste
+        averaged over."""
         return ndtr((relevance - 1.0) / np.sqrt(self._model.slope**-2 + deviation**2))
 
 

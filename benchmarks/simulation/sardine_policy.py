@@ -16,10 +16,12 @@ from benchmarks.simulation.sardine_belief import Belief, ClickModel
 from benchmarks.simulation.sardine_world import SILENT_STEPS, Listeners, Seen
 
 FEATURES = ("chance", "relevance", "deviation", "recent", "recent, chance", "last", "last, chance", "in the slate")
-"""Of a candidate: believed chance of a click; expected relevance, and its deviation; clicks of its topic, recent ones
+"""Features of a candidate: believed chance of a click; expected relevance, and its deviation; clicks of its topic,
+recent ones
 by the observation and those of the last slate, each alone and times the chance; items of its topic in the slate."""
 CONTEXT = ("one", "early", "narrow", "full")
-"""Of a listener: 1; high in the first steps; high where few topics are liked; greatest count of recent clicks."""
+"""Features of a listener: 1; high in the first steps; high where few topics are liked; greatest count of recent
+clicks."""
 OF_A_TOPIC = 20
 """Candidates of each topic: those of the greatest chance."""
 SLOTS = 10

@@ -1,7 +1,7 @@
 """SARDINE's `SlateTopK-Bored` as a batch of listeners, and what a recommender may know of them.
 
 A listener is shown ten of 1,000 items a step for 100 steps and clicks some of them. An item is a vector of ten topics
-and has a main topic, its greatest component; both are known to everybody, as SARDINE's own `TopK` wrapper with
+and has a main topic, its greatest component; both are known to all recommenders, as SARDINE's own `TopK` wrapper with
 `embeddings="ideal"` has it. What an observation tells of a listener is the last slate, its clicks, and by topic how
 many of the recent clicks were of it, as a share of the number that bores. The taste, and whether the listener is bored,
 are hidden; `Truth` holds them for policies that only show what could be reached.
@@ -19,11 +19,12 @@ from benchmarks.apart import SARDINE
 
 NAME = "sardine/SlateTopK-Bored-v0"
 SILENT_STEPS = 8
-"""Of the steps since a topic's recent clicks were at their bound, those that are told apart."""
+"""Number of the steps since a topic's recent clicks were at their bound, those that are told apart."""
 
 
 def has_sardine() -> bool:
-    """Whether SARDINE is there: its own environment's packages are searched after ours, and it is Python alone."""
+    """Returns whether SARDINE is installed: its own environment's packages are searched after ours, and it is Python
+    alone."""
     found = sorted(SARDINE.folder.glob("lib/python*/site-packages"))
     sys.path.extend(str(path) for path in found if str(path) not in sys.path)
     try:
@@ -36,7 +37,7 @@ def has_sardine() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What is known of each listener before a slate is chosen.
+    """What is known of each listener before a slate is chosen: the observation.
 
     Args:
         slates: the last slate, rows of items.
@@ -55,7 +56,7 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What no recommender knows.
+    """The hidden state, which no recommender knows.
 
     Args:
         chances: of a click of each item where it is looked at, while the listener is not bored.
@@ -108,7 +109,7 @@ class Listeners:
         return self._observed()
 
     def step(self, slates: Int[np.ndarray, "listeners slate"]) -> tuple[Seen, Float[np.ndarray, " listeners"], bool]:
-        """What is seen after a slate, the clicks of it, and whether the episodes are at their end."""
+        """Returns what is seen after a slate, the clicks of it, and whether the episodes are at their end."""
         clicks, ended = np.zeros(len(self)), False
         for row, (env, slate) in enumerate(zip(self._envs, slates, strict=True)):
             self._seen[row], clicks[row], ended, _, _ = env.step(slate)

@@ -146,7 +146,7 @@ def of_listeners(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def returned(shown: Served, steps: int) -> float:
-    """What all listeners together returned in the first steps."""
+    """Returns the sum of all listeners' rewards in the first steps."""
     parts = {name: sum(float(step[name].sum()) for step in shown.parts[:steps]) for name in PARTS}
     return sum(weight * parts[name] for name, weight in WEIGHTS.items())
 

@@ -127,7 +127,7 @@ class Served:
 
 
 def served(world: ListeningWorld, policy: NearPolicy, seed: int, most_steps: int | None = None) -> Served:
-    """Lets a policy serve everybody for an episode, or for so many steps."""
+    """Lets a policy serve all listeners for an episode, or for a number of steps."""
     rng = np.random.default_rng([seed, 33])
     world.reset(np.arange(len(world)), np.random.default_rng([seed, 32]))
     found = Served(rows=[], seen=[], shown=[], parts=[], plays=[])
@@ -157,7 +157,7 @@ def served(world: ListeningWorld, policy: NearPolicy, seed: int, most_steps: int
 def sequential_log(
     found: Served, space: Space, new: NearPolicy, weights: dict[str, float], draws: int = 4, seed: int = 0
 ) -> SequentialLog:
-    """What was served as a log that is judged for another policy."""
+    """Returns what was served as a log that is judged for another policy."""
     rng = np.random.default_rng([seed, 34])
     pieces = []
     for step, (rows, seen, shown, parts) in enumerate(

@@ -40,7 +40,8 @@ class SmallMdp:
     def worth(
         self, policy: Float[np.ndarray, "states actions"], steps: int, discount: float = 1.0
     ) -> tuple[float, Float[np.ndarray, "steps states actions"]]:
-        """What a policy earns in so many steps, and what each action of each step is worth (Q), backwards."""
+        """Returns what a policy earns in a number of steps, and what each action of each step is worth (Q),
+        backwards."""
         of_state = np.zeros(len(self.begin))
         found = np.empty((steps, *self.earns.shape))
         for step in range(steps - 1, -1, -1):
@@ -65,7 +66,7 @@ class SmallMdp:
         seed: int,
         discount: float = 1.0,
     ) -> SequentialLog:
-        """What the old policy logs, judged for the new one; features are the states and actions themselves."""
+        """Returns a log of the old policy, judged for the new one; features are the states and actions themselves."""
         rng = np.random.default_rng(seed)
         rows: list[tuple[np.ndarray, ...]] = []
         here = np.arange(listeners)

@@ -53,7 +53,7 @@ AUDIO, LOOK_UPS, STEP = "audio part", "look-ups", "whole gradient"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One size.
+    """Measures one size.
 
     Args:
         sounds: in the catalogue; every content has one.

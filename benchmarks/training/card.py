@@ -39,14 +39,14 @@ IN_HALF = {
     functional.linear, functional.scaled_dot_product_attention, torch.matmul, Tensor.matmul, Tensor.__matmul__,
     torch.mm, torch.bmm, torch.addmm, torch.einsum, torch.conv1d, torch.conv2d,
 }  # fmt: skip
-"""Of what autocast on CUDA runs in half precision, the functions that the towers call."""
+"""Functions called by the towers that autocast on CUDA runs in half precision."""
 IN_FULL = {
     functional.layer_norm, functional.group_norm, functional.softplus, functional.cosine_similarity, torch.exp,
     Tensor.exp, torch.log, Tensor.log, torch.norm, Tensor.norm,
 }  # fmt: skip
-"""Likewise in float32."""
+"""Functions called by the towers that it runs in float32."""
 PACKAGES = ("towers", "pytorch_lightning", "lightning_fabric")
-"""In which a place is looked for."""
+"""Arguments in which a place is looked for."""
 
 
 class WrongDevice(AssertionError):
@@ -54,7 +54,7 @@ class WrongDevice(AssertionError):
 
 
 class HostWaits(AssertionError):
-    """The host would wait for the card, and nobody has said that it may."""
+    """The host would wait for the card where it is not allowed to."""
 
 
 class AnyPlace(Collection[str]):
@@ -184,7 +184,7 @@ class _Names(TorchFunctionMode):
             self._card.wait(f"{func.__name__} is given values of the host, which are copied")
 
     def _cast(self, func: Any, arguments: Any) -> Any:
-        """As autocast does it for what it knows; it does not know meta tensors."""
+        """Casts as autocast does for what it knows; it does not know meta tensors."""
         if not torch.is_autocast_enabled("cuda") or not (func in IN_HALF or func in IN_FULL):
             return arguments
         dtype = torch.get_autocast_dtype("cuda") if func in IN_HALF else torch.float32

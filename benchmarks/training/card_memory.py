@@ -1,4 +1,4 @@
-"""What a step holds on a card, counted without one.
+"""Counts the memory of a step on a card, without one.
 
     python benchmarks/training/card_memory.py experiment=demo datamodule.max_tokens=131072 user_tower.dim=512
     python benchmarks/training/card_memory.py experiment=demo --cpu trainer.precision=float32

@@ -1,4 +1,4 @@
-"""What only a card can show, in one command of at most eight minutes, with one table at its end.
+"""Measures what only a card can show, in one command of at most eight minutes, with one table at its end.
 
     scripts/gpu_check                        # where there is a CUDA device
     scripts/gpu_check --output FILE.json     # the figures into a file of your own
@@ -33,7 +33,7 @@ NEEDED = (
     "pyarrow", "pytest", "pytorch-lightning", "pyyaml", "rich", "scipy", "soundfile", "soxr",
     "threadpoolctl", "torch", "torchaudio",
 )  # fmt: skip
-"""What the stages import, of all that the package asks for."""
+"""Libraries that the stages import, of all that the package asks for."""
 PRECISIONS = ("bfloat16", "float32")
 METRICS = ("ndcg@20", "recall@20")
 SMALL_WORLD = (
@@ -58,7 +58,7 @@ class Stage(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a stage: its figures, none where it failed, why it failed, and its seconds."""
+    """Outcome of a stage: its figures, none where it failed, why it failed, and its seconds."""
 
     figures: dict[str, Any]
     failure: str
@@ -70,14 +70,14 @@ def places(work: Path) -> list[str]:
 
 
 def settings(work: Path, arguments: argparse.Namespace, *others: str) -> list[str]:
-    """Of a training of the demo's; contents are not placed after it."""
+    """Measures a training of the demo; contents are not placed after it."""
     small = () if arguments.full else SMALL_TRAINING
     device = f"trainer.accelerator={'cpu' if arguments.cpu else 'gpu'}"
     return ["experiment=demo", device, "trainer.progress=false", "placement=none", *places(work), *small, *others]
 
 
 def tests(work: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Those marked gpu."""
+    """Runs the tests marked gpu."""
     files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text()]
     report = work / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", f"--junitxml={report}"]

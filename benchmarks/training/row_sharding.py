@@ -70,7 +70,7 @@ def measured(arguments: argparse.Namespace, kind: str, ranks: int) -> list[dict[
 
 
 def work(arguments: argparse.Namespace, kind: str, share: Share, folder: Path) -> None:
-    """What one process does and finds."""
+    """Trains in one process, and measures."""
     torch.set_num_threads(1)
     if share.ranks > 1:
         rendezvous = f"file://{folder}/rendezvous"
@@ -105,7 +105,7 @@ def train(arguments: argparse.Namespace, kind: str, share: Share, contents: int)
 
 
 def step(learner: Learner, optimizer: torch.optim.Optimizer, batch: TrainingBatch, processes: Processes) -> None:
-    """As the module takes it."""
+    """Returns the batch as the module takes it."""
     loss, _ = accumulate_gradient(learner, batch, processes, contextlib.nullcontext())
     processes.sum_gradients(learner.parameters())
     norm = clip_gradients(learner.parameters(), 1.0, learner.divided_ids(), processes.sum_)
@@ -137,7 +137,7 @@ def make_batch(
 
 
 def table_bytes(learner: Learner, optimizer: torch.optim.Optimizer) -> dict[str, int]:
-    """What this rank's part of the tables takes by their sizes."""
+    """Returns the bytes of this rank's part of the tables, by their sizes."""
     weight = learner.two_tower.content_tower._id_delta.weight
     moments = [moment for moment in optimizer.state[weight].values() if moment.dim()]
     parts = {"ids": [weight], "moments": moments, "sounds": [learner.table.state_dict()["_audio_vectors"]]}

@@ -100,7 +100,7 @@ def step_in_chunks(states: Tensor, vectors: Tensor, target: Tensor) -> None:
 
 
 def largest_step(arguments: argparse.Namespace) -> dict[str, float]:
-    """One step of the largest catalogue; a small one first, so that libraries are loaded."""
+    """Runs one step of the largest catalogue; a small one first, so that libraries are loaded."""
     step_in_chunks(*world(arguments, 1_000, arguments.dim))
     states, vectors, target = world(arguments, arguments.largest, arguments.dim)
     before = peak_mb()

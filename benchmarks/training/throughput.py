@@ -1,9 +1,9 @@
-"""How fast `towers train` goes, and what share of the processor's products it reaches.
+"""Measures how fast `towers train` is, and what share of the processor's products it reaches.
 
     python benchmarks/training/throughput.py experiment=ml1m                 # the prepared store of that experiment
     python benchmarks/training/throughput.py experiment=ml1m trainer.precision=bfloat16 --steps 50
 
-Steps of the product itself, on whatever device `trainer.accelerator` finds: tokens (real ones, without padding),
+Steps of the product itself, on the device that `trainer.accelerator` finds: tokens (real ones, without padding),
 targets and windows a second, floating-point operations counted by torch's own counter (a causal attention counted
 half), against the best product of square matrices in the same run and precision, and the peak of memory.
 """
@@ -32,7 +32,7 @@ from towers.training.step import accumulate_gradient
 
 
 def step(module: TowersModule, optimizer: torch.optim.Optimizer, batch: TrainingBatch) -> None:
-    """As the module does it, without its book-keeping."""
+    """Runs a step as the module does, without its book-keeping."""
     learner = module.learner
     loss, fresh = accumulate_gradient(learner, batch, module.processes, module.autocast(learner.table.device))
     norm = clip_gradients(learner.parameters(), module.gradient_clip)
@@ -43,7 +43,7 @@ def step(module: TowersModule, optimizer: torch.optim.Optimizer, batch: Training
 
 
 def seconds(device: torch.device, function) -> float:
-    """Of process time on the CPU, so that a busy machine matters less; by the clock on a GPU."""
+    """Returns process time on the CPU, so that a busy machine matters less; by the clock on a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize()
         start = time.perf_counter()

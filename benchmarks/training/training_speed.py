@@ -3,7 +3,7 @@
 ML-1M, leave-one-out: two SASRec blocks, one head, 64 dimensions, dropout .2, 128 listeners a step, every listener's
 last `length` training events. Each side trains in a process of its own, on one thread, in float32, through what its
 users call: `towers train`'s Trainer, batches and network; what peers do, files in peers/ say. All sides of a comparison
-take turns, a window of steps each and then a matrix product, so that whatever else runs on the machine slows all alike.
+take turns, a window of steps each and then a matrix product, so that other work on the machine slows all alike.
 Counted are core-seconds (user and system); the first window of each side is left out, and the median of the others'
 ratios shown. All sides have the same allocator's settings: with the system's own (`--allocator system`) peers spend up
 to two fifths of a step on fetching memory anew. Towers' feed-forward layers are as wide as the peers', and keep the
@@ -53,7 +53,7 @@ from towers.manifest import read_json
 EXPERIMENT = "experiment=ml1m"
 OURS, MIXED = "Towers", "Towers, mixed"
 OUR_STEPS = {OURS: 8, MIXED: 4}
-"""Of a window: half a bucket, in which all lengths are; and some steps that are alike."""
+"""Spread of lengths in a window: half a bucket, in which all lengths are; and some steps that are alike."""
 PROGRAM = HERE / "towers_training.py"
 DROPOUT = 0.2
 AT_LEAST = 3
@@ -64,7 +64,7 @@ QUALITY_TARGET = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What is compared: network, objective and length; by what is counted."""
+    """A comparison: network, objective and length; by what is counted."""
 
     model: str
     loss: str
@@ -73,7 +73,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """As the table has it."""
+        """Returns it as the table shows it."""
         return f"{self.model}, {self.loss}, {self.length}".replace("_", " ")
 
 
@@ -242,7 +242,7 @@ def speed_table(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> Ta
 
 
 def verdict_of(row: dict[str, Any]) -> str:
-    """Whether Towers is as many times as fast as the fastest peer as it has to be."""
+    """Returns whether Towers is as many times as fast as the fastest peer as it has to be."""
     fastest = row["fastest"]
     if fastest is None:
         return f"{row['comparison']}: no peer"

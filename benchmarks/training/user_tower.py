@@ -68,7 +68,7 @@ def make_tower(arguments: argparse.Namespace) -> UserTower:
 
 
 def make_histories(batch: int, length: int, dim: int) -> tuple[Tensor, ...]:
-    """What the tower is called with."""
+    """Returns the arguments of the tower."""
     generator = torch.Generator().manual_seed(0)
     vectors = nn.functional.normalize(torch.randn(batch, length, dim, generator=generator), dim=-1).requires_grad_()
     codes = (
@@ -131,7 +131,7 @@ def alternate(runs: dict[str, Callable[[], object]], repetitions: int) -> dict[s
 def largest_differences(
     tower: UserTower, variants: dict[str, Callable[..., Tensor]], histories: tuple[Tensor, ...], positions: Tensor
 ) -> dict[str, float]:
-    """Of any component of any state from the eager step's in float32, without dropout."""
+    """Returns the greatest difference of any component of any state from the eager step in float32, without dropout."""
     tower.eval()
     with torch.no_grad():
         states = {name: variant(*histories, positions, None) for name, variant in variants.items()}

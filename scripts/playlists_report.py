@@ -1,6 +1,6 @@
-"""One page with the curves of all lists, of the newest results of their benchmarks.
+"""Writes one page with the curves of all lists, of the newest results of their benchmarks.
 
-    python benchmarks/playlists/playlists_report.py --output playlists.html
+    python scripts/playlists_report.py --output playlists.html
 
 Reads `benchmarks/results`: Discover Weekly, the dial, calibration, blends, editors' pools, and lists that go on from
 something. A benchmark without a result is left out. The page needs nothing but itself.
@@ -30,7 +30,7 @@ def newest(name: str) -> dict[str, Any] | None:
 
 
 def discover_weekly(result: dict[str, Any]) -> list[Picture]:
-    """Who finds what is chosen first, under the same rules."""
+    """Draws who finds what is chosen first, under the same rules."""
     means = result["means"]
     rankers = [name for name in means if not name.startswith(("styles met", "plain"))]
     series = [Series(name="recall@30", means=[means[name] for name in rankers], place=0)]
@@ -48,7 +48,7 @@ def discover_weekly(result: dict[str, Any]) -> list[Picture]:
 
 
 def dial(result: dict[str, Any]) -> list[Picture]:
-    """What each place of the dial costs."""
+    """Draws what each place of the dial costs."""
     places = [place for place in result["means"]["plain"] if place != "none"]
     series = [
         Series(name=name, means=[by_place[place]["ndcg"] for place in places], place=at)
@@ -70,7 +70,7 @@ def dial(result: dict[str, Any]) -> list[Picture]:
 
 
 def calibration(result: dict[str, Any]) -> list[Picture]:
-    """How far lists are from the listener's styles, and what nearness costs."""
+    """Draws how far lists are from the listener's styles, and what nearness costs."""
     pictures = []
     for at, (length, by_way) in enumerate(result["lists"].items()):
         ways = [way for way in by_way if "caps" not in way]
@@ -133,7 +133,7 @@ def going_on(result: dict[str, Any]) -> list[Picture]:
 
 
 def blends(result: dict[str, Any]) -> list[Picture]:
-    """What a blend is to the member who is served worst."""
+    """Draws what a blend is to the member who is served worst."""
     as_of, found = max(result["figures"].items())
     sizes = list(found["lists"])
     makers = [name for name in found["lists"][sizes[0]] if not name.startswith(("coupled", "decoupled"))]
