@@ -108,17 +108,17 @@ class PeerEnvironment:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """Folder of the environment."""
         return ROOT / self.name
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
+        """Path of the environment's Python interpreter."""
         return self.folder / "bin" / "python"
 
     @property
     def is_installed(self) -> bool:
-        """Whether it is there."""
+        """Returns whether the environment's interpreter exists."""
         return self.python.exists()
 
     @property

@@ -11,6 +11,6 @@ It stands before libraries that start their threads when they are imported (nump
 import os
 
 VARIABLES = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""What a process that is started for a measurement has in its environment."""
+"""Environment variables of a process that is started for a measurement."""
 
 os.environ.setdefault("OMP_NUM_THREADS", VARIABLES["OMP_NUM_THREADS"])

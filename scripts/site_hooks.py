@@ -1,4 +1,4 @@
-"""What mkdocs does to the pages of docs/ on their way into the site (mkdocs.yml names this file).
+"""Hooks that change the pages of docs/ while mkdocs builds the site (mkdocs.yml names this file).
 
 The pages are written for GitHub and for the site alike: lists as CommonMark has them, links to any file of the
 repository. Here lists get the indentation that Python-Markdown wants, a link to a file that is no page becomes its path
@@ -28,7 +28,7 @@ SPAN = re.compile(
     r"|(?P<link>(?P<picture>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^()\s]+)\))"
     rf"|(?<![\w/])(?P<mention>{MENTION.pattern})"
 )
-"""What of a line may name a file: code, a link, or a page's path in running text."""
+"""Parts of a line that may name a file: code, a link, or a page's path in running text."""
 
 
 WRITTEN_LATER = frozenset(
