@@ -204,4 +204,4 @@ POISONS: Mapping[str, Poison] = {
     "a learning rate of 100": Poison(kind=RATE, overrides=("optimizer.lr=100", "optimizer.id_lr=100")),
     "a learning rate of 100, the id table's left": Poison(kind=RATE, overrides=("optimizer.lr=100",)),
 }
-"""By name."""
+"""Poisons by name."""
