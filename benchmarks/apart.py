@@ -108,17 +108,17 @@ class PeerEnvironment:
 
     @property
     def folder(self) -> Path:
-        """Returns the folder of the environment."""
+        """Folder of the environment."""
         return ROOT / self.name
 
     @property
     def python(self) -> Path:
-        """Returns the path of its interpreter."""
+        """Path of the environment's Python interpreter."""
         return self.folder / "bin" / "python"
 
     @property
     def is_installed(self) -> bool:
-        """Returns whether the environment exists."""
+        """Returns whether the environment's interpreter exists."""
         return self.python.exists()
 
     @property

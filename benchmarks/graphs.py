@@ -31,7 +31,7 @@ OF_SINGLE_IDS = ("_id_delta", "_is_trained")
 
 @contextmanager
 def traced_once(folder: Path) -> Iterator[None]:
-    """Takes graphs from a folder while the block runs; others are traced and put there."""
+    """Makes the exporter load graphs from a folder while the block runs; a missing graph is traced and saved there."""
 
     def graph(model: nn.Module, example: Any, shapes: Any, names: Sequence[str]) -> onnx.ModelProto:
         path = folder / f"{_digest_of(model, shapes, names)}.onnx"
@@ -48,20 +48,20 @@ def traced_once(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def traced_anew() -> Iterator[None]:
-    """Traces graphs as usual while the block runs."""
+    """Restores ordinary tracing of graphs while the block runs."""
     with patch.object(towers, "_graph", _trace):
         yield
 
 
 def _tensors_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Returns by name those that a graph reads."""
+    """Yields the parameters and buffers that a graph reads, with their names."""
     found = chain(model.named_parameters(), model.named_buffers())
     return ((name, tensor) for name, tensor in found if not _is_of_single_ids(name))
 
 
 def _is_weights(tensor: Tensor) -> bool:
-    """Returns whether its numbers are the network's own. Nothing but zeros or ones, as before a training, is not: of
-    these the exporter keeps one for all of a shape."""
+    """Returns whether a tensor holds weights of its own. All zeros or all ones, as before a training, do not count: the
+    exporter keeps one such tensor for all of a shape."""
     return tensor.is_floating_point() and not bool((tensor == 0).all() or (tensor == 1).all())
 
 

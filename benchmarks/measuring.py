@@ -1,5 +1,4 @@
-"""Parts that benchmarks share: their command line, times, the machine that they ran on, and where results are
-written."""
+"""Code that benchmarks share: command line, times, description of the machine, and the writing of results."""
 
 import argparse
 import os
@@ -62,13 +61,13 @@ def peak_mb() -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Returns where the benchmark ran, and the load of other work on the cores."""
+    """Describes the machine: processor, cores, load average (other work included) and OMP_NUM_THREADS."""
     return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
             "load_average": os.getloadavg(), "omp_num_threads": os.environ.get("OMP_NUM_THREADS")}  # fmt: skip
 
 
 def commit() -> str:
-    """The code that is measured: git's short name of it, with a plus where its files differ; empty without git."""
+    """Returns the short hash of HEAD, with a plus if tracked files outside results and docs differ; "" without git."""
     files = ("--untracked-files=no", "--", ":!benchmarks/results", ":!docs")
     asked = ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", *files)
     name, changes = (subprocess.run(("git", *each), cwd=RESULTS.parents[1], capture_output=True, text=True, check=False)
@@ -77,7 +76,7 @@ def commit() -> str:
 
 
 def without_paths(overrides: Sequence[str]) -> list[str]:
-    """Returns the overrides that decide a result, without the paths of files."""
+    """Returns the overrides that can change a result: all but `paths.*` and `data.root`."""
     return [each for each in overrides if not each.startswith(("paths.", "data.root="))]
 
 
@@ -96,8 +95,7 @@ def write_result(arguments: argparse.Namespace, name: str, content: dict[str, An
 
 
 def ratio(first: Float[np.ndarray, " listeners"], second: Float[np.ndarray, " listeners"]) -> dict[str, float]:
-    """Returns the ratio of the means with its 95 % interval over the same samples of listeners; NaN where the second
-    is 0."""
+    """Returns the ratio of the means with its 95 % bootstrap interval over listeners; NaN where the second is all 0."""
     both = np.stack([first, second])[:, np.isfinite(first)]
     if not both[1].any():
         return dict.fromkeys(("ratio", "low", "high"), float("nan"))

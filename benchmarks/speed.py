@@ -34,14 +34,14 @@ Result = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure of Towers, and the best peer's of the same run.
+    """A figure of Towers and the best peer's figure from the same run.
 
     Args:
-        what: is measured.
-        unit: of both figures.
+        what: name of the measured quantity.
+        unit: unit of both figures.
         ours: Towers' figure.
         peer: name of the fastest peer; empty where there is none.
-        theirs: its figure.
+        theirs: figure of that peer.
         is_less_better: whether the smaller figure is the better one, as of seconds.
         measured: the ratio, where the benchmark measured it round by round; null: that of the figures.
     """
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Returns how many times as good as the peer Towers is."""
+        """Returns how many times as good as the peer Towers is; None without a peer's figure."""
         if not self.theirs or self.measured is not None:
             return self.measured
         return self.theirs / self.ours if self.is_less_better else self.ours / self.theirs
@@ -228,10 +228,10 @@ def main() -> None:
 
 
 def run(measure: Measure) -> None:
-    """Runs a command in a process of its own, on one thread.
+    """Runs a benchmark in a process of its own, on one thread.
 
     Raises:
-        SystemExit: it failed; what ran before it is kept.
+        SystemExit: the benchmark failed; results of earlier benchmarks are kept.
     """
     name, *rest = measure.command.split()
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *rest]

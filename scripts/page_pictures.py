@@ -20,12 +20,12 @@ TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A picture: what is shown, and in what window.
+    """A picture of a page: its route and its window.
 
     Args:
-        route: within the page; `{content}` and `{listener}` are filled in.
-        width: of the window, in pixels.
-        height: of the window, in pixels.
+        route: route within the page; `{content}` and `{listener}` are filled in.
+        width: width of the window, in pixels.
+        height: height of the window, in pixels.
         scheme: light or dark.
         plays: whether the first neighbour is being played.
     """

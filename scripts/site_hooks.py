@@ -1,4 +1,4 @@
-"""Hooks by which mkdocs changes the pages of docs/ on their way into the site (mkdocs.yml names this file).
+"""Hooks that change the pages of docs/ while mkdocs builds the site (mkdocs.yml names this file).
 
 The pages are written for GitHub and for the site alike: lists as CommonMark has them, links to any file of the
 repository. Here lists get the indentation that Python-Markdown wants, a link to a file that is no page becomes its path

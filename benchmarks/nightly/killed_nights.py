@@ -119,7 +119,7 @@ class Nights:
         return started(work, self._told.with_suffix(f".{number}"))
 
     def told(self, number: int = 0) -> str:
-        """Returns what the last process printed."""
+        """Returns what the process of that number printed."""
         return self._told.with_suffix(f".{number}").read_text()
 
     def calls(self) -> list[str]:

@@ -41,11 +41,11 @@ CLEAN = "nothing"
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """The end of a night.
+    """Outcome of a night.
 
     Args:
         code: exit code.
-        rules: names of what refused it.
+        rules: names of the rules that refused it.
         moved: whether something else serves now.
         words: last line that it told.
         mended: how the same night ended afterwards, with the data as it should have been; null: not asked.
@@ -59,7 +59,7 @@ class Ended:
 
     @property
     def is_refused(self) -> bool:
-        """Returns whether the night was refused and nothing moved."""
+        """Returns whether the night was refused and serving did not change."""
         return bool(self.rules) and not self.moved
 
 

@@ -33,7 +33,7 @@ NEEDED = (
     "pyarrow", "pytest", "pytorch-lightning", "pyyaml", "rich", "scipy", "soundfile", "soxr",
     "threadpoolctl", "torch", "torchaudio",
 )  # fmt: skip
-"""Libraries that the stages import, of all that the package asks for."""
+"""Packages that the stages import, a subset of the package's requirements."""
 PRECISIONS = ("bfloat16", "float32")
 METRICS = ("ndcg@20", "recall@20")
 SMALL_WORLD = (
@@ -50,7 +50,7 @@ LARGE_ON_CPU = ("user_tower.dim=128", "user_tower.num_layers=2", "datamodule.max
 
 
 class Stage(NamedTuple):
-    """A process of its own: its name, its limit in seconds, and what it does in a folder; gives figures."""
+    """A stage, run in a process of its own: name, limit in seconds, and the function that returns its figures."""
 
     name: str
     limit_s: float
@@ -58,7 +58,7 @@ class Stage(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Outcome of a stage: its figures, none where it failed, why it failed, and its seconds."""
+    """Outcome of a stage: its figures (empty if it failed), the reason of a failure, and its seconds."""
 
     figures: dict[str, Any]
     failure: str
@@ -70,7 +70,7 @@ def places(work: Path) -> list[str]:
 
 
 def settings(work: Path, arguments: argparse.Namespace, *others: str) -> list[str]:
-    """Measures a training of the demo; contents are not placed after it."""
+    """Returns the overrides for a training of the demo, without the placing of contents after it."""
     small = () if arguments.full else SMALL_TRAINING
     device = f"trainer.accelerator={'cpu' if arguments.cpu else 'gpu'}"
     return ["experiment=demo", device, "trainer.progress=false", "placement=none", *places(work), *small, *others]

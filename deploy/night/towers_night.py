@@ -47,18 +47,18 @@ class NightFailed(Exception):
 
     @property
     def is_final(self) -> bool:
-        """Whether the same again would end the same way. Everything else goes on where it stood when it is run again:
-        143 of a training that has saved, -9 or 137 of one that was killed, 1 of a machine that failed."""
+        """Returns whether a retry would end the same way. After other codes a retry resumes where it stopped:
+        143 (a training that has saved), -9 or 137 (killed), 1 (the machine failed)."""
         return self.code in (MISTAKE, REFUSED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is run, and where.
+    """Settings of a night: the command, its folder and its data set.
 
     Args:
         home: folder that nights are run in.
-        command: that starts `towers`.
+        command: command that starts `towers`.
         data: name of the data set.
         overrides: of both commands.
         night_overrides: of `towers retrain` alone.
