@@ -31,32 +31,6 @@ SPAN = re.compile(
 """Parts of a line that may name a file: code, a link, or a page's path in running text."""
 
 
-WRITTEN_LATER = frozenset(
-    ["tutorial.md", "configuration.md", "export.md", "results.md", "decisions.md"]
-    + [f"extending/{part}.md" for part in ("index", "encoder", "objective", "source", "sink", "policy", "playlist")]
-)
-"""Pages that the navigation names and that need not be there yet."""
-
-
-def on_config(config: MkDocsConfig) -> None:
-    """Takes pages that are not written yet out of the navigation."""
-    config.nav = without(config.nav or [], Path(config.docs_dir))
-
-
-def without(entries: list[Any], docs: Path) -> list[Any]:
-    """Returns a navigation without pages that are written later, and without groups that hold nothing else."""
-    kept = []
-    for entry in entries:
-        title, inside = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
-        if isinstance(inside, list):
-            inside = without(inside, docs)
-        elif inside in WRITTEN_LATER and not (docs / inside).exists():
-            inside = None
-        if inside:
-            kept.append({title: inside} if title else inside)
-    return kept
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that do not lie in docs/: the changelog, how to contribute, and the API reference."""
     for page, file in AT_THE_ROOT.items():
