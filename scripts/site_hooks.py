@@ -7,7 +7,6 @@ in code font, and `docs/NAME.md` in running text becomes a link. A link to a fil
 
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
