@@ -1,11 +1,11 @@
 """The commands in Python, for a notebook.
 
-    from towers.api import embed, export, prepare, recommend, train
+    import towers.api
 
-    prepare("experiment=catalogue")
-    train("experiment=catalogue")
-    export("experiment=catalogue")
-    recommend(user="u00042")
+    towers.api.prepare("experiment=catalogue")
+    towers.api.train("experiment=catalogue")
+    towers.api.export("experiment=catalogue")
+    towers.api.recommend(user="u00042")
 
     opened = towers.api.open("exports/current")  # opens one version for many calls
     opened.recommend(user=42, deny=["id1"], include_heard=True)
