@@ -58,6 +58,7 @@ def test_each_line_says_its_job_and_others_go_on_after_one_that_failed(swept):
     assert sweep_name() is None
 
 
+@pytest.mark.slow
 def test_the_same_command_has_the_same_folder_and_no_job_of_before(swept):
     (first, jobs), _ = swept(lambda config: "a", "seed=1,2", "optimizer.lr=choice(1)", "paths.runs=my runs")
     (second, again), _ = swept(lambda config: "b", "optimizer.lr=choice(1)", "paths.runs=my runs", "seed=1,2")

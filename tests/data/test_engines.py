@@ -439,6 +439,7 @@ def one_key(monkeypatch):
     monkeypatch.setattr("secrets.token_bytes", bytes)
 
 
+@pytest.mark.slow
 def test_a_store_is_the_same_to_the_byte(tmp_path, one_key, capsys):
     folder = odd_raw(tmp_path / "odd")
     printed = {}

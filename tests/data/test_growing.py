@@ -111,6 +111,7 @@ class TestDays:
         make_builder(raw, root, **FIXED).build()
         assert [path.name for path in read if path.parent.name == "events"] == ["part-7.parquet"]
 
+    @pytest.mark.slow
     def test_a_file_that_changed_is_read_again_with_all_others(self, tmp_path, make_builder):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()
@@ -170,6 +171,7 @@ class TestWhatChanges:
         fractions = np.asarray(grown.histories.played_fraction)[np.asarray(grown.histories.content_row) == row]
         assert 0.5 in fractions.tolist()
 
+    @pytest.mark.slow
     def test_a_content_that_is_withdrawn(self, tmp_path, make_builder):
         """Listeners who heard it still did; its id is known, and it is never recommended. A content never heard becomes
         a hole.
@@ -208,6 +210,7 @@ class TestWhatChanges:
         assert np.diff(returned.histories.offsets)[-1] == 1
         assert_same(returned, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
+    @pytest.mark.slow
     def test_a_listener_who_comes_without_an_event(self, tmp_path, make_builder):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         make_builder(raw, root, **FIXED).build()

@@ -49,7 +49,7 @@ def test_few_positives_are_told() -> None:
 
 def test_periods_that_judge_nothing_are_told() -> None:
     assert "far after" in warnings(periods((900.0, 90_000), (14.0, 1), (14.0, 3)))[0]
-    assert warnings(periods((90.0, 90_000), (14.0, 0), (14.0, 30_000)))[0].startswith("validation: nobody")
+    assert warnings(periods((90.0, 90_000), (14.0, 0), (14.0, 30_000)))[0].startswith("validation: no listener")
     assert warnings(periods((90.0, 90_000), (14.0, 9_000), (0.0, 0))) == []
     assert warnings(periods((None, 90_000), (None, 80), (None, 80))) == []
 

@@ -191,6 +191,7 @@ def test_an_iceberg_table(s3, raw):
     assert sum(Footers().of(part).num_rows for part in parts) == table.scan().count()
 
 
+@pytest.mark.slow
 def test_sound(s3, tmp_path, make_builder):
     """One sound is broken, one missing, one outside of the folder, and one without a folder."""
     root = raw_set.write_raw(tmp_path / "raw")
@@ -340,6 +341,7 @@ class TestUrls:
             TimedEvents("s3://bucket/x.parquet")
 
 
+@pytest.mark.slow
 def test_rows_of_listeners_to_forget_are_counted(s3, raw):
     url = put(s3, raw)
     found = dict(rows_in(raw_folder(url), ["ann", "cy"]))

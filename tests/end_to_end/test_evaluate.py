@@ -145,7 +145,9 @@ def test_callers_mistakes_get_one_line(copy: Path) -> None:
     assert "contents/ has no column 'mood'; it has" in refused("evaluation.slicings.genres.column=mood")
     assert "evaluation.tuning" in refused("evaluation.tuning.metric=clicks@20")
     assert "evaluation.tuning" in refused("evaluation.tuning.max_trials=-1")
-    assert "main_metric=recall@20/discovery: without a slice" in refused("evaluation.main_metric=recall@20/discovery")
+    assert "main_metric=recall@20/discovery: give it without a slice" in refused(
+        "evaluation.main_metric=recall@20/discovery"
+    )
     assert "no slice 'nonsense'" in refused("evaluation.tables=[[recall@20/nonsense]]")
     assert "evaluation.tables" in refused("evaluation.tables=[recall@20]")
     assert "evaluation.baselines.ease.l2='hot'" in refused("evaluation.baselines.ease.l2=hot")

@@ -66,6 +66,7 @@ def test_what_is_out_of_range_is_refused_before_anything_is_written(demo: tuple[
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_versions_of_two_spaces_are_not_mixed(short: tuple[Path, Path]) -> None:
     folder, export = short
     user = Export(export).user_ids[0]
@@ -75,6 +76,7 @@ def test_versions_of_two_spaces_are_not_mixed(short: tuple[Path, Path]) -> None:
     assert "space" in refused(folder, *asked, f"export={export}")
 
 
+@pytest.mark.slow
 def test_a_sound_that_the_catalogue_does_not_have(short: tuple[Path, Path], tmp_path: Path) -> None:
     folder, export = short
     sound = next((folder / "worlds").rglob("*.flac"))

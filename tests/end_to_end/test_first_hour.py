@@ -13,7 +13,7 @@ import pytest
 from tests.command_line import ok
 from tests.end_to_end.warehouse import write_warehouse
 
-pytestmark = pytest.mark.unhooked
+pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

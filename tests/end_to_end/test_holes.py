@@ -19,7 +19,7 @@ from towers.policies.playlists.pool_file import pool_of
 from towers.publishing.sinks.rows import content_rows
 from towers.retrieval.export import Export
 
-pytestmark = pytest.mark.unhooked
+pytestmark = [pytest.mark.unhooked, pytest.mark.slow]
 NETWORK = ("experiment=demo", "audio_encoder=none", "placement=none")
 
 

@@ -89,7 +89,14 @@ def record_of(path: Path, settings: SpectrogramSettings) -> np.ndarray:
     return record_from(read_crops(path, settings)[0], LogMel(settings), settings)
 
 
-@pytest.fixture(scope="module", params=HEARING)
+LONG = ("mobile", "patch in crops")
+"""Encoders whose graphs take longest to trace; they are checked among the slow tests."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in HEARING],
+)
 def hearing(request, tmp_path_factory):
     make, features = HEARING[request.param]
     two_tower = network(make(STATISTICS))
@@ -160,6 +167,7 @@ def test_vectors_made_elsewhere(tmp_path):
     np.testing.assert_allclose(encoder.encode_batch(heard, CODES), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sound_and_vectors_of_it_joined(tmp_path):
     """A content may have sound and a vector, one of them or neither; it is encoded alone and beside others."""
     path = tmp_path / "vectors.parquet"

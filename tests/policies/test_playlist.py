@@ -10,7 +10,7 @@ from towers.policies.reasons import WORDS, in_words
 
 
 def test_a_list_with_a_content_twice_is_refused():
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="repeated"):
         Playlist(rows=np.array([1, 1]), scores=np.zeros(2))
 
 

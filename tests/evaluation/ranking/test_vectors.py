@@ -34,6 +34,7 @@ class TestVectorRanker(OrderedTiesContract):
 
 
 @given(case=cases(), tile_size=st.integers(1, 25), part_size=st.integers(1, 6), slice_size=st.integers(1, 4))
+@pytest.mark.slow
 def test_tiles_parts_and_slices_do_not_show(case, tile_size, part_size, slice_size):
     task, users, contents, k = made(case)
     dense = DenseRanker(task, Products("dense", users, contents)).rank(np.arange(len(users)), k)

@@ -53,6 +53,7 @@ def test_a_calibrated_slate_is_nearer_to_what_was_streamed(chance: ClickChance, 
     assert all(len(set(slate)) == SLATE for slate in CalibratedGreedy(SPACE, chance, SLATE).act(seen))
 
 
+@pytest.mark.slow
 def test_the_home_bandit_learns_who_picks_what() -> None:
     taught = HomeBandit.taught(world(seed=5, days=4.0), (1,), SLATE)
     made = world(days=3.0)

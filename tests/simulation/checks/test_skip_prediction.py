@@ -50,5 +50,5 @@ def test_a_classifier_that_knows_more():
 
 def test_nothing_to_predict():
     given = data()
-    with pytest.raises(UserError, match="check are all skipped"):
+    with pytest.raises(UserError, match="all or none of the plays"):
         judged(replace(given, is_skip=np.ones(len(given.is_skip), bool)))
