@@ -46,7 +46,7 @@ class Row:
 
 
 def table() -> Iterator[Row]:
-    _, _, section = (ROOT / "docs" / "serving.md").read_text().partition("\n## Arguments by door\n")
+    _, _, section = (ROOT / "docs" / "serving.md").read_text().partition("\n## All arguments\n")
     for line in section.partition("\n## ")[0].splitlines():
         if line.startswith("| `"):
             asked, arguments, *doors = (cell.strip() for cell in line.strip("|").split("|"))

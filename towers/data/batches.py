@@ -119,7 +119,7 @@ class PlanSampler:
         self._max_batches: int | None = None
 
     def going(self, max_epochs: int, epoch: int, number: int, max_batches: int | None) -> "PlanSampler":
-        """Yields plans from batch `number` of `epoch` to the end of `max_epochs` (-1: no end), at most `max_batches`
+        """Returns a sampler from batch `number` of `epoch` to the end of `max_epochs` (-1: no end), at most `max_batches`
         each."""
         sampler = copy(self)
         sampler._max_epochs, sampler._start, sampler._max_batches = max_epochs, (epoch, number), max_batches

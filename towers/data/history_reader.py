@@ -100,5 +100,5 @@ class HistoryReader:
 
 
 def _at(column: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Empty columns (no events at all) have no place to read."""
+    """Returns the values at places; zeros where the column is empty, as no listener has an event."""
     return np.take(column, places) if len(column) else np.zeros(places.shape, column.dtype)

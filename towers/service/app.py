@@ -144,7 +144,7 @@ def _add_metrics(app: FastAPI, live: Live, roster: Roster) -> None:
 
 
 def _parameters_of(openapi: dict[str, Any]) -> Iterator[tuple[tuple[str, str], list[str]]]:
-    """Returns the parameters of the address by method and path, for each endpoint that OpenAPI shows."""
+    """Yields the parameters of the address by method and path, for each endpoint that OpenAPI shows."""
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
             told = operation.get("parameters", ())

@@ -53,7 +53,7 @@ def page(live: LiveHome, user_id: str, look: bool) -> str:
 
 
 def outcome(live: LiveHome, told: Outcome) -> str:
-    """Returns the answer to an outcome that was kept.
+    """Keeps an outcome in the log, and returns the answer.
 
     Raises:
         UnknownRequest: nothing was shown that it could be of.

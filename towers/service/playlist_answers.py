@@ -92,7 +92,7 @@ def _items(snapshot: Snapshot, made: Playlist, heard: Bool[np.ndarray, " picks"]
 
 
 def _shares(snapshot: Snapshot, made: Playlist, place: int) -> list[dict[str, Any]]:
-    """Returns which member a place of a blend is for; empty for other lists."""
+    """Returns the share of each member in a place of a blend, with reasons; empty for other lists."""
     members: Sequence[str] = made.facts.get("members", ())
     return [
         {

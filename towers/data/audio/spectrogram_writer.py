@@ -145,7 +145,7 @@ class SpectrogramSet:
         return parts
 
     def _put_together(self, folder: Path, parts: Sequence[Part]) -> None:
-        """Yields one part after the other, so that memory does not grow with the catalogue."""
+        """Writes one part after the other, so that memory does not grow with the catalogue."""
         kept: list[SoundFile] = []
         rejected: list[tuple[SoundFile, str]] = []
         altered: list[tuple[SoundFile, str]] = []

@@ -28,7 +28,7 @@ class Spectrograms:
 
     @classmethod
     def open(cls, folder: Path) -> "Spectrograms":
-        """The set of spectrograms that `make` wrote."""
+        """Opens the set of spectrograms that `make` wrote."""
         ids = pq.read_table(folder / ROWS)["content_id"].to_pylist()
         records = np.load(folder / RECORDS, mmap_mode="r" if ids else None)  # an empty file cannot be mapped
         return cls(records=records, row_of={content_id: row for row, content_id in enumerate(ids)})
