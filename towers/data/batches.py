@@ -119,8 +119,8 @@ class PlanSampler:
         self._max_batches: int | None = None
 
     def going(self, max_epochs: int, epoch: int, number: int, max_batches: int | None) -> "PlanSampler":
-        """Returns a sampler from batch `number` of `epoch` to the end of `max_epochs` (-1: no end), at most `max_batches`
-        each."""
+        """Returns a sampler from batch `number` of `epoch` to the end of `max_epochs` (-1: no end), at most
+        `max_batches` each."""
         sampler = copy(self)
         sampler._max_epochs, sampler._start, sampler._max_batches = max_epochs, (epoch, number), max_batches
         return sampler

@@ -101,7 +101,7 @@ def keep_to_one_thread() -> None:
 
 
 def log_plainly() -> None:
-    """Formats a message as one line, on standard error."""
+    """Writes each message of the log as one line, on standard error."""
     if not LOG.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("towers: %(message)s"))
