@@ -32,6 +32,7 @@ def swept(tmp_path, monkeypatch, capsys):
     return sweep
 
 
+@pytest.mark.slow
 def test_each_line_says_its_job_and_others_go_on_after_one_that_failed(swept):
     names = []
 

@@ -86,6 +86,7 @@ def check_any_events(make_builder, data, files):
 
 @often(QUICK)
 @given(data=st.data(), files=FILES)
+@pytest.mark.slow
 def test_any_events(make_builder, data, files):
     check_any_events(make_builder, data, files)
 

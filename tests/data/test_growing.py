@@ -239,7 +239,8 @@ class TestWhatChanges:
         assert grown.is_withdrawn[grown.content_ids.tolist().index("u9")]
         assert_same(grown, make_builder(raw, with_rows_of(root, tmp_path / "others"), **FIXED).build()[0])
 
-    @pytest.mark.parametrize("how", ["gone for a while", pytest.param("called otherwise", marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("how", ["gone for a while", "called otherwise"])
     def test_an_old_file_does_not_bring_back_who_left(self, tmp_path, make_builder, how):
         raw, root = raw_set.write_raw(tmp_path / "raw"), tmp_path / "stores"
         write_day(raw, 5, [("fox", "a1", START, "play", 100_000, "home")])

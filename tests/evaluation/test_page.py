@@ -90,6 +90,7 @@ def test_names_are_text_and_not_markup(page, report):
     assert any("$x^{" in text for text in outline.texts["text"])
 
 
+@pytest.mark.slow
 def test_the_same_report_gives_the_same_bytes(page, report, tmp_path):
     write_page(report, tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == page

@@ -117,6 +117,7 @@ def test_somebody_without_a_history(export: Known) -> None:
     assert len(found.rows) == 4
 
 
+@pytest.mark.slow
 def test_a_large_catalogue_is_looked_at_near_the_listener(tmp_path: Path) -> None:
     """All heard contents are candidates, wherever they lie."""
     export = known(tmp_path, 21_000, IvfSettings(min_contents=1_000, num_lists=64, num_probes=64))

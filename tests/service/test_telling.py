@@ -85,6 +85,7 @@ def test_from_its_opening_over_a_swap_to_its_end(make_version: Callable[..., Exp
     assert manager.lines.count("READY=1") == manager.lines.count("STOPPING=1") == 1
 
 
+@pytest.mark.slow
 def test_a_server_whose_event_loop_hangs(small: Export, manager: Inbox) -> None:
     roster = Roster()
     app, goes_on = app_over(small.folder, roster), threading.Event()

@@ -133,6 +133,7 @@ class TestATrainerOfOnesOwn:
             assert not torch.equal(run.tensors()[WEIGHT], before[WEIGHT])
 
     @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+    @pytest.mark.slow
     def test_more_epochs_from_the_end_of_a_training(self, make_run, tmp_path):
         first = make_run(tmp_path)
         trainer = self.made(max_epochs=1, callbacks=[ModelCheckpoint(tmp_path)])

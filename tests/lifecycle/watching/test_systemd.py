@@ -85,6 +85,7 @@ def beats(manager: Inbox) -> int:
     return manager.lines.count("WATCHDOG=1")
 
 
+@pytest.mark.slow
 def test_the_watchdog_hears_of_a_night_that_moves_and_not_of_one_that_hangs(
     ledger: Ledger, manager: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

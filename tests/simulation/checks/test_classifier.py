@@ -31,6 +31,7 @@ def test_it_tells_who_skips_more():
     assert list(apart.features.values()) == sorted(apart.features.values(), reverse=True)
 
 
+@pytest.mark.slow
 def test_listeners_drawn_anew_are_not_told_from_themselves():
     real = logs.heard(logs.listened(LISTENERS, seed=1))
     anew = logs.heard(logs.listened(LISTENERS, seed=2, begin_us=BEGIN_US), before=real.before)

@@ -77,6 +77,7 @@ def test_a_seed_repeats_everything_bit_for_bit():
     assert not any(pairs[1][::2])
 
 
+@pytest.mark.slow
 def test_a_state_that_was_kept_goes_on_bit_for_bit_in_another_environment():
     env, other = many(25, days=2.0), many(25, days=2.0)
     seen, _ = env.reset(seed=1)

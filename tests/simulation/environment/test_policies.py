@@ -69,6 +69,7 @@ def test_equals_are_counted_by_row():
     assert earlier_equals(np.array([[3, 1, 3, 3, 1], [2, 2, 2, 0, 2]])).tolist() == [[0, 0, 1, 2, 1], [0, 1, 2, 0, 3]]
 
 
+@pytest.mark.slow
 def test_values_are_paired_repeatable_and_in_a_sensible_order():
     world = make_world(
         simulator(), 30, population=population(), days=1.0, slate_size=4, num_candidates=40, own_pull=0.0
