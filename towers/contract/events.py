@@ -30,11 +30,11 @@ def is_positive(
     """Returns whether an event says that its listener chose the content: a like, a save, or a long enough play.
 
     Args:
-        content_row: of the content; below 0 where the event names none that is known.
+        content_row: row of the content; below 0 where the event names no known content.
         action: index into `schema.ACTIONS`.
         played_fraction: 0 to 1 in the precision in which it was divided, or below 0 where it is unknown; such a play
             counts as played in full.
-        min_played_fraction: from which fraction on a play is long enough, as `features.min_played_fraction` says.
+        min_played_fraction: least played fraction of a positive play, `features.min_played_fraction`.
     """
     is_long_enough = (played_fraction < 0) | (played_fraction >= min_played_fraction)
     return (content_row >= 0) & (_IS_LIKE[action] | ((action == PLAY) & is_long_enough))

@@ -30,21 +30,21 @@ OUTCOMES: Final = ("clicked", "played_ms", "skipped", "finished", "saved")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impression:
-    """One slot of an answer to a listener. Fields that were not logged are null.
+    """A slot of an answer to a listener. Fields that were not logged are null.
 
     Args:
-        request_id: the same for all slots of an answer.
+        request_id: id of the request, the same for all slots of its answer.
         user_id: the listener.
-        timestamp_us: when it was shown, in microseconds since 1970, UTC.
+        timestamp_us: time at which it was shown, in microseconds since 1970, UTC.
         candidate_ids: contents that could have been chosen.
         chosen_id: the content shown in the slot.
-        slot: from 0, the uppermost or leftmost.
+        slot: number of the slot, from 0, the uppermost or leftmost.
         shelf: the row of the page, or the list, that the slot belongs to.
         propensity: chance with which the policy chose this content for the slot, as `Slate` has it; in (0, 1].
         policy_id: the policy that chose.
         space_id: the space of the vectors that it chose by.
         clicked: whether the listener opened it.
-        played_ms: how long it played, in milliseconds.
+        played_ms: played time, in milliseconds.
         skipped: whether the listener skipped it.
         finished: whether it played to its end.
         saved: whether the listener saved it.

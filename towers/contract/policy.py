@@ -43,7 +43,7 @@ class Candidates:
         vectors: `[cards, dim]`, the cards in the space of the listeners; without columns where nothing is known.
         kinds: `[cards]`, index into `schema.KINDS`.
         is_allowed: `[listeners, cards]`, which card may be shown to whom; null: all to all.
-        pairs: by name what is known of a listener and a card (familiarity, satiation, recency), each
+        pairs: features of each listener and card (familiarity, satiation, recency), by name, each
             `[listeners, cards]`.
 
     Raises:
@@ -95,7 +95,7 @@ class Outcomes:
         propensities: `[rows]`, as `Slate` has them.
         is_seen: `[rows]`, whether the listener looked at the slot at all; one that was not seen says nothing.
         rewards: `[rows]`, 0 to 1.
-        pairs: by name what was known of the listener and the card, each `[rows]`.
+        pairs: features of the listener and the card, by name, each `[rows]`.
     """
 
     context: Context
@@ -149,11 +149,11 @@ class Policy(Protocol):
     def chances(
         self, context: Context, candidates: Candidates, shown: Int[np.ndarray, "listeners slots"]
     ) -> Float[np.ndarray, "listeners slots cards"]:
-        """The chance with which it would choose each candidate for each slot, given what stands in the slots before.
+        """Returns the chance of choosing each candidate for each slot, given the cards in the slots before.
 
         Args:
-            context: of the listeners.
-            candidates: as `select` is given them.
+            context: the listeners and the time of the request.
+            candidates: the cards, as `select` takes them.
             shown: rows of the cards that were shown, by any policy, in at most `slots` slots.
 
         Returns:
@@ -184,10 +184,10 @@ class Predicts(Protocol):
     """A policy that says beforehand what reward it expects, so that its predictions can be held against what came."""
 
     def expected(self, outcomes: Outcomes) -> Float[np.ndarray, " rows"]:
-        """The mean reward that it expects of each row, by what it has learned so far; it learns nothing from it.
+        """Returns the mean reward that it expects of each row, by what it has learned so far; learns nothing.
 
         Args:
-            outcomes: whose cards, listeners and slots are read, and whose rewards are not.
+            outcomes: the rows to predict; their cards, listeners and slots are read, their rewards are not.
 
         Returns:
             Rewards of slots that are seen, in [0, 1].

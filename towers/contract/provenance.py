@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What vectors were trained on; without arguments, nothing is known.
+    """Provenance of vectors; without arguments, nothing is known.
 
     Args:
         trained_on: fingerprint of the prepared store; null where it is not known.

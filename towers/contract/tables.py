@@ -107,12 +107,12 @@ CONTRACT: dict[str, dict[str, Column]] = {
 
 
 def check_columns(path: object, table: str, file_schema: pa.Schema) -> None:
-    """Returns whether a part file has the columns that the contract wants of `table`, of types that will do.
+    """Checks that a part file has the columns that the contract requires of `table`, in types that fit.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
         table: a name of `schema.RAW_TABLES`.
-        file_schema: of the file, with what its folders' names add.
+        file_schema: schema of the file, with the columns that its folders' names add.
 
     Raises:
         UserError: a required column missing; a column of a wrong type, of a name that is taken, or of one that
@@ -133,9 +133,10 @@ def check_columns(path: object, table: str, file_schema: pa.Schema) -> None:
 
 
 def near_column(table: str, name: str, own: Iterable[str]) -> str | None:
-    """The column of a file that is perhaps meant to be the contract's `name`, which the file lacks.
+    """Returns the column of a file that is probably meant as the contract's `name`, which the file lacks; null: none.
 
-    It is spelled nearly like it, or one of the two names begins with the other. Columns of the contract are not meant.
+    Its name is spelled nearly alike, or one of the two names begins with the other. Columns that are the contract's
+    own never count.
 
     >>> near_column("contents", "artist_ids", ["content_id", "artist_id"]), near_column("events", "user_id", ["user"])
     ('artist_id', 'user')
@@ -147,11 +148,11 @@ def near_column(table: str, name: str, own: Iterable[str]) -> str | None:
 
 
 def is_there(path: object, name: str, names: list[str]) -> bool:
-    """Returns whether a file has the column `name`, of which SQL could take no other for it.
+    """Returns whether a file has the column `name`, and makes sure that SQL cannot take another column for it.
 
     Raises:
-        UserError: two columns of this name, or one in other letters: `Deleted` would be left out, and `TITLE` before
-            `title` be read in its place.
+        UserError: two columns of this name, or one that differs in case: `Deleted` would be left out, and `TITLE`
+            before `title` would be read in its place.
     """
     bearers = [own for own in names if own.lower() == name.lower()]
     if len(bearers) > 1:

@@ -12,14 +12,14 @@ from pydantic import BaseModel, Field
 from towers.service.questions import Action
 
 Kind = Literal["track", "episode", "audiobook", "artist", "playlist"]
-Version = Annotated[str, Field(description="of the export that answered")]
+Version = Annotated[str, Field(description="version of the export that answered")]
 SpaceId = Annotated[str, Field(description="vectors and scores of one space may be compared")]
 
 Unknown = Annotated[int, Field(description="ids of the question's lists and history that this version does not know")]
 UnknownValues = Annotated[
     list[str], Field(description="what this version does not know and left out, such as metadata.genres=polka")
 ]
-UnitVector = Annotated[list[float], Field(description="of length 1")]
+UnitVector = Annotated[list[float], Field(description="vector of length 1")]
 
 
 class Health(BaseModel):
@@ -40,11 +40,11 @@ class ServedVersion(BaseModel):
 
     version: Version
     space_id: SpaceId
-    format: int = Field(description="of the export's files")
-    dim: int = Field(description="of the vectors")
+    format: int = Field(description="format of the export's files")
+    dim: int = Field(description="dimension of the vectors")
     counts: dict[str, int] = Field(description="contents, listeners and the like, by name")
     window: dict[str, datetime] = Field(description="start and end of the data; empty without a clock")
-    data_fingerprint: str | None = Field(description="of the prepared data; null in old exports")
+    data_fingerprint: str | None = Field(description="fingerprint of the prepared data; null in old exports")
     towers: str = Field(description="version of Towers that serves")
 
 
@@ -86,7 +86,7 @@ class ScoredContent(BaseModel):
 
     content: Content
     score: float = Field(description="inner product of unit vectors, from -1 to 1")
-    chance: float | None = Field(description="of a listen, 0 to 1; null where the list is not by it")
+    chance: float | None = Field(description="chance of a listen, 0 to 1; null if the list is not ranked by it")
     reasons: list[Why]
 
 
@@ -105,7 +105,7 @@ class SimilarContents(BaseModel):
 
     version: Version
     space_id: SpaceId
-    content: Content | None = Field(description="that was asked about; null for one that this version does not have")
+    content: Content | None = Field(description="the content asked about; null if this version lacks it")
     unknown_values: UnknownValues
     items: list[ScoredContent] = Field(description="nearest first")
 
@@ -164,7 +164,7 @@ class ListenerHistory(BaseModel):
     version: Version
     user_id: str
     num_events: int = Field(description="all of them, with and without a content")
-    as_of: datetime | None = Field(description="the last of them; null without events or a clock")
+    as_of: datetime | None = Field(description="time of the last event; null without events or a clock")
     history: list[PastEvent] = Field(description="newest first")
 
 

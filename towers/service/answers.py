@@ -26,14 +26,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """The listener that a recommendation is for.
+    """The listener whom a recommendation is for.
 
     Args:
-        vector: theirs.
-        heard: what reasons refer to.
-        standing: to the contents that they met; null where that is not known.
-        num_unknown: contents of their history that this version does not know.
-        unknown_values: of their features.
+        vector: unit vector of the listener.
+        heard: contents that the listener heard, which reasons refer to.
+        standing: relation to the contents that they met (heard, skipped); null for a bare vector.
+        num_unknown: number of events of a given history whose content this version does not know.
+        unknown_values: values of their features that this version does not know.
     """
 
     vector: Float[np.ndarray, " dim"]
@@ -44,15 +44,15 @@ class Asker:
 
 
 def ready(snapshot: Snapshot) -> str:
-    """Shows that an answer is found just now: what is nearest to the first content."""
+    """Searches the nearest neighbour of the first content, so that an answer shows that searches work now."""
     if len(snapshot.export.vectors):
         search.similar(snapshot.export, 0, Query(k=1))
     return f'{{"status":"ready","version":{quoted(snapshot.version)}}}'
 
 
 def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:
-    """`version`, `space_id`, `items`, and what this version does not know: `unknown` (how many ids of lists), and
-    `unknown_values`."""
+    """Answers `/recommend` with `version`, `space_id`, `items`, and what this version does not know: `unknown`, the
+    number of unknown ids of lists and history, and `unknown_values`."""
     export, query = snapshot.export, question.query(snapshot)
     asker = _asker(snapshot, question)
     listed = query.deny if query.among is None else np.concatenate([query.deny, query.among])
@@ -65,7 +65,8 @@ def recommend(snapshot: Snapshot, question: RecommendQuestion) -> str:
 
 
 def similar(snapshot: Snapshot, question: SimilarQuestion) -> str:
-    """`version`, `content`, `unknown_values` and `items`; reasons are given for a content of this version alone."""
+    """Answers `/similar` with `version`, `space_id`, `content`, `unknown_values` and `items`; only a content of this
+    version gets reasons."""
     export = snapshot.export
     if question.content is None:
         with as_heard(question.audio) as audio:
@@ -85,14 +86,14 @@ def similar(snapshot: Snapshot, question: SimilarQuestion) -> str:
 
 
 def embed(snapshot: Snapshot, question: EmbedQuestion) -> str:
-    """`vector`, `space_id`, `version`, and what this version does not know."""
+    """Answers `/embed` with `version`, `space_id`, `vector`, and what this version does not know."""
     asker = _new(snapshot, question)
     unknown = f'"unknown":{asker.num_unknown},"unknown_values":{written(asker.unknown_values)}'
     return _answer(snapshot, f'{unknown},"vector":{written(asker.vector.tolist())}')
 
 
 def embed_content(snapshot: Snapshot, question: EmbedContentQuestion) -> str:
-    """`vector`, `space_id`, `version` and `unknown_values`."""
+    """Answers `/embed_content` with `version`, `space_id`, `vector` and `unknown_values`."""
     with as_heard(question.audio) as audio:
         encoded = encode_content(snapshot.export, audio, question.metadata)
     vector = written(encoded.vector.tolist())
@@ -100,7 +101,7 @@ def embed_content(snapshot: Snapshot, question: EmbedContentQuestion) -> str:
 
 
 def find(snapshot: Snapshot, query: str, k: int, kinds: Sequence[str]) -> str:
-    """`items`: contents by title, artist or id."""
+    """Answers `/search`: `items` are contents found by title, artist or id."""
     allowed = snapshot.export.catalogue.of_kinds(kinds) if kinds else None
     rows = snapshot.names.find(query, k, allowed)
     cards = ",".join(snapshot.cards.card(row).json for row in rows.tolist())
@@ -108,7 +109,7 @@ def find(snapshot: Snapshot, query: str, k: int, kinds: Sequence[str]) -> str:
 
 
 def users(snapshot: Snapshot, query: str, k: int) -> str:
-    """`items`: listeners by a part of their id."""
+    """Answers `/users`: `items` are listeners found by a part of their id."""
     rows = snapshot.listeners.find(query, k).tolist()
     ids = snapshot.export.user_ids
     items = [{"user_id": ids[row], "num_events": len(snapshot.export.events(row))} for row in rows]
@@ -116,7 +117,7 @@ def users(snapshot: Snapshot, query: str, k: int) -> str:
 
 
 def user(snapshot: Snapshot, user_id: str, k: int) -> str:
-    """A listener's latest events that name a content, newest first; times are null for data without a clock."""
+    """Answers with a listener's latest `k` events that name a content, newest first; times are null without a clock."""
     events = snapshot.export.events(snapshot.user_row(user_id))
     has_clock = snapshot.export.manifest.get("has_clock", True)
     times = [_iso(time) if has_clock else None for time in events.timestamp_us.tolist()]
@@ -156,7 +157,7 @@ def _asker(snapshot: Snapshot, question: RecommendQuestion) -> Asker:
 
 
 def _new(snapshot: Snapshot, listener: EmbedQuestion) -> Asker:
-    """A listener whose history is given with the question."""
+    """Encodes a listener whose history and features are given with the question."""
     history = listener.history or []
     events, until_us = told(snapshot, history)
     num_named = sum(event.content_id is not None for event in history)
@@ -175,7 +176,7 @@ def _answer(snapshot: Snapshot, rest: str) -> str:
 
 
 def _items(cards: Sequence[Card], found: Found, reasons: Sequence[list[Reason]]) -> str:
-    """Contents are written once a version, and put together as text here."""
+    """Returns the items as JSON; each content's JSON is made once a version and only inserted here."""
     items = []
     chances = ["null"] * len(cards) if found.chances is None else [f"{chance:.6f}" for chance in found.chances.tolist()]
     for card, score, chance, why in zip(cards, found.scores.tolist(), chances, reasons, strict=True):

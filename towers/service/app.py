@@ -46,17 +46,17 @@ from towers.service.write_guard import WriteGuard
 
 PAGE = Path(__file__).parent / "page"
 BOUNDED = {"k": "max_k", "q": "max_text", "limit": "max_map"}
-"""Parameters of addresses that limits bound."""
+"""Query parameters that a limit bounds, with the limit's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """Says how a server is watched.
+    """Settings of how a server is watched.
 
     Args:
         metrics: whether it has `/metrics`.
-        roster: of its processes.
-        ends: called when this process ends, before what it still has to do.
+        roster: roster of its processes.
+        ends: function that is called when this process begins to end, before the log of the home page is written.
     """
 
     metrics: bool = True
@@ -71,13 +71,13 @@ def create_app(
     home: HomeSettings | None = None,
     watched: Watched | None = None,
 ) -> FastAPI:
-    """The application.
+    """Creates the application.
 
     Args:
-        open_live: gives what is served.
-        limits: above which a request is refused.
+        open_live: function that opens the served version.
+        limits: limits above which a request is refused.
         threads: requests that are worked on at once.
-        home: of the home page; null: there is none.
+        home: settings of the home page; null: there is none.
         watched: how the server is watched; null: by `/metrics` of this process.
 
     Raises:
@@ -134,7 +134,7 @@ def create_app(
 
 
 def _add_metrics(app: FastAPI, live: Live, roster: Roster) -> None:
-    """Adds what every request passes first, and what is told of all of them."""
+    """Adds the middleware that counts every request, and `/metrics`."""
     metrics = Metrics(roster)
     live.on_swap.append(metrics.swapped)
     live.on_refusal.append(metrics.refused_version)
@@ -175,28 +175,28 @@ def _add_facts(app: FastAPI, live: Live, limits: Limits) -> None:
     def search(
         q: Annotated[str, text] = "", k: Annotated[int, count] = 20, kind: Annotated[tuple[str, ...], Query()] = ()
     ) -> Response:
-        """Contents by title, artist or id, without case and accents; an empty `q` gives the most played."""
+        """Finds contents by title, artist or id, regardless of case and accents; an empty `q` gives the most played."""
         return reply(answers.find(live.snapshot, q, k, kind))
 
     @app.get("/users", responses=responses(shapes.FoundListeners, 422))
     def users(q: Annotated[str, text] = "", k: Annotated[int, count] = 20) -> Response:
-        """Listeners by a part of their id."""
+        """Finds listeners by a part of their id."""
         return reply(answers.users(live.snapshot, q, k))
 
     @app.get("/user/{user_id:path}", responses=responses(shapes.ListenerHistory, 404, 422))
     def user(user_id: str, k: Annotated[int, count] = 20) -> Response:
-        """A listener and their latest `k` events, newest first."""
+        """Returns a listener and their latest `k` events, newest first."""
         return reply(answers.user(live.snapshot, user_id, k))
 
     @app.get("/content/{content_id:path}", responses=responses(shapes.Content, 404, 422))
     def content(content_id: str) -> Response:
-        """A content."""
+        """Returns a content."""
         snapshot = live.snapshot
         return reply(snapshot.cards.card(snapshot.content_row(content_id)).json)
 
     @app.get("/map", responses=responses(shapes.DrawnMap, 422))
     def space_map(limit: Annotated[int, Query(ge=1, le=limits.max_map)] = min(10_000, limits.max_map)) -> Response:
-        """Contents in two dimensions, an even sample of at most `limit`."""
+        """Returns contents in two dimensions, an even sample of at most `limit`."""
         return reply(live.snapshot.map.json(limit))
 
 
@@ -239,18 +239,18 @@ def _add_questions(app: FastAPI, live: Live, limits: Limits) -> None:
 
     @app.post("/embed_content", responses=responses(shapes.ContentVector, 413, 422))
     def embed_content(question: EmbedContentQuestion) -> Response:
-        """The vector of a content that is new, to compare with those of the same `space_id`."""
+        """Returns the vector of a new content, comparable with those of the same `space_id`."""
         return reply(answers.embed_content(live.snapshot, question))
 
 
 def _add_files(app: FastAPI, live: Live) -> None:
-    """Sound, the page, and the list of endpoints."""
+    """Adds the routes of sound files, the page, and the list of endpoints."""
 
     sound: dict[int | str, dict[str, Any]] = {200: {"content": {"audio/*": {}}}}
 
     @app.get("/audio/{content_id:path}", response_class=FileResponse, responses=sound | refused_with(404, 422))
     def audio(content_id: str) -> Response:
-        """A content's sound; ranges are served."""
+        """Returns a content's sound file; byte ranges are served."""
         snapshot = live.snapshot
         row = snapshot.content_row(content_id)
         column = snapshot.export.contents.column("audio") if "audio" in snapshot.export.contents.column_names else None

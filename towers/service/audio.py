@@ -17,14 +17,14 @@ class AudioFolder:
     """The data set's folder, which the contents' `audio` is relative to.
 
     Args:
-        root: null where no sound is served.
+        root: the folder; null where no sound is served.
     """
 
     def __init__(self, root: Path | None):
         self._folder = None if root is None else SoundFolder(root)
 
     def path_of(self, audio: str | None) -> Path | None:
-        """The file, links followed; null where there is none below the folder."""
+        """Returns the file, with links resolved; null where there is none below the folder."""
         if self._folder is None or audio is None:
             return None
         try:
@@ -35,13 +35,13 @@ class AudioFolder:
 
 @contextmanager
 def as_heard(audio: bytes | Sequence[float] | None) -> Iterator[Audio]:
-    """Sound of a question as the content tower's reader takes it, for a block.
+    """Yields the sound of a question in the form that the content tower reads: the path of a file, or a vector.
 
     Args:
-        audio: a whole file, which is written where temporary files lie until the block ends; or a vector.
+        audio: bytes of a sound file, which become a temporary file until the block ends; or a vector.
 
     Raises:
-        UserError: what the block raises, which names `audio` and not that file.
+        UserError: an error of the block, with `audio` in place of the temporary file's name.
     """
     if not isinstance(audio, bytes):
         yield None if audio is None else np.array(audio, np.float32)

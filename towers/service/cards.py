@@ -16,7 +16,7 @@ from towers.retrieval.show import artist_name
 from towers.service.audio import AudioFolder
 
 KEPT = 100_000
-"""Cards that are kept; one takes about two kilobytes."""
+"""Most cards that are kept in memory; one takes about two kilobytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,12 @@ class Card:
     """Facts of one content, as answers show them.
 
     Args:
-        content: for JSON.
-        json: the same, written out.
-        title: or the id where there is none.
-        artists: name by id, in order.
-        album_id: null where unknown.
-        genres: in order.
+        content: the JSON object of the content, as a dictionary.
+        json: the same object as JSON text.
+        title: title; the id where there is none.
+        artists: names of the artists by id, in the contract's order.
+        album_id: id of the album; null where unknown.
+        genres: genres, in the contract's order.
     """
 
     content: dict[str, Any]
@@ -41,11 +41,11 @@ class Card:
 
 
 class Cards:
-    """The cards of an export.
+    """Cards of an export's contents by row, made when they are first asked for.
 
     Args:
-        export: opened.
-        audio: where sound lies.
+        export: the opened export.
+        audio: folder of the sound files.
     """
 
     def __init__(self, export: Export, audio: AudioFolder):
@@ -89,10 +89,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 def written(value: Any) -> str:
-    """JSON without spaces; nothing that is not JSON, such as not-a-number, passes."""
+    """Returns a value as JSON without spaces; raises `ValueError` for numbers that JSON lacks, such as NaN."""
     return _ENCODER.encode(value)
 
 
 def quoted(text: str) -> str:
-    """A text in JSON's quotes."""
+    """Returns a text as a JSON string."""
     return encode_basestring(text)

@@ -19,9 +19,9 @@ HEADERS = {
 
 
 class Edge:
-    """Refuses bodies over `max_body_bytes` with 413, whether they say their length or not; adds `HEADERS`.
+    """Refuses bodies over `max_body_bytes` with 413, whether or not they announce their length; adds `HEADERS`.
 
-    What `guard` refuses is refused before its body is read; it has its own bound on a write's body.
+    A request that `guard` refuses is refused before its body is read. Writes have a bound of their own, the guard's.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, guard: WriteGuard | None = None):
@@ -76,7 +76,7 @@ class Edge:
         return "max_body_bytes", self._max_body_bytes
 
     async def _body(self, scope: Scope, receive: Receive, most: int) -> bytes | None:
-        """The body; null where it is too long. Raises `ClientDisconnect` where it breaks off."""
+        """Returns the body; null if it is too long. Raises `ClientDisconnect` if it breaks off."""
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > most:
             return None

@@ -14,12 +14,12 @@ from towers.service.reasons import for_listener
 
 
 def page(live: LiveHome, user_id: str, look: bool) -> str:
-    """A listener's home page: shelves of cards, each with its propensity and reasons.
+    """Draws a listener's home page: shelves of cards, each with its propensity and reasons.
 
     Everything is drawn from the request's id, so that the id and the policy's version give the same page again.
 
     Args:
-        live: what is served.
+        live: the home page that is served.
         user_id: the listener.
         look: whether the page is only looked at: it is not logged, and has no request id.
 
@@ -56,9 +56,9 @@ def outcome(live: LiveHome, told: Outcome) -> str:
     """Keeps an outcome in the log, and returns the answer.
 
     Raises:
-        UnknownRequest: nothing was shown that it could be of.
-        ToldAlready: it was told before.
-        UserError: nothing is logged here.
+        UnknownRequest: no slot that still waits matches the outcome.
+        ToldAlready: the slot has an outcome already.
+        UserError: the server keeps no log.
     """
     if live.log is None:
         raise UserError("outcome: nothing is logged here; start the server with home.log=FOLDER")
@@ -67,7 +67,7 @@ def outcome(live: LiveHome, told: Outcome) -> str:
 
 
 def _shelves(home: Home, filled: list[Filled], user_row: int) -> str:
-    """Contents are written once a version, and put together as text here."""
+    """Returns the shelves as JSON; each content's JSON is made once a version and only inserted here."""
     snapshot, export = home.snapshot, home.snapshot.export
     heard, _ = snapshot.met_by(user_row)
     shown = []

@@ -31,11 +31,11 @@ class HomeSettings:
         log: folder of the log; null: nothing is logged, and outcomes are refused.
         token: token that writers send; null: every client that reaches the server may write.
         cards: file with the ids of the cards, one on each line; null: the most played playlists, episodes and artists.
-        max_cards: so many of the latter.
-        shelves: of the page.
-        wait_s: seconds that a card that was shown waits for its outcome.
+        max_cards: number of these most played contents, where `cards` is null.
+        shelves: shelves of the page.
+        wait_s: seconds for which a shown card waits for its outcome.
         write_s: seconds between two parts of the log.
-        max_outcome_bytes: of an outcome's body.
+        max_outcome_bytes: largest body of an outcome, in bytes.
         max_writes_per_s: pages and outcomes a second, of each process.
 
     Raises:
@@ -62,7 +62,7 @@ class HomeSettings:
 
     @property
     def policy_folder(self) -> Path:
-        """Folder of the policy; raises `UserError` where none is given."""
+        """Returns the folder of the policy; raises `UserError` if none is given."""
         if self.policy is None:
             raise UserError("home.policy: give the folder of a policy")
         return Path(self.policy)
@@ -75,8 +75,8 @@ class Home:
     Args:
         snapshot: the export.
         version: the policy.
-        cards: that it chooses from.
-        shelves: of the page.
+        cards: cards that the policy chooses from.
+        shelves: shelves of the page, from the top.
     """
 
     snapshot: Snapshot
@@ -116,7 +116,7 @@ class Home:
 
     @cached_property
     def card_ids(self) -> CardIds:
-        """Returns the ids of `cards`, with their digest, for the log."""
+        """Ids of `cards`, with their digest, for the log."""
         return CardIds(self.cards.ids)
 
     @cached_property
@@ -128,11 +128,12 @@ class Home:
 class LiveHome:
     """The home page that is served; `home` is replaced as a whole when the policy or the export moves.
 
-    Where the new pair does not fit, as while an export of a new space has no policy yet, what was served goes on.
+    If a new policy and export do not fit together, for example while no policy exists yet for an export of a new
+    space, the earlier pair stays in service.
 
     Args:
-        settings: of the page.
-        live: the export that is served; looked at as often.
+        settings: settings of the home page.
+        live: the export that is served; the policy is looked at as often as its link.
 
     Raises:
         UserError: the policy, its export or the log cannot be opened.
@@ -148,7 +149,7 @@ class LiveHome:
         self.log = None if settings.log is None else HomeLog(Path(settings.log), settings.wait_s)
 
     def start(self) -> None:
-        """Watches, and writes the log, in threads."""
+        """Starts two threads: one watches the policy and the export, one writes the log."""
         self._stopped.clear()
         work = {"towers-home": (self.look, self._live.watch_s), "towers-home-log": (self._write, self.settings.write_s)}
         self._threads = [
@@ -158,7 +159,7 @@ class LiveHome:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the watching, and writes what the log may write."""
+        """Stops both threads, writes rows of the log whose wait is over, and closes it."""
         self._stopped.set()
         for thread in self._threads[1:]:  # which writes the log
             thread.join()
@@ -170,7 +171,7 @@ class LiveHome:
                 LOG.info("home: a policy was still being opened; ended without it")
 
     def look(self) -> bool:
-        """Swaps where the policy or the export moved, if the two are sound together; says whether it did."""
+        """Swaps to the current policy and export if one has changed and the two fit; returns whether it swapped."""
         snapshot, home = self._live.snapshot, self.home
         try:
             target = version_folder(self.settings.policy_folder)

@@ -36,7 +36,7 @@ AT_ONCE = 2_000
 FORGOTTEN_US = 8 * HALVED_US
 """Time after which a listener is no longer tired of a card."""
 STREAM_MS = 30_000
-"""Shortest play that counts as listening to a card, so that it does not tire the listener."""
+"""Shortest play, in milliseconds, that counts as listening to a card and ends the listener's fatigue of it."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS cards (cards TEXT PRIMARY KEY, ids TEXT NOT NULL);
@@ -61,7 +61,7 @@ _OWN: Final = (
 
 
 class UnknownRequest(UserError):
-    """An outcome for what was not shown, or too long ago."""
+    """An outcome for a slot that was not shown, or that was shown too long ago."""
 
 
 class ToldAlready(UserError):
@@ -70,12 +70,12 @@ class ToldAlready(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Outcome of one slot; null where the client does not tell it.
+    """Outcome of one slot; fields that the client does not report are null.
 
     Args:
-        request_id: of the page.
-        slot: of the page; null: `content_id` says it.
-        content_id: shown in the slot; null: `slot` says it.
+        request_id: id of the page's request.
+        slot: slot of the page; null: `content_id` identifies it.
+        content_id: content that the slot showed; null: `slot` identifies it.
         clicked, played_ms, skipped, finished, saved: as in `Impression`.
     """
 
@@ -90,10 +90,10 @@ class Outcome:
 
 
 class HomeLog:
-    """Keeps what is shown and what comes of it.
+    """Log of shown cards and their outcomes; see the module for its files.
 
     Args:
-        folder: of the log, made where it is not there.
+        folder: folder of the log; created if it is missing.
         wait_s: seconds that a row waits for its outcome; from then on an outcome for it is refused.
 
     Raises:
@@ -115,7 +115,7 @@ class HomeLog:
             raise UserError(f"{folder}: the log cannot be opened ({error})") from None
 
     def close(self) -> None:
-        """Writes what may be written, and closes the database."""
+        """Writes rows that have an outcome or whose wait is over, and closes the database."""
         self.write_parts()
         with self._lock:
             self._database.close()
@@ -124,9 +124,9 @@ class HomeLog:
         """Keeps the rows of one page, all or none.
 
         Args:
-            rows: without candidates, each with all else that the contract names.
-            card_ids: of the cards that pages are drawn from.
-            could: for each row, `np.packbits` of which of these were the candidates.
+            rows: impressions of the page; their candidates are not read, `could` has them.
+            card_ids: ids of the cards that pages are drawn from.
+            could: for each row, `np.packbits` of a mask over `card_ids`: which of them were candidates.
         """
         cards = card_ids.digest
         values = [(*(getattr(row, name) for name in _OWN), cards, bits) for row, bits in zip(rows, could, strict=True)]
@@ -144,11 +144,11 @@ class HomeLog:
         """Keeps an outcome.
 
         Args:
-            outcome: of one slot.
+            outcome: the outcome of one slot.
             now_us: microseconds since 1970, UTC.
 
         Returns:
-            The slot.
+            The number of the slot.
 
         Raises:
             UnknownRequest: nothing was shown under this id, in this slot or of this content, or too long ago.
@@ -202,17 +202,17 @@ class HomeLog:
         return np.log1p(found)
 
     def write_parts(self, now_us: int | None = None, everything: bool = False) -> int:
-        """Writes the rows whose outcome is there or whose wait is over.
+        """Writes the rows whose outcome has come or whose wait is over.
 
         A kill at any moment leaves each row in the database or in one part, not in both: a part's rows are named in the
         database before it is written, and the next process finishes what is named.
 
         Args:
             now_us: microseconds since 1970, UTC; null: now.
-            everything: whether rows are written that still wait, too; outcomes for them are then refused.
+            everything: whether to write rows that still wait, too; outcomes for them are then refused.
 
         Returns:
-            How many rows were written.
+            The number of rows written.
 
         Raises:
             UserError: the disk is full.
@@ -285,7 +285,7 @@ class HomeLog:
         self._database.execute("INSERT OR REPLACE INTO tired VALUES (?, ?, ?, ?)", (user_id, content_id, value, now_us))
 
     def _unknown(self, outcome: Outcome, now_us: int) -> str:
-        """Why there is nothing that the outcome could be of."""
+        """Returns the reason why no row matches an outcome."""
         there = self._database.execute(
             "SELECT COUNT(*) FROM shown WHERE request_id = ? AND timestamp_us > ?",
             (outcome.request_id, now_us - self._wait_us),
@@ -309,7 +309,7 @@ def waiting_since_us(folder: Path) -> int | None:
     """Returns when the first row that is in no part yet was shown, in microseconds since 1970, UTC; null if all are.
 
     Args:
-        folder: of a log.
+        folder: folder of a log.
 
     Raises:
         UserError: its database is damaged.
@@ -322,19 +322,19 @@ def waiting_since_us(folder: Path) -> int | None:
 
 
 class CardIds(tuple[str, ...]):
-    """Ids of cards, with their digest, which is made once."""
+    """Ids of cards, with their digest, computed once."""
 
     digest: str
 
     def __new__(cls, ids: Sequence[str]) -> "CardIds":
-        """Makes it of raw ids, with their digest."""
+        """Creates the tuple and computes its digest."""
         made = super().__new__(cls, ids)
         made.digest = digest_of(list(ids))
         return made
 
 
 class _Transaction:
-    """All statements of a block, or none; other processes wait."""
+    """Transaction over a block: all of its statements or none; writes of other processes wait."""
 
     def __init__(self, database: sqlite3.Connection):
         self._database = database

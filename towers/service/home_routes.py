@@ -15,7 +15,7 @@ from towers.service.questions import Id, Question
 from towers.service.replies import refusal, reply
 
 MOST_MS = 2**53
-"""Numbers beyond it are not exact in JSON."""
+"""Greatest played time in milliseconds; JSON has greater integers only inexactly."""
 
 
 class HomeAddress(Question):
@@ -28,17 +28,19 @@ class HomeAddress(Question):
 class OutcomeQuestion(Question):
     """Outcome of one card of a page; a client sends it once, when it is known."""
 
-    request_id: str = Field(max_length=64, description="of the page")
-    slot: int | None = Field(None, ge=0, lt=10_000, description="of the card; or content_id")
-    content_id: Id | None = Field(None, description="of the card; or slot")
-    clicked: bool | None = Field(None, description="whether they opened it")
-    played_ms: int | None = Field(None, ge=0, le=MOST_MS, description="milliseconds of it, or of what is in it")
+    request_id: str = Field(max_length=64, description="request_id of the page")
+    slot: int | None = Field(None, ge=0, lt=10_000, description="slot of the card; or give content_id")
+    content_id: Id | None = Field(None, description="content of the card; or give slot")
+    clicked: bool | None = Field(None, description="whether the listener opened it")
+    played_ms: int | None = Field(
+        None, ge=0, le=MOST_MS, description="milliseconds for which the card, or what it holds, played"
+    )
     skipped: bool | None = None
     finished: bool | None = Field(None, description="whether it played to its end")
     saved: bool | None = None
 
     def outcome(self) -> Outcome:
-        """Returns the outcome as the log takes it; raises `UserError` if it tells nothing, or not of which card."""
+        """Returns the outcome for the log; raises `UserError` if it says nothing, or does not identify the card."""
         if self.slot is None and self.content_id is None:
             raise UserError("slot: give the slot of the card, or its content_id")
         told = self.model_dump()
@@ -48,7 +50,7 @@ class OutcomeQuestion(Question):
 
 
 def add_home(app: FastAPI, live: LiveHome) -> None:
-    """Adds them to the application."""
+    """Adds the routes of the home page to the application."""
 
     @app.exception_handler(UnknownRequest)
     async def unknown(_: Request, error: UnknownRequest) -> Response:
@@ -60,8 +62,8 @@ def add_home(app: FastAPI, live: LiveHome) -> None:
 
     @app.get("/home", responses=responses(shapes.HomePage, 401, 404, 422, 429))
     def home(asked: Annotated[HomeAddress, Query()]) -> Response:
-        """A listener's home page, drawn by the policy and logged: cards on shelves, each with the chance with which it
-        was chosen and the reason for it."""
+        """Returns a listener's home page, drawn by the policy and logged: cards on shelves, each with the chance with
+        which it was chosen and the reasons for it."""
         return reply(answers.page(live, asked.user, asked.look))
 
     @app.post("/outcome", responses=responses(shapes.KeptOutcome) | refused_with(401, 404, 409, 413, 422, 429))

@@ -17,8 +17,8 @@ class ShownCard(BaseModel):
 class ShownShelf(BaseModel):
     """A row of a home page."""
 
-    name: str = Field(description="in the log")
-    title: str = Field(description="for people")
+    name: str = Field(description="name of the shelf in the log")
+    title: str = Field(description="title for people")
     num_candidates: int = Field(description="cards that it was drawn from")
     items: list[ShownCard]
 
@@ -29,7 +29,7 @@ class HomePage(BaseModel):
     version: Version
     space_id: SpaceId
     policy_id: str = Field(description="the policy that chose")
-    policy_version: str = Field(description="of its state")
+    policy_version: str = Field(description="version of the policy's state")
     user_id: str
     request_id: str | None = Field(description="outcomes name it; null where the page was only looked at")
     shelves: list[ShownShelf] = Field(description="uppermost first")

@@ -6,15 +6,15 @@ from typing import Final
 from towers.errors import UserError
 
 LIMIT: Final = "towers.limit"
-"""Key of a request's scope under which the limit stands for which it was refused."""
+"""Key of a request's scope that holds the name of the limit by which the request was refused."""
 
 
 class OverLimit(UserError):
     """A question that asks for more than a limit.
 
     Args:
-        limit: its name.
-        said: one line.
+        limit: name of the limit, such as `max_k`.
+        said: the message, one line.
     """
 
     def __init__(self, limit: str, said: str):
@@ -24,19 +24,19 @@ class OverLimit(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Above them a request is refused; all at least 1.
+    """Limits above which a request is refused; all at least 1.
 
     Args:
-        max_k: contents or listeners of an answer.
-        max_history: events of a history.
-        max_ids: ids of a list, `among` or `deny`.
-        max_text: characters of what is searched for.
-        max_body_bytes: of a request's body.
+        max_k: contents or listeners in an answer.
+        max_history: events in a history.
+        max_ids: ids in `among` or in `deny`.
+        max_text: characters of a search text.
+        max_body_bytes: bytes of a request's body.
         max_map: contents on a map.
-        max_members: listeners, artists or curators of a list.
+        max_members: listeners, artists or curators that a list is for.
         max_seeds: contents that a list goes on from, or that are subtracted.
         max_pool: contents of an editor's pool.
-        max_quotas: of such a pool.
+        max_quotas: quotas of an editor's pool.
     """
 
     max_k: int

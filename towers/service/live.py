@@ -13,7 +13,7 @@ LOG = logging.getLogger("towers.service")
 JOIN_S = 1.0
 """Seconds that a thread which opens something is waited for at the end."""
 RETRY_S = 30.0
-"""Time after which a refused version is tried again, as it may have been half copied."""
+"""Seconds after which a refused version is tried again, as it may have been half copied."""
 
 
 class Live:
@@ -25,10 +25,11 @@ class Live:
         watch_s: seconds between two looks at the link.
 
     Attributes:
-        snapshot: that is served now.
-        on_swap: what is called with each version that is served from now on.
-        on_refusal: what is called once for each version that was not opened, until another one is served or refused.
-        on_look: function that is called after each look at the link.
+        snapshot: the version that is served now.
+        on_swap: functions that are called with each new version once it is served.
+        on_refusal: functions that are called when a version could not be opened; retries of the same version do not
+            count.
+        on_look: functions that are called after each look at the link.
     """
 
     def __init__(self, link: Path, open_version: Callable[[Path], Snapshot], watch_s: float):
@@ -44,13 +45,13 @@ class Live:
         self.snapshot = open_version(link)
 
     def start(self) -> None:
-        """Watches in a thread."""
+        """Starts a thread that watches the link."""
         self._stopped.clear()
         self._thread = threading.Thread(target=self._watch, name="towers-watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the watching; a version that is being opened is let go."""
+        """Stops watching; a version that is still being opened is abandoned."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=JOIN_S)
@@ -58,7 +59,7 @@ class Live:
                 LOG.info("a version was still being opened; ended without it")
 
     def look(self) -> bool:
-        """Swaps where the link points elsewhere, if what it points to is sound; says whether it did."""
+        """Swaps to the version that the link points to, if it is another and sound; returns whether it swapped."""
         try:
             return self._look()
         finally:
@@ -94,7 +95,7 @@ class Live:
 
 
 def _call(listeners: Sequence[Callable[..., None]], *given: Snapshot) -> None:
-    """Calls each; what one does wrong, such as on a full disk, keeps no version from being served."""
+    """Calls each function; an error in one, such as a full disk, is logged and does not keep a version from service."""
     for listener in listeners:
         try:
             listener(*given)

@@ -12,16 +12,16 @@ from towers.retrieval.projection_2d import even_sample, principal_components
 from towers.service.cards import written
 
 KEPT = 4
-"""Answers that are kept, by their limit."""
+"""Most answers that are kept, one for each `limit`."""
 
 
 class MapAnswers:
-    """Answers `/map` for one version; its map is made when it is first asked for.
+    """Answers `/map` for one version; the map is made at the first request for it.
 
-    Requests of the map wait meanwhile, and no other request does.
+    Other requests for the map wait meanwhile; requests for anything else do not.
 
     Args:
-        export: opened.
+        export: the opened export.
     """
 
     def __init__(self, export: Export):
@@ -30,7 +30,7 @@ class MapAnswers:
         self._answers: dict[int, str] = {}
 
     def json(self, limit: int) -> str:
-        """The answer of `/map` of an even sample of at most `limit` contents."""
+        """Returns the answer of `/map` for an even sample of at most `limit` contents."""
         with self._making:
             if limit not in self._answers:
                 if len(self._answers) >= KEPT:
@@ -63,7 +63,7 @@ class MapAnswers:
 
 
 def version_of(export: Export) -> str:
-    """The name of a version."""
+    """Returns the name of an export's version."""
     return export.manifest.get("version", export.folder.name)
 
 

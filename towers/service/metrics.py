@@ -1,4 +1,4 @@
-"""`/metrics`: what a server does and what it serves, for Prometheus; of all its processes, whichever of them is asked.
+"""`/metrics`: what a server does and serves, for Prometheus; any of its processes answers for all of them.
 
 A label is a route's template, a method, a status, a version: never a path, an id or what was asked for.
 """
@@ -37,26 +37,26 @@ from towers.service.snapshot import Snapshot
 disable_created_metrics()  # a series more for each, which says when this process first counted it
 
 BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds: from a look-up by id to a journey through a large catalogue."""
+"""Bounds of the histogram in seconds, from a look-up by id to a journey through a large catalogue."""
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 FILES: Final = {
     "counter": 1 << 20, "histogram": 1 << 21, "gauge_livesum": 1 << 16, "gauge_livemin": 1 << 16, "gauge_max": 1 << 16,
 }  # fmt: skip
-"""Bytes of the files in which a process of several counts: room for every method of every route."""
+"""Sizes in bytes of the files in which one of several processes counts: room for every method of every route."""
 UNKNOWN: Final = "unknown"
-"""The route of all paths that no route has, and the method of all others."""
+"""Label of paths without a route, and of methods beyond `METHODS`."""
 
 
 class Metrics:
     """Counters of a server, and the answer of `/metrics`.
 
     Args:
-        roster: of the processes of this server. Where it has a folder, the library was imported with
-            `PROMETHEUS_MULTIPROC_DIR` set to it, and its values lie there, too. Otherwise the variable belongs to
-            another program, and is not followed.
+        roster: roster of this server's processes. If it has a folder, the library was imported with
+            `PROMETHEUS_MULTIPROC_DIR` set to it and keeps its values there, too. Otherwise that variable, if set,
+            belongs to another program and is ignored.
 
     Raises:
-        UserError: the folder has no room for them.
+        UserError: the folder has no room for the counters.
     """
 
     def __init__(self, roster: Roster):
@@ -126,8 +126,8 @@ class Metrics:
 
 
 def _make_room(folder: Path) -> None:
-    """Takes the room for this process' files from the disk: the library maps them, and a process that writes to a page
-    of a mapped file that the disk has no room for is killed (SIGBUS)."""
+    """Allocates this process' files on the disk. The library maps them into memory, and a process that writes to a
+    mapped page for which the disk has no room is killed (SIGBUS)."""
     for name, size_bytes in FILES.items():
         path = folder / f"{name}_{os.getpid()}.db"
         try:
@@ -141,11 +141,11 @@ def _make_room(folder: Path) -> None:
 
 
 def strike(process: int, folder: Path) -> None:
-    """Gives back what a process has noted that has ended, but for what it has counted.
+    """Removes the live gauges of a process that has ended, and cuts the files of its counters to their used size.
 
     Args:
-        process: its number.
-        folder: of the roster.
+        process: process id.
+        folder: folder of the roster.
     """
     mark_process_dead(process, str(folder))
     for path in folder.glob(f"*_{process}.db"):
@@ -159,9 +159,9 @@ class Measured:
     """Counts and times each request.
 
     Args:
-        app: that answers.
-        metrics: that count.
-        routes: of the application.
+        app: the application that answers.
+        metrics: the counters.
+        routes: routes of the application.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: Sequence[BaseRoute]):
@@ -207,9 +207,11 @@ class Measured:
             self._metrics.refused.labels(scope[LIMIT]).inc()
 
     def _template_of(self, scope: Scope, root: str) -> str:
-        """Returns the template of a request's path. One that was refused at the edge, or for a file of a folder, was
-        led to no route, and is led to one here; a mount has changed where its paths begin, so `root` is what it was
-        before."""
+        """Returns the template of a request's path, such as `/audio/{content_id}`.
+
+        A request that was refused at the edge, or that asked for a static file, has no route in its scope and is
+        matched here. A mount changes the scope's root path, so `root` is the one from before.
+        """
         route = scope.get("route")
         if route is None:
             asked = {**scope, "root_path": root}
@@ -218,7 +220,7 @@ class Measured:
 
 
 class _OfServed(Collector):
-    """Collects facts of the served version at the time of a scrape."""
+    """Collects facts about the served versions at the time of a scrape."""
 
     def __init__(self, roster: Roster):
         self._roster = roster
@@ -260,7 +262,7 @@ def _by_version(name: str, told: str, newest: dict[str, Served], field: str) -> 
 
 
 class _OfProcesses(Collector):
-    """Memory, processor time and open files, as the library reads them; of several processes each by its number."""
+    """Collects memory, processor time and open files; with several processes, each with the label `pid`."""
 
     def __init__(self, roster: Roster):
         self._roster = roster

@@ -19,7 +19,7 @@ from towers.service.snapshot import NotFound, Snapshot
 
 
 def kinds(snapshot: Snapshot) -> str:
-    """`items`: the kinds of lists, and what each needs; `regions`: the names that a journey may lead to."""
+    """Answers `/playlists`: `items` are the kinds of lists and what each needs, `regions` names for `to`."""
     items = [{"name": name} | asdict(kind) for name, kind in SHOWN.items()]
     for item in items:
         for field in ("users", "contents"):
@@ -31,11 +31,11 @@ def kinds(snapshot: Snapshot) -> str:
 
 
 def playlist(snapshot: Snapshot, name: str, question: ListQuestion) -> str:
-    """A list of the kind that has this name.
+    """Makes a list of the kind `name` and answers with it.
 
     Raises:
-        NotFound: there is no such kind; as `ListQuestion.request`.
-        UserError: as the kind raises it.
+        NotFound: there is no such kind; or as `ListQuestion.request`.
+        UserError: the kind cannot make such a list.
     """
     if name not in KINDS:
         raise NotFound(f"playlist {name!r}: no such kind of list; {not_among(name, KINDS)}")
@@ -57,14 +57,14 @@ def playlist(snapshot: Snapshot, name: str, question: ListQuestion) -> str:
 
 
 def pools(snapshot: Snapshot) -> str:
-    """`items`: the editors' playlists of the export, without their contents."""
+    """Answers `/pools`: `items` are the editors' playlists of the export, without their contents."""
     known = snapshot.shared.pools
     items = [{"pool_id": pool_id, "title": pool.title, "num_contents": len(pool)} for pool_id, pool in known.items()]
     return written({"version": snapshot.version, "items": items})
 
 
 def pool(snapshot: Snapshot, pool_id: str) -> str:
-    """`pool` as `/playlists/algotorial` takes it, and `contents` in the editor's order.
+    """Answers with `pool`, in the form that `/playlists/algotorial` takes, and `contents`, in the editor's order.
 
     Raises:
         NotFound: no editor of this version made a playlist of this id.
@@ -76,8 +76,7 @@ def pool(snapshot: Snapshot, pool_id: str) -> str:
 
 
 def _items(snapshot: Snapshot, made: Playlist, heard: Bool[np.ndarray, " picks"] | None) -> str:
-    """Returns the items as text, of contents that are written once a version; `heard` is null where no listener is
-    given."""
+    """Returns the items as JSON; `heard` says for each whether the one listener knows it, null without one listener."""
     items = []
     for place, (row, score) in enumerate(zip(made.rows.tolist(), made.scores.tolist(), strict=True)):
         reasons = [_why(snapshot, made.reasons[place])] if made.reasons else []

@@ -11,17 +11,18 @@ class Shown:
     """A kind of list as clients see it.
 
     Args:
-        title: as people read it.
-        does: what such a list is, in a sentence.
-        users: how many listeners it takes: at least, and at most; at most null: any number.
-        contents: how many contents it goes on from, likewise.
-        of: the kinds of these contents.
+        title: title for people.
+        does: one sentence on what such a list is.
+        users: least and greatest number of listeners; greatest null: any number.
+        contents: least and greatest number of contents that it starts from, likewise.
+        of: kinds that these contents may have.
         minus: whether contents may be subtracted.
-        to: whether a region may be named that it leads to.
-        from_home: whether a listener's main taste, and a region that they would adopt, take the place of contents.
+        to: whether it may lead to a named region.
+        from_home: whether it can start from a listener's main taste and lead to a region that they would adopt, if no
+            contents are given.
         partners: whether artists, playlists and curators may take the place of listeners.
         pool: whether it needs an editor's pool.
-        familiar: whether the share of what is familiar may be asked for.
+        familiar: whether the share of familiar contents may be set.
     """
 
     title: str

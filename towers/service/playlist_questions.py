@@ -35,7 +35,7 @@ QUERIED = ("k", "explicit", "include_heard", "familiar", "released_by", "skip_co
 class ListFilter(Question):
     """Constraints on a list and its length; null takes the default of the kind of list."""
 
-    k: int | None = Field(None, ge=1, description="places; an editor's pool says its own")
+    k: int | None = Field(None, ge=1, description="length of the list; an editor's pool sets its own")
     kind: Kinds | None = Field(None, description="kinds of contents, one or several")
     explicit: bool | None = Field(None, description="whether explicit contents may come; null: they may")
     include_heard: bool | None = Field(None, description="whether what was heard before may come")
@@ -47,27 +47,27 @@ class ListFilter(Question):
 
 
 class ListAddress(ListFilter):
-    """A list by an address; a parameter with several values is given several times."""
+    """Request of a list by query parameters; a parameter with several values is given several times."""
 
     user: list[Id] = Field([], description="listeners of the export")
-    content: list[Id] = Field([], description="what the list goes on from")
+    content: list[Id] = Field([], description="ids of contents that the list starts from")
     minus: list[Id] = Field([], description="contents that are subtracted")
     to: Id | None = Field(None, description="where a journey leads: a content, or the name of a region")
     partner: list[Id] = Field([], description="artists or playlists that take part in a blend")
-    curator: list[Id] = Field([], description="curators that do, such as editor")
+    curator: list[Id] = Field([], description="curators that take part in a blend, such as editor")
     pool: Id | None = Field(None, description="id of an editor's playlist")
 
 
 class ListQuestion(ListFilter):
-    """A list; `GET /playlists` says what each kind needs."""
+    """Request of a list; `GET /playlists` says what each kind needs."""
 
     users: list[Id] = Field([], description="ids of listeners of the export")
     history: History | None = Field(None, description="events of a new listener, as in /recommend; after the users")
     features: dict[str, Value] = Field({}, description="features of a new listener, by column")
     partners: list[Id] = Field([], description="ids of artists or playlists that take part in a blend")
-    curators: list[Id] = Field([], description="curators that do, such as editor")
+    curators: list[Id] = Field([], description="curators that take part in a blend, such as editor")
     left_out: list[Id] = Field([], description="members of a blend that are left out")
-    contents: list[Id] = Field([], description="ids of what the list goes on from")
+    contents: list[Id] = Field([], description="ids of contents that the list starts from")
     minus: list[Id] = Field([], description="ids of contents that are subtracted")
     to: Id | None = Field(None, description="where a journey leads: a content, or the name of a region")
     pool: dict[str, Any] | Id | None = Field(
@@ -95,7 +95,7 @@ class ListQuestion(ListFilter):
         )
 
     def check(self, limits: Limits) -> None:
-        """Raises `UserError` where it asks too much."""
+        """Raises `OverLimit` if a number or a list is above its limit."""
         if self.k is not None and self.k > limits.max_k:
             raise OverLimit("max_k", f"k: {self.k}, must be at most {limits.max_k}")
         for name in ("users", "partners", "curators", "left_out"):
@@ -111,7 +111,7 @@ class ListQuestion(ListFilter):
                 check_length(f"pool: {name}", told if isinstance(told, list) else None, limits, limit)
 
     def request(self, snapshot: Snapshot, kind: Kind) -> Request:
-        """Returns what is asked of a kind of list, in rows of the served version.
+        """Returns the request to a kind of list, with ids turned into rows of the served version.
 
         Raises:
             NotFound: a listener, content, partner or pool that this version does not know.
@@ -145,20 +145,20 @@ class ListQuestion(ListFilter):
         )
 
     def _shown(self, snapshot: Snapshot, kind: Kind) -> list[str]:
-        """Ids of what earlier lists of the kind showed to the one listener."""
+        """Returns ids of contents that earlier lists of the kind showed to the listener, if there is exactly one."""
         if snapshot.lists is None or self.history is not None or self.features:
             return []
         week = week_of_lists(self.week, self.today, snapshot.export.last_day)
         return shown_to(kind, self.users, snapshot.lists, week)
 
     def num_unknown(self, snapshot: Snapshot) -> int:
-        """Ids of the lists and of the history that this version does not know."""
+        """Returns the number of ids in the lists and the history that this version does not know."""
         told = [*self.deny, *(self.among or ()), *(event.content_id for event in self.history or ())]
         return int((snapshot.content_rows([one for one in told if one is not None]) < 0).sum())
 
 
 def pool_of_export(snapshot: Snapshot, pool_id: str) -> Pool:
-    """An editor's playlist as a pool; raises `NotFound` where this version has none of this id."""
+    """Returns an editor's playlist as a pool; raises `NotFound` if this version has none of this id."""
     pool = snapshot.shared.pools.get(pool_id)
     if pool is None:
         raise NotFound(f"pool {pool_id!r}: no such playlist of an editor in version {snapshot.version}; see GET /pools")

@@ -15,33 +15,33 @@ from towers.service.replies import reply
 
 
 def add_playlists(app: FastAPI, live: Live, limits: Limits) -> None:
-    """Adds them to the application."""
+    """Adds the routes of lists to the application."""
 
     class Asked(ListAddress):
         k: int | None = Field(None, ge=1, le=limits.max_k)
 
     @app.get("/playlists", responses=responses(shapes.ListKinds))
     def kinds() -> Response:
-        """The kinds of lists, and what each needs."""
+        """Returns the kinds of lists, and what each needs."""
         return reply(answers.kinds(live.snapshot))
 
     @app.get("/playlists/{playlist}", responses=responses(shapes.MadePlaylist, 404, 422))
     def made(playlist: str, asked: Annotated[Asked, Query()]) -> Response:
-        """A list of this kind, for listeners of the export."""
+        """Makes a list of this kind for listeners of the export."""
         return made_for(playlist, ListQuestion.of_address(asked))
 
     @app.post("/playlists/{playlist}", responses=responses(shapes.MadePlaylist, 404, 413, 422))
     def made_for(playlist: str, question: ListQuestion) -> Response:
-        """A list of this kind, for listeners of the export or a new one, from any pool."""
+        """Makes a list of this kind for listeners of the export or a new one, from any pool."""
         question.check(limits)
         return reply(answers.playlist(live.snapshot, playlist, question))
 
     @app.get("/pools", responses=responses(shapes.EditorsPlaylists))
     def pools() -> Response:
-        """The playlists of editors, from which listeners get lists of their own."""
+        """Returns the editors' playlists, from which listeners get lists of their own."""
         return reply(answers.pools(live.snapshot))
 
     @app.get("/pools/{pool_id:path}", responses=responses(shapes.EditorsPool, 404, 422))
     def pool(pool_id: str) -> Response:
-        """A playlist of an editor, as a pool to change."""
+        """Returns an editor's playlist as a pool, to be changed and sent back."""
         return reply(answers.pool(live.snapshot, pool_id))

@@ -34,11 +34,11 @@ UNKNOWN_FIELD = "unknown_field"
 
 
 def read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
-    """A value as Python and the command line read it, with their message where they refuse it.
+    """Returns a validator that reads a value as Python and the command line do, with their message if it is wrong.
 
     Args:
-        read: raises `UserError`.
-        reads: the type that OpenAPI shows.
+        read: function that reads the value; raises `UserError`.
+        reads: type that OpenAPI shows.
     """
 
     def validate(value: Any) -> Any:
@@ -54,19 +54,19 @@ def read_by(read: Callable[[Any], Any], reads: Any) -> BeforeValidator:
 
 
 def _several(value: Any) -> Any:
-    """A text is a list of one."""
+    """Turns a text into a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 def _as_events(value: Any) -> Any:
-    """Ids alone, each of a content that was played in full, as events."""
+    """Turns a list of ids into events: each content was played in full."""
     if not isinstance(value, list) or are_events(value):
         return value
     return [{"content_id": content_id} for content_id in value]
 
 
 def _sound(value: Any) -> Any:
-    """The bytes of a file; a list of numbers as it is."""
+    """Decodes base64 to the bytes of a sound file; leaves a list of numbers as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -99,7 +99,7 @@ def no_such_field(name: str, known: Iterable[str]) -> str:
 
 
 class Question(BaseModel):
-    """Fields that are named; another is refused, with the name that was meant."""
+    """Base of all questions: an unknown field is refused, with the name that was probably meant."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -164,12 +164,12 @@ class EmbedContentQuestion(Question):
 class Filter(Question):
     """Constraints on an answer that hold for every question."""
 
-    k: int = Field(20, ge=1, description="at most so many")
+    k: int = Field(20, ge=1, description="greatest number of results")
     explicit: bool = Field(True, description="whether explicit contents may be shown")
     released_by: ReleasedBy = None
 
     def check_count(self, limits: Limits) -> None:
-        """Raises `UserError` where more is asked for than is given."""
+        """Raises `OverLimit` if `k` is above `max_k`."""
         if self.k > limits.max_k:
             raise OverLimit("max_k", f"k: {self.k}, must be at most {limits.max_k}")
 
@@ -189,7 +189,7 @@ class ListenerFilter(Filter):
 class RecommendQuestion(ListenerFilter, EmbedQuestion):
     """A listener of the export (`user`), a new one (`history`, `features`), or a `vector`."""
 
-    vector: Numbers | None = Field(None, description="in the place of a listener; of the export's space, any length")
+    vector: Numbers | None = Field(None, description="given instead of a listener; in the export's space, any length")
 
     def check(self, limits: Limits) -> None:
         """Raises `UserError` if it asks for too much, or for no listener or several."""
@@ -200,7 +200,7 @@ class RecommendQuestion(ListenerFilter, EmbedQuestion):
         check_whom(self.user, is_new=self.is_new, vector=self.vector)
 
     def query(self, snapshot: Snapshot) -> Query:
-        """Returns what is allowed, in rows of the served version; an unknown id in a list becomes row -1."""
+        """Returns the constraints, in rows of the served version; an unknown id in a list becomes row -1."""
         return Query(
             k=self.k,
             kind=tuple(self.kind),
@@ -217,7 +217,7 @@ class RecommendQuestion(ListenerFilter, EmbedQuestion):
 class ContentFilter(Filter):
     """Constraints on neighbours of a content of the export."""
 
-    k: int = Field(10, ge=1, description="at most so many")
+    k: int = Field(10, ge=1, description="greatest number of results")
     content: Id | None = Field(None, description="id of a content of the export")
     kind: Kinds | None = Field(None, description="one or several; null: the content's own")
 
@@ -226,25 +226,25 @@ class SimilarQuestion(ContentFilter, EmbedContentQuestion):
     """A content of the export (`content`), or one that is new (`audio`, `metadata`)."""
 
     def check(self, limits: Limits) -> None:
-        """Raises `UserError` where it asks too much, or for no content or two at once."""
+        """Raises `UserError` if `k` is above its limit, or if it names no content or two at once."""
         self.check_count(limits)
         check_which(self.content, is_new=self.is_new)
 
     def query(self, own: tuple[str, ...]) -> Query:
-        """Returns what is allowed; the kinds are `own` where none are named."""
+        """Returns the constraints; the kinds are `own` if the question names none."""
         kind = own if self.kind is None else tuple(self.kind)
         return Query(k=self.k, kind=kind, explicit=self.explicit, released_by=self.released_by)
 
 
 def check_length(field: str, values: Sequence[Any] | None, limits: Limits, limit: str) -> None:
-    """Raises `OverLimit` for a list that is longer than a limit, by its name."""
+    """Raises `OverLimit` if a list is longer than the limit of this name; null passes."""
     most = getattr(limits, limit)
     if values is not None and len(values) > most:
         raise OverLimit(limit, f"{field}: {len(values):,} entries, must be at most {most:,}")
 
 
 def told(snapshot: Snapshot, history: Sequence[Event]) -> tuple[Events, int | None]:
-    """A history as the encoder reads it, and the time of its last event; as `told_history`.
+    """Returns a history as the encoder reads it, and the time of its last event; see `told_history`.
 
     Raises:
         UserError: some events have a time and some have none.

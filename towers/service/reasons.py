@@ -12,14 +12,14 @@ from towers.retrieval.sound_likeness import SoundLikeness
 from towers.service.cards import Card
 
 LATELY = 50
-"""Contents that a listener heard last, which reasons may refer to."""
+"""Number of a listener's latest contents that reasons may refer to."""
 
 Reason = tuple[str, str]
 """Kind of a reason, and a text for people."""
 
 
 def shared_with(card: Card, other: Card, is_close: bool) -> list[Reason]:
-    """Returns what `other`, a neighbour, has in common with `card`; empty if only their vectors are near."""
+    """Returns what a neighbour, `other`, has in common with `card`; empty if only their vectors are near."""
     reasons = []
     artists = [name for id_, name in other.artists.items() if id_ in card.artists]
     if artists:
@@ -36,15 +36,15 @@ def shared_with(card: Card, other: Card, is_close: bool) -> list[Reason]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """The latest contents that a listener heard, as reasons need them.
+    """A listener's latest contents, indexed for reasons.
 
     Args:
         lately: `[lately]`, rows, newest first, without repeats.
-        cards: of `lately`.
-        artists: ids of their artists.
-        albums: place in `lately` by album, the newest.
-        genres: how many of them bear a genre.
-        known: rows of all that was heard.
+        cards: cards of `lately`, in the same order.
+        artists: ids of the artists of `lately`.
+        albums: place in `lately` of each album's newest content, by album id.
+        genres: number of contents of `lately` with each genre.
+        known: rows of all contents that the listener heard.
     """
 
     lately: Integer[np.ndarray, " lately"]
@@ -56,7 +56,7 @@ class Heard:
 
     @classmethod
     def of(cls, rows: Integer[np.ndarray, " heard"], cards: Any) -> "Heard":
-        """Makes it of a listener who heard `rows` in this order; `cards` are of the same export."""
+        """Indexes `rows`, which a listener heard in this order; `cards` are the cards of the same export."""
         lately = list(dict.fromkeys(rows[::-1].tolist()))[:LATELY]
         found = [cards.card(row) for row in lately]
         albums: dict[str, int] = {}
@@ -80,16 +80,17 @@ def for_listener(
     vectors: Float[np.ndarray, "contents dim"],
     likeness: SoundLikeness,
 ) -> list[list[Reason]]:
-    """Why each content is recommended: what it shares with what the listener heard lately.
+    """Returns for each content the reasons why it is recommended: what it shares with what the listener heard lately.
 
-    Last comes, always, the nearest of what was heard; a listener who heard nothing is given no reasons.
+    The last reason names the nearest other content that they heard, if there is one. A listener who heard nothing
+    gets no reasons.
 
     Args:
-        cards: of `rows`.
-        rows: what is recommended.
-        heard: by the listener.
-        vectors: of the contents.
-        likeness: of the same contents as `vectors`.
+        cards: cards of `rows`.
+        rows: recommended contents.
+        heard: contents that the listener heard.
+        vectors: vectors of all contents.
+        likeness: likeness by sound of the same contents.
     """
     if not len(heard.lately) or not len(rows):
         return [[] for _ in cards]

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def reference_page(openapi: Mapping[str, Any]) -> str:
-    """HTML without scripts or styles: every endpoint, its parameters, the fields of its body and of its answer."""
+    """Returns HTML without scripts or styles: every endpoint, its parameters, the fields of its body and answer."""
     title = escape(openapi["info"]["title"])
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -37,7 +37,7 @@ def _parameters(operation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fields(operation: Mapping[str, Any], openapi: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the rows of a table of the fields of a body, and of the models in its lists."""
+    """Yields table rows for the fields of a body, and for the fields of models in its lists."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body is None:
         return
@@ -50,12 +50,12 @@ def _fields(operation: Mapping[str, Any], openapi: Mapping[str, Any]) -> Iterato
 
 
 def _answer(operation: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The schema of the answer; null where it is not JSON."""
+    """Returns the schema of the answer; null if it is not JSON."""
     return operation["responses"]["200"]["content"].get("application/json", {}).get("schema")
 
 
 def _answers(openapi: Mapping[str, Any]) -> list[str]:
-    """The names of all models of answers, each followed by those that its fields are of."""
+    """Returns the names of all models of answers, each followed by the models of its fields."""
     names: dict[str, None] = {}
 
     def add(schema: Mapping[str, Any]) -> None:

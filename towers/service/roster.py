@@ -19,8 +19,8 @@ LOG = logging.getLogger("towers.service")
 BEAT_S: Final = 1.0
 """Seconds between two beats."""
 DIGITS: Final = 20
-"""Digits of the time of a beat, in nanoseconds, which stands at the beginning of a process' file and is written over in
-place: that needs no room on the disk."""
+"""Digits of the time of a beat, in nanoseconds. It stands at the beginning of a process' file and is overwritten in
+place, which needs no room on the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +28,14 @@ class Served:
     """The version that one process serves.
 
     Args:
-        version: of the export.
-        space_id: of its vectors.
-        format: of its files.
-        towers: version of Towers.
-        data_end_s: last event that it knows, in seconds since 1970; null without a clock.
-        opened_s: when this process opened it, likewise.
-        contents: how many it has.
-        listeners: how many it has.
+        version: name of the export's version.
+        space_id: space of its vectors.
+        format: format of its files.
+        towers: version of Towers that serves it.
+        data_end_s: time of the last event that it knows, in seconds since 1970; null without a clock.
+        opened_s: time at which this process opened it, in seconds since 1970.
+        contents: number of contents.
+        listeners: number of listeners.
     """
 
     version: str
@@ -65,11 +65,11 @@ class Served:
 
 @dataclass(slots=True)
 class Roster:
-    """The processes of a server.
+    """The processes of a server, and what each serves.
 
     Args:
-        folder: where each notes itself, in a file by its number that begins with its last beat on the monotonic clock,
-            which all processes share; null: this process alone serves.
+        folder: folder in which each process keeps a file named by its process id. The file begins with the time of its
+            last beat on the monotonic clock, which all processes share. Null: this process alone serves.
     """
 
     folder: Path | None = None
@@ -78,13 +78,13 @@ class Roster:
     _is_troubled: bool = field(default=False, init=False)
 
     def tell(self, served: Served) -> None:
-        """Notes what this process serves from now on; that is a beat, too. Where it cannot be noted, as on a full disk,
-        a line of the log says so, and each beat tries it again."""
+        """Notes what this process serves from now on; this counts as a beat. If the file cannot be written, for example
+        on a full disk, a line of the log says so, and each beat tries again."""
         self._own = served, time.monotonic()
         self.beat()
 
     def beat(self) -> None:
-        """Notes that this process is not hung."""
+        """Notes the present time, as a sign that this process does not hang."""
         if self._own is None:
             return
         self._own = self._own[0], time.monotonic()
@@ -106,14 +106,14 @@ class Roster:
             self._is_troubled = True
 
     def gone(self, process: int) -> None:
-        """Strikes a process that has ended."""
+        """Removes a process that has ended."""
         if process == os.getpid():
             self._own = None
         if self.folder is not None:
             self._file(process).unlink(missing_ok=True)
 
     def processes(self) -> dict[int, tuple[Served, float]]:
-        """Returns, by the number of each process, what it serves and how many seconds ago its last beat was."""
+        """Returns, by process id, what each process serves and how many seconds ago its last beat was."""
         now = time.monotonic()
         if self.folder is None:
             return {} if self._own is None else {os.getpid(): (self._own[0], now - self._own[1])}
@@ -127,9 +127,9 @@ class Roster:
         return found
 
     async def beating(self) -> None:
-        """Beats from the event loop as long as it comes round and requests get through, until it is cancelled.
+        """Beats every `BEAT_S` from the event loop while requests get through; runs until it is cancelled.
 
-        Where every thread has a request, and the same ones as at the last beat, none has got through.
+        If every thread is busy with the same request as at the last beat, none has got through, and it does not beat.
         """
         before: set[Any] = set()
         while True:

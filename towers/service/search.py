@@ -14,11 +14,11 @@ BETWEEN = "\n"
 
 
 class NameSearch:
-    """Rows by their names.
+    """Finds rows by their names.
 
-    A row is found where each word of a query stands somewhere in its names. First come rows whose title is the query,
-    then those whose title begins with it, has a word that does, or has another name that does, then the rest; those of
-    equal rank by weight, then by row.
+    A row is found if each word of a query occurs somewhere in its names. Rows are ranked: the title equals the query,
+    the title begins with it, a word of the title begins with it, another name begins with it, the rest; within a rank
+    by weight, greatest first, then by row.
 
     Args:
         titles: `[rows]`, text.
@@ -55,9 +55,9 @@ class NameSearch:
         """Returns at most `k` rows, best first; an empty query finds all.
 
         Args:
-            query: words.
-            k: at most so many.
-            allowed: rows to look among; all where null.
+            query: words to look for.
+            k: greatest number of rows.
+            allowed: `[rows]`, bool: rows to search; null: all.
         """
         wanted = " ".join(without_case(pa.array([query], pa.string()))[0].as_py().split())
         rows = np.arange(len(self._titles)) if allowed is None else np.flatnonzero(allowed)
@@ -69,7 +69,7 @@ class NameSearch:
         return self._best(rows, self._tiers(rows, wanted), k)
 
     def _keep(self, rows: np.ndarray, function: str, texts: pa.Array, pattern: str) -> np.ndarray:
-        """The rows whose text matches; few are looked at by themselves."""
+        """Returns the rows whose text matches; if they are few, only their texts are compared."""
         if not pattern:
             return rows
         if len(rows) < len(texts) // 4:
@@ -96,14 +96,14 @@ class NameSearch:
 
 
 def without_case(texts: pa.Array) -> pa.Array:
-    """Lower case, accents and apostrophes gone, compatibility forms made plain; null as it is."""
+    """Returns texts in lower case, without accents and apostrophes, in plain compatibility forms; null stays null."""
     plain = _call("utf8_normalize", texts, options=pc.Utf8NormalizeOptions("NFKD"))
     marks = pc.ReplaceSubstringOptions(r"\p{Mn}|['’`´]", "")
     return _call("utf8_lower", _call("replace_substring_regex", plain, options=marks))
 
 
 def _artist_names(contents: pa.Table) -> pa.Array:
-    """Names of a content's artists, an artist without a row of its own by id; empty text where there is none."""
+    """Returns each content's artists' names; the id for an artist without a row; empty text without artists."""
     listed = contents["artist_ids"].combine_chunks()
     lengths = _call("coalesce", _call("list_value_length", listed), 0)
     flat = _call("list_flatten", listed)
@@ -119,6 +119,6 @@ def _matches(function: str, texts: pa.Array, pattern: str) -> np.ndarray:
 
 
 def _call(function: str, *arguments: Any, options: Any = None) -> Any:
-    """Arrow's function of this name; texts among the arguments become scalars."""
+    """Calls Arrow's function of this name; texts and integers among the arguments become scalars."""
     plain = [pa.scalar(argument) if isinstance(argument, (str, int)) else argument for argument in arguments]
     return pc.call_function(function, plain, options)

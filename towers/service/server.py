@@ -35,9 +35,9 @@ from towers.systemd import Notifier
 
 LOG = logging.getLogger("towers.service")
 LAST_S = 5.0
-"""Seconds that an ending may take after `stopping_s`, in which the log of the home page is written."""
+"""Seconds that the end may take beyond `stopping_s`, for example to write the home page's log."""
 WORKER_S = 30
-"""Seconds until a worker must answer the first process; many that start at once on few cores take their time."""
+"""Seconds within which a worker must answer the first process; generous, as many may start at once on few cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +46,17 @@ class Serving:
 
     Args:
         export: folder of a version, or a link that is watched.
-        audio_root: that the contents' `audio` is relative to; null where no sound is served.
-        lists: folder of the lists of all listeners, whose contents do not repeat for weeks; null: earlier lists do
-        not count.
-        verify: how a version is checked before it is served, `manifest` or `full`.
+        audio_root: folder that the contents' `audio` is relative to; null: no sound is served.
+        lists: folder of all listeners' earlier lists, whose contents do not come again for weeks; null: earlier lists
+            do not count.
+        verify: check of a version before it is served, `manifest` or `full`; see `Snapshot.open`.
         watch_s: seconds between two looks at the link.
         threads: requests that a worker works on at once.
-        limits: above which a request is refused.
-        home: of the home page; null: there is none.
+        limits: limits above which a request is refused.
+        home: settings of the home page; null: there is none.
         metrics: whether there is `/metrics`.
-        stopping_s: seconds in which requests that are under way are answered when the server is asked to end.
-        roster: of its processes.
+        stopping_s: seconds for which requests under way may still be answered once the server is asked to end.
+        roster: roster of its processes.
     """
 
     export: Path
@@ -72,21 +72,21 @@ class Serving:
     roster: Roster = field(default_factory=Roster)
 
     def open_live(self) -> Live:
-        """Opens what is served; raises `UserError` where that cannot be."""
+        """Opens the version to serve; raises `UserError` if that fails."""
         audio = AudioFolder(self.audio_root)
         return Live(
             self.export, partial(Snapshot.open, audio=audio, lists=self.lists, verify=self.verify), self.watch_s
         )
 
     def app(self, open_live: Callable[[], Live] | None = None) -> FastAPI:
-        """The application, in this process, which ends with it."""
+        """Creates the application of this process, and sets up its log and threads."""
         keep_to_one_thread()
         log_plainly()
         watched = Watched(metrics=self.metrics, roster=self.roster, ends=end_for_sure)
         return create_app(open_live or self.open_live, self.limits, self.threads, self.home, watched)
 
     def app_of_worker(self) -> FastAPI:
-        """Makes the application of one process of several; ends it with a line where that cannot be."""
+        """Creates the application of one of several processes; on failure logs a line and exits with `CANNOT_SERVE`."""
         try:
             return self.app()
         except (UserError, OSError) as error:
@@ -95,7 +95,7 @@ class Serving:
 
 
 def keep_to_one_thread() -> None:
-    """Each request has a thread already; BLAS and FAISS must not start more for it."""
+    """Keeps BLAS and FAISS to one thread a request, as each request has a thread of its own already."""
     threadpool_limits(1)
     faiss.omp_set_num_threads(1)
 
@@ -111,10 +111,10 @@ def log_plainly() -> None:
 
 
 def end_with_input(stopping_s: float) -> None:
-    """Ends this process when its standard input ends, so when the process at the other end of that pipe has ended.
+    """Ends this process when its standard input ends, that is, when the process at the other end of the pipe has ended.
 
     Args:
-        stopping_s: seconds that requests get which are under way.
+        stopping_s: seconds for which requests under way may still be answered.
     """
 
     def watch() -> None:
@@ -128,8 +128,8 @@ def end_with_input(stopping_s: float) -> None:
 
 
 def end_for_sure() -> None:
-    """Ends this process after `LAST_S`, if it has not ended by then: the interpreter waits for a thread whose request
-    hangs."""
+    """Kills this process in `LAST_S` seconds unless it has ended by then: otherwise the interpreter would wait for a
+    thread whose request hangs."""
 
     def end() -> None:
         others = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
@@ -145,7 +145,7 @@ def end_for_sure() -> None:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens; 0 takes a free port.
+    """Returns a listening socket; port 0 takes a free port.
 
     Raises:
         UserError: the port is taken, or the address is none of this machine.
@@ -165,10 +165,10 @@ def bound(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def roster_of(workers: int) -> Iterator[Roster]:
-    """Yields the roster of so many processes; a folder that several need is gone when the block ends.
+    """Yields the roster of `workers` processes; several need a folder, which is removed when the block ends.
 
     Raises:
-        UserError: no folder can be made there.
+        UserError: no folder can be created among temporary files.
     """
     if workers == 1:
         yield Roster()
@@ -185,7 +185,7 @@ def roster_of(workers: int) -> Iterator[Roster]:
 
 
 def serve(serving: Serving, host: str, port: int, workers: int, access_log: bool) -> None:
-    """Serves until it is interrupted, or asked to end (SIGTERM): what is under way is answered within `stopping_s`.
+    """Serves until it is interrupted or asked to end (SIGTERM); requests under way get `stopping_s` to be answered.
 
     Raises:
         UserError: the address is taken, the export or the home page cannot be served, or every client that

@@ -1,4 +1,4 @@
-"""One version of an export as it is served: opened, warmed up, with what many answers need."""
+"""A version of an export as it is served: opened, warmed up, with what many answers share."""
 
 from collections.abc import Sequence
 from functools import cached_property, lru_cache, partial
@@ -29,7 +29,7 @@ MIN_INDEX_RECALL = 0.9
 """Least share of the exact nearest 10 that the index has to find, as `towers verify` asks by default."""
 
 OF_LISTS = ("co_listening", "recordings", "mixture", "styles", "regions", "playlists", "sound_vectors", "listen_chance")
-"""Parts of an export that some answers alone read."""
+"""Parts of an export that only some answers read."""
 
 
 class NotFound(UserError):
@@ -37,12 +37,12 @@ class NotFound(UserError):
 
 
 class Snapshot:
-    """A version; a request holds one from its beginning to its end.
+    """A served version; a request holds one from its beginning to its end.
 
     Args:
-        export: opened.
-        audio: where sound lies.
-        lists: folder of the lists of all listeners; null: there are none.
+        export: the opened export.
+        audio: folder of the sound files.
+        lists: folder of all listeners' earlier lists; null: there are none.
     """
 
     def __init__(self, export: Export, audio: AudioFolder, lists: Path | None = None):
@@ -62,14 +62,14 @@ class Snapshot:
         """Opens, checks and warms the version in `folder`.
 
         Args:
-            folder: of the version, or a link to it.
-            audio: where sound lies.
-            lists: folder of the lists of all listeners; null: there are none.
-            verify: `manifest` holds the manifest against its digest and reads what serving needs; `full` checks as
-                `towers verify` does, every file.
+            folder: folder of the version, or a link to it.
+            audio: folder of the sound files.
+            lists: folder of all listeners' earlier lists; null: there are none.
+            verify: `manifest` checks the manifest against its digest and reads the files that serving needs; `full`
+                checks every file, as `towers verify` does.
 
         Raises:
-            UserError: it is damaged, incomplete or of a newer format.
+            UserError: the version is damaged, incomplete or of a newer format.
         """
         export = Export(folder, check_files=False)
         if verify == "full":
@@ -81,7 +81,7 @@ class Snapshot:
         return snapshot
 
     def warm(self) -> None:
-        """Opens every file that answers and lists read, and asks each part once: from then on the folder may go."""
+        """Opens every file that answers and lists read, and uses each part once; then the folder may be deleted."""
         export, there = self.export, self.export.manifest.get("files", {})
         if USER_TOWER in there:
             export.encode_events(export.plays(np.arange(min(len(export.vectors), 1))))
@@ -103,12 +103,12 @@ class Snapshot:
 
     @property
     def version(self) -> str:
-        """The name of the version."""
+        """Name of the version."""
         return version_of(self.export)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """Returns the answer of `/version`."""
+        """The answer of `/version`."""
         manifest = self.export.manifest
         counts = {"contents": len(self.export.vectors), "users": len(self.export.user_ids)}
         return {
@@ -123,10 +123,10 @@ class Snapshot:
         }
 
     def content_row(self, content_id: str) -> int:
-        """The row of an id.
+        """Returns the row of a content id.
 
         Raises:
-            NotFound: this version does not know it.
+            NotFound: this version does not know the id.
         """
         row = self.content_rows([content_id])[0]
         if row < 0:
@@ -134,12 +134,12 @@ class Snapshot:
         return int(row)
 
     def content_rows(self, content_ids: Sequence[str]) -> Integer[np.ndarray, " ids"]:
-        """The rows of several ids; -1 where this version does not know one."""
+        """Returns the rows of several content ids; -1 for an id that this version does not know."""
         known = self.export.content_ids
         return np.array([known.get(content_id, -1) for content_id in content_ids], np.int64)
 
     def user_row(self, user_id: str) -> int:
-        """The row of a listener.
+        """Returns the row of a listener.
 
         Raises:
             NotFound: this version does not know them.

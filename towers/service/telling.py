@@ -20,22 +20,22 @@ LOOK_S: Final = 0.5
 OPENING_S: Final = 10.0
 """Seconds between two requests for more time while a version is opened; each asks for three times as long."""
 OPENS: Final = {"min_core_share": 0.02, "min_bytes": 1_000_000}
-"""Least share of a core and least bytes read by which opening a version is told from hanging."""
+"""Least share of a core and least bytes read that tell opening a version from hanging."""
 ANSWER_S: Final = 5.0
-"""Seconds in which it must answer itself."""
+"""Seconds within which the server must answer `/health`."""
 
 
 class Telling:
-    """Tells systemd from a thread, if systemd asks for it.
+    """Tells systemd about the server from a thread, if systemd asks for it.
 
-    It is ready when every process has opened its version and `/health` answers over HTTP. It is alive while that
-    answers, and while the event loop of each process comes round and its requests get through (`Roster.beating`).
+    The server is ready when every process has opened its version and `/health` answers over HTTP. It is alive while
+    `/health` answers, every event loop runs and requests get through (`Roster.beating`).
 
     Args:
-        notifier: that tells.
-        roster: of the processes.
-        workers: how many there are to be.
-        ending_s: seconds that an ending may take.
+        notifier: sends the messages.
+        roster: roster of the processes.
+        workers: number of processes that have to serve before the server is ready.
+        ending_s: seconds that the end may take.
     """
 
     def __init__(self, notifier: Notifier, roster: Roster, workers: int, ending_s: float):
@@ -63,14 +63,15 @@ class Telling:
             self._ends()
 
     def serves(self, listening: socket.socket, is_stopping: Callable[[], bool]) -> None:
-        """Says where the server listens from now on, and how to see that it ends."""
+        """Takes the socket on which the server listens from now on, and a function that says whether it is ending."""
         host, port = str(listening.getsockname()[0]), int(listening.getsockname()[1])
         self._is_stopping = is_stopping
         self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Spans the renewal of all processes; before the server is ready it goes unsaid, as `READY=1` would end it."""
+        """Tells systemd of the renewal of all processes, around it; not before the server is ready, as the renewal ends
+        with `READY=1`."""
         was_ready = self._is_ready
         if was_ready:
             self._notifier.reloading()
@@ -133,7 +134,7 @@ def status(served: Mapping[int, Served]) -> str:
     """Says what processes serve, such as `serving v2 (space 1f3a) by 1 process, v1 (space 1f3a) by 1 process`.
 
     Args:
-        served: by the number of each process.
+        served: what each process serves, by process id.
     """
     numbers: dict[str, int] = {}
     for each in sorted(served.values(), key=lambda each: -each.opened_s):

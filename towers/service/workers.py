@@ -20,26 +20,26 @@ from towers.service.roster import Roster
 from towers.service.telling import Telling
 
 CANNOT_SERVE: Final = 2
-"""Exit code of a process that could not open what it is to serve, and has said so in a line."""
+"""Exit code of a process that could not open its version and has logged a line about it."""
 PAUSE_S: Final = 5.0
 """Seconds until such a process is started again."""
 SIGNAL_S: Final = 0.1
 """Seconds between two looks at whether the server was asked to end."""
 KILL_S: Final = 1.0
-"""Seconds that processes get beyond those in which they end by themselves."""
+"""Seconds beyond `ending_s` after which processes that have not ended are killed."""
 
 
 class Workers(Multiprocess):
-    """Starts and renews the processes; strikes those from the roster that have ended.
+    """Starts and renews the processes; removes those that have ended from the roster.
 
-    SIGTERM and SIGINT are heard even while the first process waits, for example for a hung worker: a thread passes them
-    on, and kills what has not ended in time.
+    SIGTERM and SIGINT take effect even while the first process waits, for example for a hung worker: a thread passes
+    them on, and kills processes that have not ended in time.
 
     Args:
-        config: of uvicorn.
-        sockets: that all of them listen on.
-        roster: with a folder.
-        telling: is told while all processes are renewed, one after the other (SIGHUP).
+        config: configuration of uvicorn.
+        sockets: sockets on which all processes listen.
+        roster: roster with a folder.
+        telling: tells systemd when all processes are renewed, one after the other (SIGHUP).
         ending_s: seconds in which a process that is asked to end does so by itself.
     """
 
@@ -72,7 +72,7 @@ class Workers(Multiprocess):
             raise UserError(f"workers={self.processes_num}: none could serve; the line before says why")
 
     def keep_subprocess_alive(self) -> None:
-        """Replaces processes that have ended or hang, as uvicorn calls it, every half second."""
+        """Replaces processes that have ended or hang; uvicorn calls it every half second."""
         self._strike()
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():
@@ -99,7 +99,7 @@ class Workers(Multiprocess):
             super().handle_hup()
 
     def _answers(self, process: Process) -> bool:
-        """Returns whether a process answers in time. uvicorn's own question waits for one that has died, too."""
+        """Returns whether a process answers in time. uvicorn's own check would wait for a dead process as well."""
         until = time.monotonic() + self.config.timeout_worker_healthcheck
         try:
             process.parent_conn.send(b"ping")
@@ -112,7 +112,7 @@ class Workers(Multiprocess):
         return self.should_exit.is_set()  # no worker is replaced any more
 
     def _strike(self) -> None:
-        """Strikes what is noted of processes that do not run."""
+        """Removes the notes and metrics of processes that do not run any more."""
         running = {one.pid for one in self.processes if one.pid is not None and one.exitcode is None}
         noted = self._roster.processes().keys()
         self._has_served = self._has_served or bool(noted & running)

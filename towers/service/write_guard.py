@@ -11,19 +11,19 @@ from starlette.types import Scope
 LOOK = "look"
 """Parameter of `/home` with which a page is only looked at, and not logged."""
 BURST_S = 2.0
-"""Seconds' worth of writes that may come at once."""
+"""Size of a burst: writes of so many seconds may come at once."""
 
 
 class WriteGuard:
-    """Refuses writes without the token, and more of them than the log is to take.
+    """Refuses writes without the token, and more writes a second than allowed.
 
     `POST /outcome` writes, and so does `GET /home`, whose pages are logged, unless it says `look=true`.
 
     Args:
         token: token that a writer sends as `Authorization: Bearer TOKEN`; null: every client may write.
-        most_per_s: writes a second that this process takes on average.
-        max_body_bytes: of a write's body.
-        clock: seconds, for tests.
+        most_per_s: average number of writes a second that this process accepts.
+        max_body_bytes: largest body of a write, in bytes.
+        clock: function that returns seconds; replaced in tests.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class WriteGuard:
         return looks[-1].lower() not in ("true", "1", "yes", "on", "t", "y")
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """Status and one line where the request must not go on; null where it may."""
+        """Returns status and message of a refusal; null if the request may go on. An accepted write counts against the
+        rate."""
         if not self.is_write(scope):
             return None
         given = dict(scope["headers"]).get(b"authorization", b"")
