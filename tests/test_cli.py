@@ -295,3 +295,19 @@ class TestProcess:
         assert line.startswith("towers: /nowhere/export")
         towers(tmp_path, "recommend", "-m", "user=a,b", "export=/nowhere/export")
         assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_goes_is_told_in_a_line() -> None:
+    """As `towers recommend ... | head` does, whose reader ends early."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = (
+        "import sys; from towers import cli; cli._start = lambda *_: print('x' * 100_000, flush=True); "
+        "sys.exit(cli.main(['verify']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert ended.returncode == 1
+    assert ended.stderr == "towers: the reader of the output has gone; the same command goes on from here\n"

@@ -4,6 +4,7 @@ import errno
 import importlib
 import io
 import os
+import select
 import shutil
 import sys
 import traceback
@@ -103,6 +104,11 @@ def _run(command: str, rest: list[str]) -> int:
             raise
         extra = EXTRAS.get(command, "train")
         return _complain(f"{command} needs {error.name}, which is not installed; {how_to_install(extra)}")
+    except BrokenPipeError:
+        if not _is_output_closed():
+            raise
+        print("towers: the reader of the output has gone; the same command goes on from here", file=sys.stderr)
+        return ExitCode.FAILED
     except Exception as error:
         if os.environ.get("TOWERS_DEBUG") == "1" or not _is_callers(error):
             raise
@@ -111,6 +117,17 @@ def _run(command: str, rest: list[str]) -> int:
         print("towers: stopped; the same command goes on from here", file=sys.stderr)
         return ExitCode.INTERRUPTED
     return ExitCode.OK
+
+
+def _is_output_closed() -> bool:
+    """Returns whether standard output is a pipe without a reader, as behind `| head`; if so, what is left of the output
+    is thrown away, so that the interpreter does not complain of it at its end."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    is_closed = any(state & select.POLLERR for _, state in output.poll(0))
+    if is_closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return is_closed
 
 
 def _start(command: str, rest: list[str]) -> None:

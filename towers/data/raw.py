@@ -317,7 +317,7 @@ def unreadable(tables: RawTables, reason: str, fault_of: Callable[[RawPath], str
 
 
 def _damaged(path: RawPath, reason: str) -> UserError:
-    return UserError(f"{path}: damaged ({' '.join(reason.split())}); write it again")
+    return UserError(f"{path}: damaged ({' '.join(reason.split())}); write it again, or move it out of the folder")
 
 
 def _endless_time(file: pq.ParquetFile) -> str | None:

@@ -216,7 +216,10 @@ def _told(path: RawPath) -> Iterator[None]:
         raise UserError(f"{path}: a column of a type that cannot be read ({error}); write it as another") from error
     except DAMAGE as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again") from error
+        raise UserError(
+            f"{path}: not a readable Parquet file, perhaps cut short ({reason}); write it again, or move it out of the "
+            "folder"
+        ) from error
 
 
 def _ranges(paths: Sequence[RemotePath], begins: Sequence[int], ends: Sequence[int]) -> list[bytes]:
