@@ -14,7 +14,7 @@ class ArrayFiles:
     It uses no memory maps: on a full disk, writing to one kills the process without a message.
 
     Args:
-        folder: where the files are written.
+        folder: folder to write the files to.
         dtypes: dtype of each column by its name.
         total: number of entries that each column will have.
     """

@@ -1,4 +1,5 @@
-"""Lines of a public set's files that are no rows: where they stand and why; not what they say: it names listeners."""
+"""Lines of a public set's files that are not rows: their places and reasons. Their text is not kept, as it may name
+listeners."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from towers.errors import UserError
 LINES = "lines.parquet"
 """File beside the other tables' rejected rows."""
 AT_ONCE = 10_000
-"""Lines that are in memory before they are written."""
+"""Lines that are collected in memory before they are written."""
 SCHEMA = pa.schema([("filename", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 
 
@@ -22,9 +23,9 @@ class BadLines:
     """The lines of a set's files that were left out.
 
     Args:
-        path: Parquet file that has them.
+        path: Parquet file with the bad lines.
         read: number of lines that were read.
-        bad: number of those that are no rows.
+        bad: number of lines that are not rows.
     """
 
     path: Path
@@ -32,10 +33,10 @@ class BadLines:
     bad: int
 
     def check(self, max_fraction: float) -> None:
-        """Checks their share against a limit.
+        """Checks the share of bad lines against a limit.
 
         Raises:
-            UserError: it is over the limit; names the first file and line.
+            UserError: the share is above the limit; names the first file and line.
         """
         if self.read and self.bad / self.read > max_fraction:
             raise UserError(
@@ -54,7 +55,7 @@ class LineWriter:
     """Writes bad lines to a Parquet file as they are found, and counts lines.
 
     Args:
-        path: of the file.
+        path: path of the Parquet file to write.
     """
 
     def __init__(self, path: Path):
@@ -74,12 +75,12 @@ class LineWriter:
         self._writer.close()
 
     def add(self, path: Path, line: int, reason: str) -> None:
-        """Takes a line.
+        """Adds a bad line.
 
         Args:
-            path: of its file.
-            line: its number, from 1.
-            reason: why it is no row.
+            path: path of the text file.
+            line: number of the line, from 1.
+            reason: reason why it is not a row.
         """
         self._rows.append({"filename": str(path), "line": line, "reason": reason})
         if len(self._rows) >= AT_ONCE:

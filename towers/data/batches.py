@@ -1,4 +1,4 @@
-"""Plans of batches, which windows of which histories each has: shuffled, bucketed by length, filled up to a budget of
+"""Plans of batches: which windows of which histories each has, shuffled, bucketed by length, filled up to a budget of
 tokens."""
 
 import itertools
@@ -22,7 +22,7 @@ class Windows:
         return len(self.user_rows)
 
     def take(self, places: np.ndarray) -> "Windows":
-        """The windows at `places`."""
+        """Returns the windows at `places`."""
         return Windows(user_rows=self.user_rows[places], start=self.start[places], end=self.end[places])
 
 
@@ -31,11 +31,11 @@ class BatchPlan:
     """The batch of one step: its windows, and the seed of all that is drawn for it.
 
     Args:
-        windows: of all ranks.
-        seed: of what is drawn for the batch.
-        epoch: pass over the data.
-        number: of the batch in its epoch.
-        batches: in the epoch.
+        windows: windows of all ranks.
+        seed: seed of everything that is drawn for the batch.
+        epoch: number of the pass over the data, from 0.
+        number: number of the batch in its epoch, from 0.
+        batches: number of batches in the epoch.
     """
 
     windows: Windows
@@ -53,9 +53,9 @@ def cut_windows(
     Args:
         begin: `[users]`, first event.
         end: `[users]`, one past the last.
-        max_length: of a window, in events.
-        generator: draws the phase of the cuts for each long history, so that no event always stands at a border;
-            without, the last window is full.
+        max_length: longest window, in events.
+        generator: random generator that shifts the cuts of each long history, so that no event always stands at a
+            border; null: the last window of each is full.
     """
     length = (end - begin).astype(np.int64)
     phase = -length % max_length if generator is None else generator.integers(0, max_length, len(length))
@@ -72,17 +72,17 @@ def cut_windows(
 
 
 def last_windows(begin: np.ndarray, end: np.ndarray, max_length: int, user_rows: np.ndarray) -> Windows:
-    """The last `max_length` events before `end`, of the listeners `user_rows`."""
+    """Returns windows of the last `max_length` events before `end`, for the listeners `user_rows`."""
     start = np.maximum(begin[user_rows], end[user_rows] - max_length)
     return Windows(user_rows=user_rows, start=start, end=end[user_rows].astype(np.int64))
 
 
 def fill_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Groups what stands together in `lengths` until its padded size passes `max_tokens`.
+    """Groups consecutive windows into batches whose padded size is at most `max_tokens`; returns their places.
 
     Args:
-        lengths: tokens of each window, sorted for little padding.
-        max_tokens: rows times longest row, at most; one window alone may be longer.
+        lengths: number of tokens of each window; sorted if padding is to be small.
+        max_tokens: greatest number of windows times longest window; a single window may be longer.
     """
     batches, first = [], 0
     while first < len(lengths):
@@ -95,17 +95,18 @@ def fill_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
 
 
 class PlanSampler:
-    """The batches of one epoch after the other: other windows and another order in each, all of it fixed by the seed.
+    """Plans the batches of one epoch after another. Each epoch has other windows in another order; the seed decides
+    both.
 
-    Every event of training is in an epoch exactly once. Where to start is free, so a run goes on in the middle of an
-    epoch without drawing what came before.
+    Each epoch has every training event exactly once. It can start at any batch, so a run resumes in the middle of an
+    epoch without reading the batches before.
 
     Args:
         begin: `[users]`, a listener's first training event.
         end: `[users]`, one past the last.
-        max_length: of a window, in events.
-        max_tokens: padded tokens of a batch.
-        seed: of everything drawn.
+        max_length: longest window, in events.
+        max_tokens: greatest number of padded tokens in a batch.
+        seed: seed of everything that is drawn.
     """
 
     BUCKET_BATCHES = 16
@@ -119,8 +120,8 @@ class PlanSampler:
         self._max_batches: int | None = None
 
     def going(self, max_epochs: int, epoch: int, number: int, max_batches: int | None) -> "PlanSampler":
-        """Returns a sampler from batch `number` of `epoch` to the end of `max_epochs` (-1: no end), at most
-        `max_batches` each."""
+        """Returns a sampler from batch `number` of `epoch` to the end of `max_epochs` epochs (-1: no end), with at most
+        `max_batches` batches an epoch (null: all)."""
         sampler = copy(self)
         sampler._max_epochs, sampler._start, sampler._max_batches = max_epochs, (epoch, number), max_batches
         return sampler

@@ -1,4 +1,4 @@
-"""Raw data into a prepared store: the recipe behind `towers prepare`."""
+"""Turns raw data into a prepared store, behind `towers prepare`."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -41,13 +41,13 @@ class Progress(Protocol):
     """Receives the progress of a build."""
 
     def __call__(self, stage: str, done: int, total: int, remark: str = "", /) -> None:
-        """A stage's name, how much is done, how much there is (0 where that is not known), and a remark."""
+        """Takes the stage's name, the amount done, the total (0 if not known) and a remark."""
         ...
 
 
 @runtime_checkable
 class KeepsTables(Source, Protocol):
-    """A source that converts so much that it keeps what it has made, and converts anew only what has changed."""
+    """A source whose conversion is so expensive that it keeps the result and converts again only after a change."""
 
     def kept_tables(
         self, folder: Path, inputs: Mapping[str, str], spill: Path | None, on_progress: Progress, /
@@ -55,9 +55,9 @@ class KeepsTables(Source, Protocol):
         """Returns what `tables` returns; converts only if the source has changed since the last time.
 
         Args:
-            folder: where the converted tables are kept.
-            inputs: digests of the source's files; with the settings they say whether it has changed.
-            spill: where the conversion writes what does not fit into memory; null: below the folder.
+            folder: folder for the converted tables.
+            inputs: digests of the source's files; with the settings they decide whether it has changed.
+            spill: folder for data that does not fit into memory; null: below `folder`.
             on_progress: called at every stage.
         """
         ...
@@ -65,26 +65,26 @@ class KeepsTables(Source, Protocol):
 
 @runtime_checkable
 class KeepsFooters(Source, Protocol):
-    """A source that asks less of a store where it knows what the footers of earlier nights said."""
+    """A source that reads less from an object store if it knows the footers of earlier nights."""
 
     footers: Footers
 
 
 class StoreBuilder:
-    """Makes a version of a store, or finds that it is there.
+    """Makes a version of a store, unless the same version exists already.
 
     Args:
-        root: where the store's versions stand; `current` points to the newest.
+        root: folder of the store's versions; the link `current` in it points to the newest.
         source: the raw data.
-        split: the cuts in time.
-        features: how raw becomes codes.
-        limits: how many rows and sounds may be left out.
+        split: rule that divides events into periods.
+        features: settings of how raw columns become codes.
+        limits: limits on the rows and sounds that may be left out.
         num_workers: decoding threads.
         on_progress: called at every stage.
         filters: rules that leave events out after the split, by name.
         forget: ids of listeners to be forgotten, beside those whom users/ calls deleted.
-        engine: runs the SQL files; null: DuckDB.
-        spill: where the engine writes what does not fit into memory; null: beside the store.
+        engine: engine that runs the SQL files; null: DuckDB.
+        spill: folder for data of the engine that does not fit into memory; null: beside the store.
     """
 
     def __init__(
@@ -116,14 +116,14 @@ class StoreBuilder:
         self.decoding = Decoding()
         """Amount of decoded sound, and how fast it was decoded."""
         self.left_alone: list[RawPath] = []
-        """Files among the tables' that are no Parquet, and were not read."""
+        """Files in the tables' folders that are not Parquet and were not read."""
         self.remarks: list[str] = []
-        """Lines about what is read otherwise than it may be meant."""
+        """Lines about data that may be read otherwise than it was meant."""
         self.losses = SoundLosses(named=0)
         """Sounds of the store that are set aside or altered."""
 
     def build(self) -> tuple[Store, bool]:
-        """The store, and whether it had to be made.
+        """Returns the store, and whether it had to be made.
 
         Raises:
             UserError: the raw data is not as the contract says, or too much of it is bad.
@@ -168,7 +168,7 @@ class StoreBuilder:
         return store, is_new
 
     def decode_shard(self, shard: Shard) -> Decoding:
-        """Decodes one share of the sounds, for a `build` to come.
+        """Decodes one shard of the sounds, for a later `build`.
 
         Raises:
             UserError: as `build`, or the data names no sound.

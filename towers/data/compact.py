@@ -24,7 +24,7 @@ def compacted(store: Store) -> Store:
 
 
 class CompactStore(Store):
-    """The rows of a store that are no holes, numbered anew.
+    """A store without the holes of another, its rows numbered anew.
 
     Args:
         whole: the store with holes; no event has a hole as its listener or content.
@@ -37,7 +37,8 @@ class CompactStore(Store):
 
     @cached_property
     def _new_row(self) -> Int[np.ndarray, " contents_plus_one"]:
-        """The new row of each row of the whole store; -1 for a hole, and -1 as a last entry, for no content."""
+        """New row of each row of the whole store; -1 for a hole, and a last entry of -1 for events without a
+        content."""
         found = np.full(len(self._whole.has_content) + 1, -1, np.int32)
         found[self._content_rows] = np.arange(len(self._content_rows))
         return found

@@ -41,14 +41,14 @@ def write_ends(folder: Path, split: Split, cuts: Cuts) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingCounts:
-    """Counts of the training period, and how much each period holds.
+    """Counts of the training period, and sizes of all periods.
 
     Args:
         positives: `[contents]`: positive events in training.
         plays: `[contents]`: plays in training.
         events: `[contents]`: events in training.
-        codes: for each column of `EVENT_VOCABULARIES`, bool by code of the log: whether training has it.
-        periods: for each period, the number of positive events and of listeners who have one.
+        codes: `[codes]` for each column of `EVENT_VOCABULARIES`: whether training has the log's code.
+        periods: number of positive events and of listeners with one, by period.
         total_positives: positive events in all periods and gaps.
     """
 
@@ -66,7 +66,7 @@ def count_training(folder: Path, num_contents: int, num_codes: dict[str, int]) -
     Args:
         folder: histories whose columns and ends are written.
         num_contents: number of content rows.
-        num_codes: for each column of `EVENT_VOCABULARIES`, the number of codes in the log.
+        num_codes: number of codes in the log, by column of `EVENT_VOCABULARIES`.
     """
     offsets = np.load(folder / "offsets.npy")
     ends = {name: np.load(folder / f"{name}.npy") for name in ENDS}
@@ -114,7 +114,7 @@ def write_codes(folder: Path, name: str, vocabulary: Vocabulary, texts: list[str
     """Replaces a column's codes of the log by those of the training period's vocabulary.
 
     Args:
-        folder: where the histories are.
+        folder: folder of the histories.
         name: name of the column.
         vocabulary: the values that the training period has.
         texts: the value of each code of the log.

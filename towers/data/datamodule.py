@@ -8,22 +8,23 @@ from towers.features.settings import SpectrogramSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataModule:
-    """Settings: how histories are cut into windows, targets weighted and sounds cropped. `Loaders` follows them.
+    """Settings of training batches: how `Loaders` cuts histories into windows, weights targets and crops sounds.
 
     Args:
-        max_length: of a history or a window, in events.
-        max_tokens: padded tokens of a step (listeners times length), over all ranks and micro-batches.
+        max_length: longest history or window, in events.
+        max_tokens: greatest number of padded tokens in a step (windows times longest window), over all ranks and
+            micro-batches.
         repeat_weight: weight of a target that the listener has chosen before; a first choice has 1.
-        lookahead: a target is predicted from a state at most so many events before it, drawn at random. 1 asks for
-            what comes next; more asks for what comes at some time, as a list for the next weeks has to (dense
-            all-action loss, Pancha et al. 2022, "PinnerFormer").
-        num_fresh_sounds: sounds encoded anew, with gradient, in a step, over all ranks; 0: the audio encoder is not
-            trained.
-        crop_s: of a sound in training, in seconds.
+        lookahead: greatest distance, in events, from a target back to the state that predicts it; the state is drawn at
+            random. 1 predicts the next event; more predicts events of the time to come, which suits a list for the
+            next weeks (dense all-action loss, Pancha et al. 2022, "PinnerFormer").
+        num_fresh_sounds: number of sounds that a step encodes anew, with gradient, over all ranks; 0: the audio encoder
+            is not trained.
+        crop_s: length of a sound's random crop in training, in seconds.
         num_workers: processes that build batches.
 
     Raises:
-        ValueError: a length, a budget or a lookahead below 1, another number below 0.
+        ValueError: `max_length`, `max_tokens` or `lookahead` is below 1, or another number is below 0.
     """
 
     max_length: int
@@ -42,7 +43,7 @@ class DataModule:
                 raise ValueError(f"{name} must be 0 or more, got {number}")
 
     def remarks(self, spectrogram: SpectrogramSettings) -> list[str]:
-        """A line where a crop is to be longer than what is kept of a sound."""
+        """Returns a line if crops are longer than the records of sounds."""
         if self.crop_frames(spectrogram) <= spectrogram.num_frames:
             return []
         return [
@@ -51,10 +52,10 @@ class DataModule:
         ]
 
     def crop_frames(self, spectrogram: SpectrogramSettings) -> int:
-        """Frames of a sound's crop in training.
+        """Returns the number of frames in a sound's crop.
 
         Raises:
-            UserError: a crop has less than a frame.
+            UserError: a crop is shorter than a frame.
         """
         frames = round(self.crop_s * spectrogram.sample_rate / spectrogram.hop_length)
         if frames < 1:

@@ -67,7 +67,7 @@ class HistoriesWriter:
         columns: the columns of the event log.
         durations_ms: `[contents]`, int64: duration in milliseconds, 0 where unknown.
         min_played_fraction: a play of at least this fraction of its content is positive.
-        folder: where the histories are written; it is created.
+        folder: folder to write the histories to; it is created.
         on_progress: called with (stage, done, all).
     """
 

@@ -24,7 +24,8 @@ class HistoryReader:
         self._is_listed = None if store.is_listed.all() else store.is_listed
 
     def places(self, start: Integer[np.ndarray, " batch"], end: Integer[np.ndarray, " batch"]) -> np.ndarray:
-        """`[batch, length]`, int64: where the events stand in the flat columns; -1 in the padding on the right."""
+        """Returns the places of events in the flat columns, `[batch, length]`, int64; -1 in the padding on the
+        right."""
         length = int((end - start).max(initial=0))
         places = start[:, None].astype(np.int64) + np.arange(length)
         return np.where(places < end[:, None], places, -1)
@@ -35,11 +36,11 @@ class HistoryReader:
         user_rows: Integer[np.ndarray, " batch"],
         content_index: Int[np.ndarray, "batch length"],
     ) -> HistoryBatch:
-        """The events at `places`.
+        """Returns the events at `places`.
 
         Args:
-            places: as `places` gives them.
-            user_rows: the listener of each row.
+            places: places of events, from the method `places`.
+            user_rows: row of the listener of each history.
             content_index: rows of the matrix of content vectors that the batch is used with; -1 in the padding.
         """
         histories, padding = self._histories, places < 0
@@ -63,14 +64,14 @@ class HistoryReader:
         )
 
     def content_rows(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray:
-        """`[batch, length]`, int64: rows of the events' contents; -1 without content and in the padding."""
+        """Returns the rows of the events' contents, `[batch, length]`, int64; -1 without content and in the padding."""
         return np.where(places < 0, -1, _at(self._histories.content_row, np.maximum(places, 0)).astype(np.int64))
 
     def target_weights(self, places: Int[np.ndarray, "batch length"], repeat_weight: float) -> np.ndarray:
-        """`[batch, length]`, float32: how much an event counts as a target.
+        """Returns the weight of each event as a target, `[batch, length]`, float32.
 
-        1 for a first positive event with a content, `repeat_weight` for a later one, 0 for all others, and for those
-        with a content that has been withdrawn.
+        It is 1 for a listener's first positive event with a content, `repeat_weight` for a later one, and 0 for all
+        other events and for withdrawn contents.
         """
         at = np.maximum(places, 0)
         weights = np.where(_at(self._histories.is_discovery, at), 1.0, repeat_weight)
@@ -78,7 +79,7 @@ class HistoryReader:
         return (weights * is_target).astype(np.float32)
 
     def is_rejected(self, places: Int[np.ndarray, "batch length"]) -> np.ndarray:
-        """`[batch, length]`: whether an event says that the listener does not want its content now, which is listed."""
+        """Returns, `[batch, length]`, whether an event is a skip or a dislike of a content that is still listed."""
         is_refused = np.isin(_at(self._histories.action, np.maximum(places, 0)), REFUSALS) & (places >= 0)
         return is_refused & self._names_listed(places)
 
@@ -88,7 +89,7 @@ class HistoryReader:
         return True if self._is_listed is None else self._is_listed[self.content_rows(places)]
 
     def timestamps_us(self, places: Int[np.ndarray, " events"]) -> np.ndarray:
-        """`[events]`, int64: when they happened, in microseconds since 1970, UTC."""
+        """Returns the times of events, `[events]`, int64, in microseconds since 1970, UTC."""
         return _at(self._histories.timestamp_us, places)
 
     def _elapsed(self, at: np.ndarray, user_rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ def open_impressions(folder: Path, until_us: int | None) -> ds.Dataset:
     """Opens the rows of all parts in a folder, in order of arrival; an empty data set where there is no folder.
 
     Args:
-        folder: where the parts of a version of a store are.
+        folder: folder of the parts in a version of a store.
         until_us: leaves out rows of this time or later, in microseconds since 1970, UTC; null keeps all.
     """
     parts = sorted(map(str, folder.glob(PARTS)))

@@ -18,19 +18,19 @@ from towers.errors import UserError
 
 
 class Loaders:
-    """Training windows and validation histories.
+    """Loaders of training batches and of validation histories.
 
     Args:
-        settings: of windows, targets and crops.
+        settings: settings of windows, targets and crops.
         store: the prepared store.
-        candidates: draws what targets compete with.
-        needs: of the model that is trained.
+        candidates: sampler of the candidates that targets compete with.
+        needs: needs of the model that is trained.
         validation_users: `[users]`, rows of the listeners with validation targets.
-        seed: of windows, order, negatives and crops.
-        share: of this process in every step.
+        seed: seed of windows, order, negatives and crops.
+        share: share of this process in every step.
 
     Raises:
-        UserError: times needed of data without a clock, or crops of less than a frame.
+        UserError: the model needs times and the data has no clock, or crops are shorter than a frame.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Loaders:
         )
 
     def training(self, max_epochs: int, epoch: int = 0, number: int = 0, max_batches: int | None = None) -> DataLoader:
-        """`TrainingBatch`es of one epoch after the other, from batch `number` of `epoch` on.
+        """Returns a loader of `TrainingBatch`es, one epoch after another, from batch `number` of `epoch` on.
 
         Args:
             max_epochs: passes over the training windows; -1: without an end.
-            epoch: of the first batch.
-            number: of the first batch in its epoch.
-            max_batches: of an epoch, the others are left out; null: all.
+            epoch: epoch of the first batch.
+            number: number of the first batch in its epoch.
+            max_batches: number of batches of an epoch that are used; null: all.
         """
         sampler = self._sampler.going(max_epochs, epoch, number, max_batches)
         return DataLoader(
@@ -76,26 +76,27 @@ class Loaders:
         )
 
     def validation(self) -> "UserBatches":
-        """`HistoryBatch`es of the validation listeners before the first cut, in their order."""
+        """Returns `HistoryBatch`es with the validation listeners' training histories, in the order of the listeners."""
         settings, end = self._settings, self._store.histories.train_end
         return UserBatches(self._store, end, self._validation_users, settings.max_length, settings.max_tokens)
 
 
 def _leave_signals_to_the_training(worker: int) -> None:
-    """A scheduler signals the whole group; a loader's process that ended by it would take the training with it."""
+    """Ignores signals in a loader's process: a scheduler signals the whole group, and a loader that ended by it would
+    end the training."""
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
 class UserBatches(Dataset):
-    """Histories up to an end, listener after listener; `content_index` is the content's row in the store.
+    """Batches of listeners' last events before an end; `content_index` is the content's row in the store.
 
     Args:
         store: the prepared store.
         end: `[all users]`, one past the last event that may be seen.
-        user_rows: whose.
-        max_length: the last so many events.
-        max_tokens: padded tokens of a batch.
+        user_rows: rows of the listeners.
+        max_length: greatest number of events of a listener.
+        max_tokens: greatest number of padded tokens in a batch.
     """
 
     def __init__(self, store: Store, end: np.ndarray, user_rows: np.ndarray, max_length: int, max_tokens: int):

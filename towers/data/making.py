@@ -43,11 +43,11 @@ SOUNDS, ALTERED_SOUNDS = "sounds.parquet", "altered_sounds.parquet"
 
 
 def fingerprint_of(request: str, rows: Rows) -> str:
-    """The name of a version.
+    """Returns the fingerprint of a version, which is its name.
 
     Args:
-        request: what it is made for.
-        rows: that ids have in it.
+        request: digest of all that decides the store except the rows of ids.
+        rows: rows of ids.
     """
     return digest_of([request, rows.digest, rows.forgotten.arrivals])[:16]
 
@@ -57,18 +57,18 @@ class Maker:
     """Makes one version of a store.
 
     Args:
-        root: where the store's versions stand.
+        root: folder of the store's versions.
         work: a folder for temporary files.
         tables: the raw files.
         inputs: digests of the source's files.
-        source: where the raw data comes from.
-        split: where training, validation and test begin and end.
+        source: source of the raw data.
+        split: rule that divides events into periods.
         filters: rules that leave events out after the split, by name.
-        features: how raw columns become codes.
-        limits: how many rows and sounds may be left out.
+        features: settings of how raw columns become codes.
+        limits: limits on the rows and sounds that may be left out.
         forget: ids of listeners to be forgotten, beside those whom users/ calls deleted.
-        engine: runs the SQL files.
-        spill: where the engine writes what does not fit into memory; null: beside the store.
+        engine: engine that runs the SQL files.
+        spill: folder for data of the engine that does not fit into memory; null: beside the store.
         current: the newest event log; null where there is none.
         on_progress: called with (stage, done, all).
     """
@@ -94,7 +94,7 @@ class Maker:
         Args:
             request: digest of all that decides the store except the rows; the manifest has it.
             sound: the set of spectrograms; null where there is no sound.
-            decode: decodes the sounds.
+            decode: function that decodes the sounds.
 
         Raises:
             UserError: the raw data is not as the contract says, or too much of it is bad.
@@ -181,7 +181,7 @@ class Maker:
             return log.kept(self.root / LOG), lost
 
     def _refuse_changes(self) -> None:
-        """Refuses objects that are others now than when they were read; files are known by their bytes."""
+        """Refuses objects that have changed since they were read; local files are identified by their bytes instead."""
         root = self.tables.root
         for table, paths in self.tables.files.items():
             if isinstance(root, RemotePath):

@@ -23,9 +23,9 @@ class Group:
     """Part files that have equal types in all columns that are read.
 
     Args:
-        paths: of the files.
-        kinds: the type of each column; null for one that the files lack.
-        constants: columns that stand outside of the files alone, each with one value in all of them.
+        paths: paths of the files.
+        kinds: type of each column; null for one that the files lack.
+        constants: columns that only stand outside of the files, each with one value for all of them.
     """
 
     paths: tuple[RawPath, ...]
@@ -60,7 +60,7 @@ def groups_of(parts: Sequence[Part], names: Sequence[str]) -> list[Group]:
 
     Args:
         parts: the files.
-        names: of the columns.
+        names: names of the columns.
     """
     found: dict[tuple[Any, ...], list[RawPath]] = defaultdict(list)
     for part in parts:
@@ -75,7 +75,7 @@ def groups_of(parts: Sequence[Part], names: Sequence[str]) -> list[Group]:
 
 
 def become_one(kinds: Iterable[pa.DataType]) -> bool:
-    """Says whether a column beside the contract that has these types in its part files can be read as one.
+    """Returns whether a column beside the contract that has these types in its part files can be read as one.
 
     Text, whole numbers, booleans and UUIDs can, as text that every engine writes alike.
     """
@@ -94,7 +94,7 @@ def one_type(kinds: Iterable[pa.DataType], column: Column | None) -> tuple[pa.Da
 
     Args:
         kinds: the types in the files that have the column.
-        column: of the contract; null for one beside it.
+        column: the contract's column; null for one beside the contract.
     """
     plain = {kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds} - {pa.null()}
     if not plain:  # Spark cannot keep a column without a type

@@ -1,5 +1,4 @@
-"""Contents of training, validation and test, in numbers and in lines, so that a cut that does not fit is seen at
-once."""
+"""Sizes of training, validation and test, in numbers and in lines, so that a cut that does not fit is seen at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ class Period:
 
     Args:
         name: training, validation or test.
-        days: its length; null where each listener is cut at times of their own.
+        days: length in days; null if each listener is cut at times of their own.
         positives: number of positive events in it.
         listeners: number of listeners with a positive event in it.
     """
@@ -36,7 +35,7 @@ def periods_of(counted: Mapping[str, tuple[int, int]], cuts: Cuts, first_us: int
     """Returns the three periods, in order.
 
     Args:
-        counted: for each period, the number of positive events and of listeners; a period may be absent.
+        counted: number of positive events and of listeners, by period; a period may be absent.
         cuts: the instants between them.
         first_us: time of the first positive event, in microseconds.
         last_us: time of the last positive event, in microseconds; events that `cuts` leaves out are not counted.
@@ -64,7 +63,7 @@ def from_json(found: Sequence[Mapping[str, Any]]) -> list[Period]:
 
 
 def lines(periods: Sequence[Period]) -> list[str]:
-    """A line a period, and one for each thing that looks like a mistake; none where nothing was counted."""
+    """Returns a line for each period and each cut that looks like a mistake; none if nothing was counted."""
     if not periods:
         return []
     told = [

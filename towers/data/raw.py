@@ -175,7 +175,7 @@ def select_raw(tables: RawTables, table: str, extra: tuple[str, ...] = (), name:
         tables: the files.
         table: a name of `schema.RAW_TABLES`.
         extra: columns beyond the contract to carry along as they are.
-        name: with which the names of scans begin; null for `table`.
+        name: beginning of the scans' names; null for `table`.
 
     Raises:
         UserError: as `columns_of`, and for an extra column that is not there.
@@ -217,7 +217,7 @@ def _columns_in_sql(table: str, name: str, kind: pa.DataType | None) -> list[str
 
     Args:
         table: a name of `schema.RAW_TABLES`.
-        name: of the column.
+        name: name of the column.
         kind: the type that it is read in; null where no file has it.
     """
     column = CONTRACT[table][name]
@@ -243,12 +243,12 @@ def _whole(source: str, kind: pa.DataType | None) -> str:
 
 
 def _told(source: str) -> str:
-    """A day or an instant; null where it lies outside of the years 1 to 9999."""
+    """Returns SQL of a day or an instant; null outside of the years 1 to 9999."""
     return f"CASE WHEN CAST({source} AS DATE) BETWEEN {FIRST_DAY} AND {LAST_DAY} THEN {source} END"
 
 
 def _is_lost(name: str) -> str:
-    """1 where `_told` makes null of something, else 0."""
+    """Returns SQL that is 1 where `_told` turns a value into null, else 0."""
     source = quoted(name)
     return f"CASE WHEN CAST({source} AS DATE) NOT BETWEEN {FIRST_DAY} AND {LAST_DAY} THEN 1 ELSE 0 END"
 
@@ -258,7 +258,7 @@ def _text(value: str) -> str:
 
 
 def audio_paths(tables: RawTables) -> tuple[list[str], list[str]]:
-    """Content ids and audio paths of all contents that name one, in the order of the files."""
+    """Returns ids and audio paths of all contents that name a sound, in the order of the files."""
     named: dict[str, str] = {}
     for path in tables.files.get(schema.CONTENTS, []):
         footer, part = tables.footers.of(path), tables.part(schema.CONTENTS, path)
@@ -291,13 +291,14 @@ def reading(tables: RawTables) -> Iterator[None]:
 
 
 def unreadable(tables: RawTables, reason: str, fault_of: Callable[[RawPath], str | None] | None = None) -> UserError:
-    """Returns the error of data that looked like Parquet until it was read: the file that is damaged or holds a time
-    that nobody can tell, else `reason`.
+    """Returns the error for data that looked like Parquet until it was read. It names the file that is damaged or holds
+    a time that is out of range; if there is none, it gives `reason`.
 
     Args:
         tables: the files.
-        reason: what the reader said.
-        fault_of: reads a file as the reader did, and says what is wrong with it; null where pyarrow was the reader.
+        reason: the reader's message.
+        fault_of: function that reads a file as the reader did and returns its fault, null for a sound one; null if
+            pyarrow was the reader.
     """
     paths = [path for paths in tables.files.values() for path in paths]
     for path in paths:

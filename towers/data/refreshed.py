@@ -19,12 +19,12 @@ from towers.manifest import digest_of
 
 
 def refreshed_fingerprint(trained: str, today: str) -> str:
-    """Changes with the store that was trained on and with the one that is read, given by their fingerprints."""
+    """Returns a fingerprint that changes with the store that was trained on and with the one that is read."""
     return digest_of([trained, today])[:16]
 
 
 def rows_before(before: Store, now: Store) -> Int[np.ndarray, " contents"]:
-    """The row that each content of one store had in another, by id; -1 where it had none."""
+    """Returns the row in `before` of each content of `now`, found by id; -1 if it had none."""
     known = before.contents["content_id"].combine_chunks()
     options = pc.SetLookupOptions(value_set=known, skip_nulls=True)
     rows = pc.call_function("index_in", [now.contents["content_id"].cast(known.type)], options)
@@ -34,12 +34,12 @@ def rows_before(before: Store, now: Store) -> Int[np.ndarray, " contents"]:
 class RefreshedStore(Store):
     """A store of today, read with the vocabularies of the store that a network was trained on.
 
-    Rows are today's. What training counted is by today's rows, and 0 for contents that it did not know; these stand
-    where their sound and metadata put them.
+    Rows are today's. Counts of training are given by today's rows, and are 0 for contents that training did not know;
+    the vectors of these come from their sound and metadata alone.
 
     Args:
-        today: what is read.
-        trained: what was trained on, as training saw it.
+        today: the store that is read.
+        trained: the store that the network was trained on, as training saw it.
 
     Raises:
         UserError: the two were prepared with other features.
@@ -74,12 +74,12 @@ class RefreshedStore(Store):
 
     @cached_property
     def train_positives(self) -> Int[np.ndarray, " contents"]:
-        """Positive events in what was trained on."""
+        """Number of each content's positive events in the store that was trained on."""
         counts = np.append(self._trained.train_positives, 0)
         return counts[self.trained_rows]
 
     def trained_until(self, until: Until) -> Store:
-        """Itself: what was trained on was given as training saw it."""
+        """Returns the store itself, as `trained` was given as training saw it."""
         return self
 
     def vocabulary(self, name: str) -> Vocabulary:

@@ -89,7 +89,7 @@ class Rejecting:
 
     Args:
         clean: the database, in which the lists are judged.
-        limits: how many there may be.
+        limits: limits on the rows that may be left out.
         origin: the caller's file where the tables were converted from one; null where they are the caller's own.
     """
 
@@ -114,7 +114,7 @@ class Rejecting:
 
         Args:
             losses: the losses of each table.
-            folder: where the rejected rows were written.
+            folder: folder of the rejected rows.
 
         Raises:
             TooManyRejected: over a limit; names the first row of the first such table.

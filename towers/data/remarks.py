@@ -53,10 +53,10 @@ def _on_columns(tables: RawTables, features: FeatureSettings) -> Iterator[str]:
 
 
 def remarks_on_rows(ask: Callable[[str], dict[str, Any]], max_unlisted_fraction: float) -> Iterator[str]:
-    """Lines about what the clean tables say of each other, and about numbers that look to be in another unit.
+    """Yields lines about tables that do not fit each other, and about numbers that look to be in another unit.
 
     Args:
-        ask: the single row of a view of `remarks.sql`, by column.
+        ask: function that returns the single row of a view of `remarks.sql`, by column.
         max_unlisted_fraction: greatest share that is allowed of events whose content is not listed, and of entries of
             playlists that are no content.
 
@@ -92,7 +92,7 @@ def remarks_on_plays(seen: Seen, content_ids: pa.Array, features: FeatureSetting
     """Yields lines about suspicious played times.
 
     Args:
-        seen: what was counted in the histories.
+        seen: counts made while the histories were written.
         content_ids: id of each content row.
         features: the settings that say which plays are positive.
     """
@@ -116,7 +116,7 @@ def _short(name: str, found: int, total: int, number: int, content_id: str) -> s
 
 
 def _near_columns(tables: RawTables, table: str, features: FeatureSettings) -> Iterator[str]:
-    """A line for every column of the contract that a file lacks while it has one of nearly this name."""
+    """Yields a line for each column of the contract that a file lacks while it has one of nearly this name."""
     found: dict[tuple[str, str], str] = {}
     named = features.user_columns if table == schema.USERS else ()
     for path in tables.files[table]:
@@ -154,7 +154,7 @@ def _without_zone(tables: RawTables, table: str) -> str | None:
 
 
 def _named(name: str) -> str:
-    """An id as it stands in a line; a long one is cut."""
+    """Returns an id as text for a line; a long one is cut."""
     return repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}…")
 
 

@@ -40,7 +40,7 @@ class Store:
         folder: one version of a store, with its manifest.
 
     Raises:
-        UserError: no store there, or one of a newer format.
+        UserError: there is no store, or it is of a newer format.
     """
 
     def __init__(self, folder: Path):
@@ -55,7 +55,7 @@ class Store:
 
     @classmethod
     def open(cls, root: Path) -> "Store":
-        """The version that `current` points to.
+        """Opens the version that `current` points to.
 
         Raises:
             UserError: nothing was prepared there.
@@ -67,12 +67,12 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with every input and setting of the store."""
+        """Fingerprint of the store, which changes with every input and setting."""
         return self.manifest["fingerprint"]
 
     @property
     def has_clock(self) -> bool:
-        """Whether timestamps are real times."""
+        """True if timestamps are real times; false if only the order of events is known."""
         return self.manifest["has_clock"]
 
     @property
@@ -82,17 +82,17 @@ class Store:
 
     @property
     def periods(self) -> list[Period]:
-        """Returns the counts of training, validation and test; empty for a store of before this was counted."""
+        """Counts of training, validation and test; empty for a store that was made before these were counted."""
         return from_json(self.manifest.get("periods", []))
 
     @property
     def remarks(self) -> list[str]:
-        """Lines about what its raw data allows and probably does not mean; stores of before have none."""
+        """Lines about raw data that is allowed but probably not meant; empty for stores that were made without them."""
         return self.manifest.get("remarks", [])
 
     @cached_property
     def features(self) -> FeatureSettings:
-        """The settings that the store was made with."""
+        """Feature settings that the store was made with."""
         return FeatureSettings.from_dict(self.manifest["features"])
 
     @cached_property
@@ -137,7 +137,7 @@ class Store:
 
     @cached_property
     def users(self) -> pa.Table:
-        """Returns the table by user row: `user_id` and the columns of users/ as they are, features or not. A row
+        """Table by user row: `user_id` and the columns of users/ as they are, features or not. A row
         whose listener is gone is a hole: its id is null."""
         return _mapped(self.folder / "users.arrow")
 
@@ -153,13 +153,13 @@ class Store:
 
     @cached_property
     def histories(self) -> Histories:
-        """Opened, not read, unless it is cut."""
+        """Histories of all listeners: opened but not read, unless the store is cut at a time."""
         histories = Histories.read(self.folder / "histories")
         return histories if self.as_of_us is None else histories.until(self.as_of_us)
 
     @cached_property
     def content_codes(self) -> dict[str, Ragged]:
-        """Part -> codes by content row."""
+        """Codes by content row, for each part of the metadata."""
         return {part: _read_ragged(self.folder / "codes" / part) for part in self.features.content_parts}
 
     @cached_property
@@ -168,14 +168,14 @@ class Store:
         return np.load(self.folder / "user_codes.npy")
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """The vocabulary of a content part, a listener column, `context` or `device`."""
+        """Returns the vocabulary of a content part, a listener column, `context` or `device`."""
         path = self.folder / "vocabularies" / f"{name}.parquet"
         is_untold = name == "device" and not path.exists()  # in stores of format 2
         return Vocabulary([]) if is_untold else Vocabulary.read(path)
 
     @cached_property
     def members(self) -> Ragged:
-        """Artists' and playlists' contents that are listed, by content row; empty for other kinds."""
+        """Listed contents of each artist and playlist, by content row; empty for other kinds."""
         members = _read_ragged(self.folder / "members")
         kept = self.is_listed[members.values]
         later = self._playlists()[1]["content_row"].to_numpy()
@@ -185,8 +185,8 @@ class Store:
 
     @cached_property
     def playlists(self) -> pa.Table:
-        """Returns the table by content row, with `PLAYLIST_COLUMNS`: who made a playlist and when, its contents in
-        their order."""
+        """Table of playlists, ascending by content row, with `PLAYLIST_COLUMNS`: curator, time of creation, and
+        contents in the order of the list."""
         return self._playlists()[0]
 
     def _playlists(self) -> tuple[pa.Table, pa.Table]:
@@ -201,13 +201,12 @@ class Store:
 
     @cached_property
     def impressions(self) -> ds.Dataset:
-        """Returns what was shown, with the columns of `IMPRESSION_SCHEMA`, in order of arrival; empty without
-        impressions."""
+        """Impressions, with the columns of `IMPRESSION_SCHEMA`, in order of arrival; empty if there are none."""
         return open_impressions(self.folder / "impressions", self.as_of_us)
 
     @cached_property
     def spectrograms(self) -> Spectrograms | None:
-        """Null where the data has no sound."""
+        """Spectrograms of the sounds; null if the data has no sound."""
         name = self.manifest["spectrograms"]
         return None if name is None else Spectrograms.open(self.folder.parent / "spectrograms" / name)
 
@@ -219,7 +218,7 @@ class Store:
 
     @cached_property
     def sounds(self) -> Sounds | None:
-        """The spectrograms by content row; null where the data has no sound."""
+        """Spectrograms by content row; null if the data has no sound."""
         return None if self.spectrograms is None else Sounds(records=self.spectrograms.records, rows=self.audio_rows)
 
     def rejected(self) -> dict[str, dict[str, int]]:
@@ -237,19 +236,19 @@ class Store:
         return found
 
     def trained_until(self, until: Until) -> "Store":
-        """This store with a training that goes up to the test, for a model whose settings validation has chosen, or up
-        to the end, for one that is to know the last hour."""
+        """Returns this store with a longer training: up to the test, for a model whose settings validation has chosen,
+        or up to the end of the data, for a model to serve."""
         if until == "validation":
             return self
         store = _TrainedOn(self.folder, until)
         return store if self.as_of_us is None else store.until(self.as_of_us)
 
     def until(self, as_of_us: int) -> "Store":
-        """This store without what listeners did from a time on (microseconds since 1970, UTC), and without playlists of
-        then; the period that it lies in ends there.
+        """Returns this store without events, impressions and playlists from a time on (microseconds since 1970, UTC);
+        the period that the time lies in ends there.
 
-        Contents stay all there, as those who publish them announce them. What training counted, and the vocabularies,
-        stay as they are, so it can be cut after the training period alone.
+        All contents stay, as catalogues are known in advance. Counts of training and vocabularies stay as they are, so
+        the time must not lie within the training period.
 
         Raises:
             UserError: the data has no clock, its cuts are no times, or the time lies within the training period.
@@ -268,8 +267,8 @@ class Store:
         return self.cut(as_of_us)
 
     def cut(self, as_of_us: int) -> "Store":
-        """Returns the store as `until` does, but for any time, one within training included: the caller has to count
-        anew what training counted.
+        """Returns the store as `until` does, but for any time, also within training. The caller then has to replace the
+        counts of training.
 
         Args:
             as_of_us: microseconds since 1970, UTC; of data whose cuts are times.
@@ -284,7 +283,7 @@ class Store:
 
     @cached_property
     def end_us(self) -> int | None:
-        """The time of its last event, or the one that it was cut at; null where the data has no clock."""
+        """Time of the last event, or the time that the store was cut at; null if the data has no clock."""
         if not self.has_clock:
             return None
         return int(self.histories.timestamp_us.max(initial=0)) if self.as_of_us is None else self.as_of_us
@@ -311,13 +310,13 @@ class Store:
 
     @cached_property
     def trained_rows(self) -> np.ndarray:
-        """`[contents]`, int64: the row that each content had in what a network was trained on, -1 where it had none:
-        its own, unless that was another store."""
+        """`[contents]`, int64: row of each content in the store that a network was trained on, -1 if it had none. Here
+        it is the content's own row; see `RefreshedStore`."""
         return np.arange(len(self.contents))
 
 
 class _TrainedOn(Store):
-    """A store in which training also has what comes after the first cut: validation, or everything."""
+    """A store whose training goes on after the first cut: up to the test, or to the end."""
 
     def __init__(self, folder: Path, until: Until):
         super().__init__(folder)
@@ -337,7 +336,7 @@ class _TrainedOn(Store):
 
 
 def write_ragged(path: Path, ragged: Ragged) -> None:
-    """Two flat arrays, `<path>.offsets.npy` and `<path>.values.npy`."""
+    """Writes two flat arrays, `<path>.offsets.npy` and `<path>.values.npy`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(f"{path}.offsets.npy", ragged.offsets)
     np.save(f"{path}.values.npy", ragged.values)
@@ -348,7 +347,7 @@ def _read_ragged(path: Path) -> Ragged:
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:
-    """Arrow IPC, uncompressed, so that it can be memory-mapped."""
+    """Writes a table as Arrow IPC, uncompressed, so that it can be memory-mapped."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 

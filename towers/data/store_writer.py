@@ -30,10 +30,10 @@ class Written:
 
     Args:
         events: number of events in all histories.
-        seen: what was counted while the histories were written.
+        seen: counts made while the histories were written.
         cuts: the instants of the split.
-        counts: what training and each period hold.
-        left_out: how many events each filter left out.
+        counts: counts of training and of each period.
+        left_out: number of events that each filter left out.
     """
 
     events: int
@@ -49,8 +49,8 @@ class StoreWriter:
     Args:
         clean: the database, in which listeners and contents are known.
         log: the event log, with the rows of ids.
-        features: which columns to encode, and how.
-        folder: where to write.
+        features: settings of the columns to encode.
+        folder: folder to write to.
         on_progress: called with (stage, done, all).
     """
 

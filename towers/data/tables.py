@@ -34,7 +34,7 @@ class Tables:
     Args:
         database: an engine's, without tables.
         tables: the raw files; of events only those that are still to be read.
-        features: which listener columns to carry.
+        features: settings that name the columns of listeners to keep.
     """
 
     def __init__(self, database: Database, tables: RawTables, features: FeatureSettings):
@@ -70,10 +70,11 @@ class Tables:
         self.run("rejected_lists")
 
     def read_events(self, until_file: Mapping[str, int]) -> None:
-        """Reads whom and what events name.
+        """Reads the listeners and contents that events name.
 
         Args:
-            until_file: listeners of whom nothing is read in files of a lower number, beside those who are forgotten.
+            until_file: file number by listener; events of that listener in files of a lower number are not read. It
+                comes on top of listeners who are to be forgotten.
 
         Raises:
             UserError: a bad file.
@@ -110,8 +111,8 @@ class Tables:
         """Makes files known that were written by an earlier run; see `Database.scan`.
 
         Args:
-            name: of the view.
-            paths: of the files; without any the view is empty.
+            name: name of the view.
+            paths: paths of the files; without any the view is empty.
             like: the columns to read.
             with_places: see `Database.scan`.
         """

@@ -1,4 +1,4 @@
-"""A store seen from a night in its past: all from before is training, and the days after it are the test."""
+"""A store seen from a night in its past: everything before it is training, and the days after it are the test."""
 
 from dataclasses import replace
 
@@ -15,14 +15,14 @@ from towers.manifest import digest_of
 
 
 def tomorrow_of(store: Store, night_us: int, days: float) -> Store:
-    """The store as one whose training ends at a time, whose test is the days after it, and which has no validation.
+    """Returns the store with training up to a night, a test of the days after it, and no validation.
 
-    So the vectors of a night are judged by what followed, without another prepare: the test is what the validation of
-    `data/split=temporal data.split.validation_start=NIGHT` is. Contents and listeners of later days have their rows;
-    a network of that night does not know them. Vocabularies stay those of the store.
+    Thus the vectors of a night are evaluated on the days that followed, without another prepare: the test equals the
+    validation of `data/split=temporal data.split.validation_start=NIGHT`. Contents and listeners of later days keep
+    their rows, and a network of that night does not know them. Vocabularies stay those of the store.
 
     Args:
-        store: that holds what followed the night, of data with a clock.
+        store: store that also holds the days after the night, of data with a clock.
         night_us: the end of the night's data, in microseconds since 1970, UTC.
         days: length of the test, in days; it is shorter where the store ends before.
 
@@ -62,7 +62,7 @@ def tomorrow_of(store: Store, night_us: int, days: float) -> Store:
 
 
 def _counted(store: Store, is_before: Bool[np.ndarray, " events"]) -> pa.Table:
-    """The contents with the counts of what is from before."""
+    """Returns the table of contents with counts of the events from before the night."""
     histories, contents = store.histories, store.contents
     rows = np.asarray(histories.content_row)
     is_before = is_before & (rows >= 0)

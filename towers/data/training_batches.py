@@ -1,4 +1,4 @@
-"""Plans to batches for one rank: windows in micro-batches, and the contents of the whole step."""
+"""Turns plans into batches of one rank: windows in micro-batches, and the contents of the whole step."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -18,10 +18,11 @@ from towers.features.sounds import Sounds
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class CandidateSampler(Protocol):
-    """Candidates that a target competes with."""
+    """A sampler of the candidates that a step's targets compete with."""
 
     def sample(self, target_rows: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Unique content rows `[candidates]`, rising, and the log-probability of each to be among them, float32."""
+        """Returns unique content rows `[candidates]`, ascending, and the log-probability that each is among them,
+        float32."""
         ...
 
 
@@ -30,9 +31,9 @@ class Share:
     """The part of a step that falls to a process, and in how many micro-batches it runs it.
 
     Args:
-        rank: of the process, from 0.
-        ranks: processes that share a step.
-        micro_batches: of each process.
+        rank: rank of the process, from 0.
+        ranks: number of processes that share a step.
+        micro_batches: number of micro-batches of each process.
     """
 
     rank: int = 0
@@ -40,19 +41,20 @@ class Share:
     micro_batches: int = 1
 
     def of(self, total: int) -> slice:
-        """The rank's part of `total` things: neighbours, as many for each rank, fewer for the last ones."""
+        """Returns the rank's contiguous part of `total` entries; parts are equal, except that the last ones may be
+        smaller."""
         return rows_of_rank(total, self.rank, self.ranks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """Tables that are divided by rows among ranks, so that each step says which of them go where.
+    """Tables whose rows are divided among ranks, so that ranks exchange rows in each step.
 
     Args:
-        id_rows: `[contents]`, row of the id table, -1 without.
-        num_ids: rows of it.
-        sound_rows: `[contents]`, row of the audio memory, -1 without.
-        num_sounds: rows of it.
+        id_rows: `[contents]`, row in the id table, -1 without one.
+        num_ids: number of rows of the id table.
+        sound_rows: `[contents]`, row in the audio memory, -1 without one.
+        num_sounds: number of rows of the audio memory.
     """
 
     id_rows: np.ndarray
@@ -64,9 +66,9 @@ class Tables:
         """Finds which rows of each table one rank sends and receives in a step.
 
         Args:
-            content_rows: of the step.
-            fresh_index: which of them are encoded anew.
-            share: of the rank.
+            content_rows: contents of the step.
+            fresh_index: places in `content_rows` of the contents whose sound is encoded anew.
+            share: share of the rank.
         """
         sounds = self.sound_rows[content_rows]
         own, fresh = rows_of_rank(self.num_sounds, share.rank, share.ranks), sounds[fresh_index]
@@ -81,13 +83,13 @@ class Tables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """Needs of the trained model in every step.
+    """Inputs that the trained model needs in every step.
 
     Args:
-        num_rejections: contents turned down that the objective wants with every target, at most.
-        has_times: whether the objective wants to know when targets happened, and since when candidates have been there.
-        sounds: of which steps encode some anew; null: the audio encoder learns nothing.
-        tables: that are divided by rows among ranks; null: they are whole.
+        num_rejections: greatest number of rejected contents that the objective uses with every target.
+        has_times: whether the objective uses the times of targets, and the times since which candidates exist.
+        sounds: sounds of which each step encodes some anew; null: the audio encoder is not trained.
+        tables: tables whose rows are divided among ranks; null: every rank has them whole.
     """
 
     num_rejections: int
@@ -101,13 +103,13 @@ class _Drawn:
     """Windows and targets of the whole step, all ranks together.
 
     Args:
-        places: `[windows, length]`, where events stand in the store; -1 in the padding.
-        heard: `[windows, length]`, content rows; -1 without.
-        window: `[targets]`, rising.
-        event: `[targets]`, of the window.
-        state: `[targets]`, from which it is predicted.
+        places: `[windows, length]`, places of events in the store; -1 in the padding.
+        heard: `[windows, length]`, content rows; -1 without a content.
+        window: `[targets]`, window of the target, ascending.
+        event: `[targets]`, place of the target's event in its window.
+        state: `[targets]`, place of the state that the target is predicted from.
         rows: `[targets]`, content rows.
-        weight: `[targets]`.
+        weight: `[targets]`, weight in the loss.
         rejected: `[targets, rejections]`, content rows; -1 where there are fewer.
     """
 
@@ -122,20 +124,20 @@ class _Drawn:
 
 
 class TrainingBatches(Dataset):
-    """Plans to batches. Everything drawn comes from the plan's seed, in any process.
+    """Turns plans into training batches. Everything that is drawn comes from the plan's seed, the same in any process.
 
     Every rank draws the whole step and keeps its share of the windows, so that ranks agree on candidates and contents
-    without a word between them.
+    without communication.
 
     Args:
         store: the prepared store.
-        candidates: draws what targets compete with.
-        settings: of targets and crops.
-        needs: of the model that is trained.
-        share: of this process.
+        candidates: sampler of the candidates that targets compete with.
+        settings: settings of targets and crops.
+        needs: needs of the model that is trained.
+        share: share of this process.
 
     Raises:
-        UserError: crops of less than a frame.
+        UserError: crops are shorter than a frame.
     """
 
     def __init__(
@@ -206,7 +208,8 @@ class TrainingBatches(Dataset):
     def _rejected(
         self, places: np.ndarray, heard: np.ndarray, window: np.ndarray, event: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
-        """The last contents that the listener turned down before each target, the latest first; not the target."""
+        """Returns the contents that the listener last rejected before each target, the latest first; -1 for the
+        target's own content and where there are fewer."""
         if not self._needs.num_rejections:
             return np.zeros((len(window), 0), np.int64)
         is_rejected = self._reader.is_rejected(places)
@@ -219,7 +222,8 @@ class TrainingBatches(Dataset):
         return np.where(found == rows[:, None], -1, found)
 
     def _parts(self, windows: int) -> list[np.ndarray]:
-        """Windows of each micro-batch of this rank; neighbours, which are of like length, go to different ones."""
+        """Returns the windows of each micro-batch of this rank. Neighbours, which are of similar length, go to
+        different micro-batches."""
         total = self._share.ranks * self._share.micro_batches
         first = self._share.rank * self._share.micro_batches
         return [np.arange(part, windows, total) for part in range(first, first + self._share.micro_batches)]
@@ -247,7 +251,8 @@ class TrainingBatches(Dataset):
         )
 
     def _seconds(self, times_us: np.ndarray) -> np.ndarray:
-        """int32, since the data's beginning: half the bytes of the comparison that is made for every logit."""
+        """Returns times in seconds since the data's beginning. int32 halves the bytes of a comparison that is made for
+        every logit."""
         if not self._needs.has_times:
             return np.zeros(len(times_us), np.int32)
         return np.minimum((times_us - self._beginning_us) // 1_000_000, np.iinfo(np.int32).max).astype(np.int32)
@@ -259,7 +264,7 @@ class TrainingBatches(Dataset):
         return generator.permutation(audible)[: self._settings.num_fresh_sounds]
 
     def _crops(self, content_rows: np.ndarray, fresh: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Random crops of the sounds that this rank encodes."""
+        """Returns random crops of the sounds that this rank encodes."""
         sounds = self._needs.sounds
         if sounds is None or not len(fresh):
             return np.zeros((0, 1, 8), np.float32)
@@ -270,13 +275,13 @@ class TrainingBatches(Dataset):
 class StepContents:
     """The unique contents of a step, candidates first.
 
-    Where a content stands is looked up in `place`, which is never cleared: what an earlier step left there is told by
-    the content that stands where it points (the sparse set of Briggs and Torczon 1993).
+    The place of a content is looked up in `place`, which is never cleared: an entry left by an earlier step is
+    recognised by the content at the place that it points to (the sparse set of Briggs and Torczon 1993).
 
     Args:
         place: `[contents + 1]`, int32, of any values; written, and read until the next step's contents are made.
-        candidates: content rows, unique and rising.
-        others: content rows that are there too, in any shape; -1 for none.
+        candidates: content rows, unique and ascending.
+        others: further content rows of the step, in any shape; -1 for none.
     """
 
     def __init__(self, place: np.ndarray, candidates: np.ndarray, *others: np.ndarray):
@@ -290,7 +295,7 @@ class StepContents:
         self.rows = np.concatenate([candidates.astype(np.int64), beside])
 
     def index(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the places of content rows among the step's; -1 for none. All must be there."""
+        """Returns the places of content rows in `rows`, and -1 for -1. All of them must be in the step."""
         return np.where(rows < 0, -1, np.take(self._place, rows)).astype(np.int64)
 
     def _is_among(self, candidates: np.ndarray, rows: np.ndarray) -> np.ndarray:

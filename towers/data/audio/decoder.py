@@ -18,9 +18,9 @@ class Decoder:
     """Decodes sound files to records, several at a time.
 
     Args:
-        settings: of the spectrogram.
-        known: digest of a file -> what came of it, of files that need not be decoded; else null.
-        num_workers: threads; libsndfile and torch let go of Python's lock.
+        settings: settings of the spectrogram.
+        known: function from a file's digest to its earlier result; null for a file that has to be decoded.
+        num_workers: number of threads; libsndfile and torch release Python's lock.
     """
 
     def __init__(self, settings: SpectrogramSettings, known: Callable[[str], Heard | None], num_workers: int):
@@ -30,7 +30,7 @@ class Decoder:
         self._num_workers = num_workers
 
     def write(self, parts: Sequence[Part], on_progress: SoundProgress) -> Decoding:
-        """Writes those of `parts` that are not there; one is whole before the next one is begun."""
+        """Decodes and writes the parts that are missing, one after the other; returns how much was decoded."""
         missing = [part for part in parts if not part.folder.exists()]
         total = sum(len(part.files) for part in parts)
         done = total - sum(len(part.files) for part in missing)

@@ -65,15 +65,15 @@ class LogMel(nn.Module):
         return filters
 
     def forward(self, waveform: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch n_mels frames"]:
-        """Natural logarithm of the mel power plus `FLOOR`."""
+        """Returns the natural logarithm of the mel power plus `FLOOR`."""
         return torch.log(self._mel(waveform) + FLOOR)
 
 
 def read_crops(path: Path, settings: SpectrogramSettings) -> tuple[list[Float[Tensor, " _"]], str | None]:
-    """Decodes what a record holds of a file, mixes to mono, resamples; what that is, `read_stretches` says.
+    """Decodes the crops of a file that a record holds (see `read_stretches`), mixes them to mono and resamples them.
 
     Returns:
-        The crops; and in which way they are not the whole sound, or not its mix, null where they are.
+        The crops, and a remark if they are not the whole sound or not its mix, else null.
 
     Raises:
         UnusableSound: the file does not decode, is too short, silent or not finite.
@@ -91,17 +91,18 @@ def _resampled(mono: Float[np.ndarray, " samples"], rate: int, new_rate: int) ->
 
 @lru_cache(maxsize=16)
 def resampler(rate: int, new_rate: int) -> Resample:
-    """Returns a resampler between two rates in Hz, kept, as its filter takes longer to make than to use."""
+    """Returns a resampler between two rates in Hz; cached, as its filter takes longer to make than to use."""
     return Resample(rate, new_rate, dtype=torch.float32)
 
 
 def record_from(
     crops: Sequence[Float[Tensor, " _"]], log_mel: LogMel, settings: SpectrogramSettings
 ) -> Float16[np.ndarray, "n_mels frames"]:
-    """The record of one file, of exactly `settings.num_frames` frames: the log-mels of its crops, one after the other.
+    """Returns the record of one file, of exactly `settings.num_frames` frames: the log-mels of its crops, one after the
+    other.
 
     Raises:
-        UnusableSound: its power is not finite.
+        UnusableSound: the power of the sound is not finite.
     """
     return log_mel_of(crops, log_mel, settings).numpy().astype(np.float16)
 
@@ -109,7 +110,7 @@ def record_from(
 def log_mel_of(
     crops: Sequence[Float[Tensor, " _"]], log_mel: LogMel, settings: SpectrogramSettings
 ) -> Float[Tensor, "n_mels frames"]:
-    """A record before it is rounded to float16, in the precision of the crops; raises as `record_from`."""
+    """Returns a record before it is rounded to float16, in the precision of the crops; raises as `record_from`."""
     frames = settings.num_frames // len(crops)
     mel = torch.cat([_frames_of(crop, log_mel, frames, settings.hop_length) for crop in crops], dim=-1)
     if not torch.isfinite(mel).all():
@@ -120,7 +121,7 @@ def log_mel_of(
 def _frames_of(
     waveform: Float[Tensor, " samples"], log_mel: LogMel, frames: int, hop_length: int
 ) -> Float[Tensor, "n_mels frames"]:
-    """Exactly `frames`; sound that is too short for them is repeated."""
+    """Returns exactly `frames` frames of log-mel; sound that is too short for them is repeated."""
     samples = frames * hop_length
     whole, rest = divmod(samples, len(waveform))
     if whole < 1 or (whole == 1 and not rest):

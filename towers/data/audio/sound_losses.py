@@ -15,12 +15,12 @@ from towers.features.sound_file import TAKES_FFMPEG
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A sound that is not as its file should have been.
+    """A sound that was set aside or altered.
 
     Args:
-        content_id: whose it is.
+        content_id: id of the content that names the sound.
         audio: path of its file.
-        reason: in words; what stands before the first colon or semicolon is its kind.
+        reason: reason in words; the part before the first colon or semicolon is its kind.
     """
 
     content_id: str
@@ -29,14 +29,14 @@ class Loss:
 
     @property
     def kind(self) -> str:
-        """Returns what many of them have in common; for files that do not decode, also their format."""
+        """Kind of the loss, shared by many; for files that do not decode it includes their suffix."""
         kind = self.reason.replace(";", ":").partition(":")[0]
         return f"{kind}, {Path(self.audio).suffix.lower() or 'without extension'}" if kind == UNDECODED else kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundLosses:
-    """The sounds that a set of spectrograms lacks.
+    """Sounds that a set of spectrograms lacks or has only altered.
 
     Args:
         named: contents that name a sound.
@@ -50,13 +50,14 @@ class SoundLosses:
 
     @classmethod
     def of(cls, folder: Path) -> "SoundLosses":
-        """Reads them of a set."""
+        """Reads the losses of the set of spectrograms in a folder."""
         rejected, altered = _read(folder / REJECTED), _read(folder / ALTERED)
         named = pq.read_metadata(folder / ROWS).num_rows + len(rejected)
         return cls(named=named, rejected=rejected, altered=altered)
 
     def lines(self) -> list[str]:
-        """Lines for the terminal: how many sounds, of which kinds, and one example; none where nothing was lost."""
+        """Returns lines for the terminal: how many sounds, of which kinds, and one example; none if nothing was
+        lost."""
         told = (("set aside", self.rejected), ("altered", self.altered))
         return [
             f"sounds {word}: {len(losses):,} of {self.named:,}: {_kinds(losses)}" for word, losses in told if losses
@@ -70,7 +71,7 @@ class SoundLosses:
             listed: file that names all of them.
 
         Raises:
-            UserError: it is passed.
+            UserError: the share is above the limit.
         """
         if len(self.rejected) > max_rejected * self.named:
             raise UserError(

@@ -1,5 +1,5 @@
-"""Spectrograms of some hundred files at a time, whole or absent: what a killed run leaves for the next one, and what
-shards leave for the run that puts them together."""
+"""Parts: spectrograms of some hundred files, whole or absent. A killed run leaves them for the next one, and shards
+leave them for the run that puts them together."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +27,10 @@ class SoundFile:
     """A content's sound.
 
     Args:
-        content_id: whose it is.
-        path: where it lies.
-        digest: of its bytes, or the version of an object; None where there is no file.
-        refusal: why it must not be read; None where it may be.
+        content_id: id of the content.
+        path: path of the file.
+        digest: digest of its bytes, or the version of an object; None if there is no file.
+        refusal: reason why it must not be read; None if it may be.
     """
 
     content_id: str
@@ -44,9 +44,9 @@ class Heard:
     """The result of decoding a sound.
 
     Args:
-        record: null where there can be none.
-        reason: why there is none, or in which way it is not the whole sound or its mix; null where there is nothing to
-            tell.
+        record: the record; null if there can be none.
+        reason: reason why there is none, or a remark that the record is not the whole sound or not its mix; null if
+            neither applies.
     """
 
     record: Record | None
@@ -72,7 +72,7 @@ class Part:
                 file.write(block)
 
     def write(self, results: Iterable[Heard]) -> None:
-        """Takes what came of every file."""
+        """Writes the results of all files, in order; the part appears as a whole."""
         has_record: list[bool] = []
         reasons: list[str | None] = []
         with atomic_directory(self.folder) as folder:
@@ -97,10 +97,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """`3/16`.
+        """Reads a text such as `3/16`.
 
         Raises:
-            UserError: it is no such thing.
+            UserError: the text is not NUMBER/COUNT, or the number is not in 1 to the count.
         """
         number, _, count = text.partition("/")
         if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
@@ -108,7 +108,7 @@ class Shard:
         return cls(number=int(number), count=int(count))
 
     def of(self, parts: Sequence[Part]) -> Sequence[Part]:
-        """Returns this machine's share."""
+        """Returns the parts of this shard."""
         return parts[self.number - 1 :: self.count]
 
     def __str__(self) -> str:
@@ -120,10 +120,10 @@ class Decoding:
     """Amount of decoded sound, and the time that it took.
 
     Args:
-        files: that were read; what was copied from earlier spectrograms is not counted.
-        sound_s: what was decoded of them, in seconds of sound.
-        wall_s: seconds that passed.
-        core_s: seconds of processor time.
+        files: number of files that were decoded; records copied from earlier spectrograms do not count.
+        sound_s: decoded sound, in seconds.
+        wall_s: elapsed time, in seconds.
+        core_s: processor time, in seconds.
     """
 
     files: int = 0
@@ -133,7 +133,7 @@ class Decoding:
 
     @property
     def rate(self) -> str:
-        """Returns the rate in seconds of sound per second."""
+        """Rate as text, in seconds of sound per second."""
         return f"{self.sound_s / max(self.wall_s, 1e-9):,.0f} s of sound/s"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The spectrograms of a catalogue, made: only of sounds that are new, and in parts that outlive a kill."""
+"""Makes the spectrograms of a catalogue: decodes only new sounds, in parts that outlive a kill."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,18 +20,18 @@ from towers.features.sound_folder import SoundFolder
 from towers.manifest import FileDigests, atomic_directory, digest_of, read_json, write_json
 
 FILES_PER_PART = 512
-"""A few seconds of work."""
+"""Files in a part: a few seconds of work."""
 
 
 class SpectrogramSet:
-    """The spectrograms that a catalogue should have; `make` writes them where they are not there yet.
+    """The set of spectrograms that a catalogue needs; `make` writes it if it is missing.
 
     Args:
-        folder: where sets of spectrograms stand, each under its fingerprint.
-        root: what `audio` is relative to.
-        content_ids: whose sound it is.
-        audio: path of the sound file, relative or absolute.
-        settings: of the spectrogram.
+        folder: folder of all sets, each under its fingerprint.
+        root: folder that `audio` is relative to.
+        content_ids: ids of the contents with a sound.
+        audio: path of each content's sound file, relative or absolute.
+        settings: settings of the spectrogram.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SpectrogramSet:
 
     @cached_property
     def target(self) -> Path:
-        """The folder of this set; its name changes with every byte of a file."""
+        """Folder of this set; its name changes with every byte of a file."""
         files = {self._name(place): digest for place, digest in enumerate(self._digests) if digest is not None}
         named = list(zip(self._content_ids, self._audio, strict=True))
         # What was set aside for want of a decoder has another chance once there is one.
@@ -64,11 +64,11 @@ class SpectrogramSet:
         return self._folder / digest_of([files, named, self._front, *decoders])[:16]
 
     def make(self, num_workers: int, on_progress: SoundProgress) -> Decoding:
-        """Decodes and writes; what an earlier set of the same settings knows, or a part that is there, is taken over.
+        """Decodes the sounds and writes the set; takes over records of an earlier set of the same settings, and parts.
 
         Args:
             num_workers: decoding threads.
-            on_progress: told about each file.
+            on_progress: called after each file.
         """
         decoding = Decoding()
         if not self.target.exists():
@@ -84,7 +84,7 @@ class SpectrogramSet:
         return decoding
 
     def make_shard(self, shard: Shard, num_workers: int, on_progress: SoundProgress) -> Decoding:
-        """Decodes a share of the parts, which `make` then finds; reads no other files than theirs."""
+        """Decodes one shard of the parts for a later `make`; reads only the files of these parts."""
         starts = range(0, len(self._paths), FILES_PER_PART)[shard.number - 1 :: shard.count]
         memory = self._parts_folder / f"digests-{shard.number}-of-{shard.count}.json"
         digests: list[str | None] = [None] * len(self._paths)
@@ -145,7 +145,7 @@ class SpectrogramSet:
         return parts
 
     def _put_together(self, folder: Path, parts: Sequence[Part]) -> None:
-        """Writes one part after the other, so that memory does not grow with the catalogue."""
+        """Writes the set from its parts, one after the other, so that memory does not grow with the catalogue."""
         kept: list[SoundFile] = []
         rejected: list[tuple[SoundFile, str]] = []
         altered: list[tuple[SoundFile, str]] = []
@@ -167,7 +167,7 @@ class SpectrogramSet:
         write_json(folder / FRONT, self._front)
 
     def _remove_parts(self) -> None:
-        """Removes all parts, also those of other catalogues, which runs left that were never finished."""
+        """Removes all parts, including those that unfinished runs left for other catalogues."""
         if not self._parts_folder.exists():
             return
         for path in self._parts_folder.iterdir():
@@ -181,9 +181,9 @@ class SpectrogramSet:
             self._parts_folder.rmdir()
 
     def _known(self) -> Callable[[str], Heard | None]:
-        """Digest of a file -> what came of it; None where it is new.
+        """Returns a function from a file's digest to its earlier result; None for a file that is new.
 
-        As in the newest set of the same front end and settings.
+        Results come from the newest set of the same front end and settings.
         """
         earlier = [path.parent for path in self._folder.glob(f"*/{FRONT}") if not path.parent.name.startswith(".")]
         for folder in sorted(earlier, key=lambda path: path.stat().st_mtime_ns, reverse=True):

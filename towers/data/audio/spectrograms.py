@@ -16,7 +16,7 @@ FRONT_END = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrograms:
-    """Log-mel records and whose they are.
+    """Log-mel records, and the row of each content's record.
 
     Args:
         records: `[sounds, n_mels, frames]`, float16, memory-mapped.

@@ -1,4 +1,4 @@
-"""DuckDB, in this process: the engine where nothing else is asked for."""
+"""DuckDB, in this process: the default engine."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ class DuckDbEngine:
     """Runs the SQL files on DuckDB, out of core.
 
     Args:
-        memory_gb: how much memory the database may take, in 10^9 bytes; null for a quarter of the memory of the machine
+        memory_gb: memory that the database may take, in 10^9 bytes; null for a quarter of the memory of the machine
             or the process's control group, at most `MEMORY_GB`, since arrays and Python itself need room as well.
 
     Raises:
@@ -73,7 +73,7 @@ class DuckDbDatabase:
     """Tables and views in DuckDB; see `Database`.
 
     Args:
-        connection: to the database, whose time zone is UTC.
+        connection: connection to the database, whose time zone is UTC.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection):

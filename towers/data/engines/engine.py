@@ -25,7 +25,7 @@ class Unreadable(Exception):
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Database(Protocol):
-    """Tables and views by name. All SQL that is handed over is DuckDB's; an engine with another dialect turns it.
+    """Tables and views by name. All SQL is DuckDB's; an engine with another dialect translates it.
 
     Raises:
         Unreadable: from any method, where raw data that it reads cannot be read.
@@ -35,9 +35,9 @@ class Database(Protocol):
         """Makes a view of Parquet files; a column that only some of the files have is null in the others.
 
         Args:
-            name: of the view.
-            paths: of the files, which have equal types in `columns`; all on a disk, or all in a store.
-            columns: to read; a file may have others.
+            name: name of the view.
+            paths: paths of the files, which have equal types in `columns`; all on a disk, or all in a store.
+            columns: columns to read; a file may have others.
             with_places: whether the view has the columns `PLACES` as well.
         """
         ...
@@ -59,7 +59,7 @@ class Database(Protocol):
         """Returns all rows of a table or view, in memory.
 
         Args:
-            name: of the table or view.
+            name: name of the table or view.
             order: columns to sort by, ascending, nulls last, text by its bytes; without any the order is arbitrary.
         """
         ...
@@ -78,11 +78,11 @@ class Database(Protocol):
         One result at a time: it is read to its end before anything else is asked of the database.
 
         Args:
-            name: of the table or view.
+            name: name of the table or view.
             order: see `table`.
-            num_rows: of a batch; a batch may have fewer.
-            where: numbers that columns must have in the rows.
-            is_sorted: whether the view only reads one file, in whose order its rows are to come; `order` says the same.
+            num_rows: greatest number of rows in a batch.
+            where: numbers that rows must have in these columns.
+            is_sorted: whether the view only reads one file whose rows stand in `order` already.
         """
         ...
 
@@ -91,20 +91,19 @@ class Database(Protocol):
         ...
 
     def fault_of(self, path: RawPath) -> str | None:
-        """Reads a scanned file to its end, in the columns that were asked for; says what is wrong with it, null where
-        nothing is."""
+        """Reads the scanned columns of a file to its end; returns the fault that is found, null if there is none."""
         ...
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
 class Engine(Protocol):
-    """Runs the SQL files. Which one does so decides nothing of a store: all give the same bytes."""
+    """Runs the SQL files. The choice of an engine does not change a store: all give the same bytes."""
 
     def open(self, folder: Path, spill: Path | None) -> AbstractContextManager[Database]:
-        """Returns a database without tables, which goes when the block ends.
+        """Returns a context manager with a database without tables, which is removed when the block ends.
 
         Args:
             folder: an empty one for temporary files.
-            spill: where what does not fit into memory is written; null: below `folder`.
+            spill: folder for data that does not fit into memory; null: below `folder`.
         """
         ...

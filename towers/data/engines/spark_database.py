@@ -27,7 +27,7 @@ LOCAL = ("^file:/+", "file:/")
 HADOOP = {"s3": "s3a", "gcs": "gs"}
 """Hadoop's names of schemes that have another name there."""
 PATTERN = re.compile(r"[\[\]{}*?\\]")
-"""A sign that Hadoop takes for one of a pattern."""
+"""A character that Hadoop takes for part of a pattern."""
 AZURE = ("abfs", "abfss")
 ENDLESS = 2**63 - 1
 """Stands for an instant without end; negative for one without beginning."""
@@ -46,7 +46,7 @@ class SparkDatabase:
 
     Args:
         spark: the session, with the settings of `spark_session.OURS`.
-        folder: where tables and results are written.
+        folder: folder for tables and results.
         shapes: a database in which the same SQL runs on no rows: a result has the types that DuckDB gives it.
     """
 

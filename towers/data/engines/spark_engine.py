@@ -19,7 +19,7 @@ class SparkEngine:
     one is started and ended again.
 
     Args:
-        master: of the cluster, such as `spark://host:7077` or `yarn`; `local[n]` for n threads of this machine.
+        master: URL of the cluster, such as `spark://host:7077` or `yarn`; `local[n]` for n threads of this machine.
         memory_gb: the heap of the driver, in 10^9 bytes; with a local master that is all there is.
         settings: others of Spark's by their names, such as `spark.executor.memory`.
 

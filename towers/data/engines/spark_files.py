@@ -31,8 +31,8 @@ def physical_groups(paths: Sequence[RawPath], columns: Sequence[str]) -> list[li
     in 96 bits, and one read of Spark's has one schema.
 
     Args:
-        paths: of the files.
-        columns: that are read.
+        paths: paths of the files.
+        columns: columns to read.
     """
     first = pq.read_schema(opened(paths[0]))
     fine = {name for name in columns if pt.is_timestamp(kind := first.field(name).type) and kind.unit == "ns"}
@@ -77,8 +77,8 @@ def rewritten(path: RawPath, columns: Sequence[str], target: Path) -> None:
     """Writes columns of a file anew, in types that Spark has, row by row in the same order.
 
     Args:
-        path: of the file.
-        columns: to write; the file may lack some.
+        path: path of the file.
+        columns: columns to write; the file may lack some.
         target: path of the new file.
     """
     file = pq.ParquetFile(opened(path))

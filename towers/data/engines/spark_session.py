@@ -80,11 +80,11 @@ def session(
     """Yields a session of our own: in a Spark that runs already, else in one that is ended with the block.
 
     Args:
-        master: of the cluster, where none runs.
+        master: URL of the cluster, for a Spark that is started here.
         memory_gb: heap of the driver, in 10^9 bytes.
-        settings: others of Spark's, where none runs.
-        folder: for the JVM's log.
-        spill: where Spark writes what does not fit into memory.
+        settings: further settings of a Spark that is started here.
+        folder: folder for the JVM's log.
+        spill: folder for data that does not fit into memory.
 
     Raises:
         UserError: Java is missing, or Spark does not start.

@@ -32,7 +32,7 @@ class LogBlock:
     Args:
         offsets: `[listeners + 1]`, int64, from 0: where each listener's events begin.
         columns: an array `[events]` for each name of `LOG_COLUMNS`.
-        sessions: for each listener, a key (uint64) of each raw `session_id`, by its number in the column `session`.
+        sessions: keys (uint64) of each listener's raw `session_id`s, by their number in the column `session`.
     """
 
     offsets: Int[np.ndarray, " listeners_plus_one"]

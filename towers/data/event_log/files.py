@@ -21,7 +21,7 @@ class LogFiles:
     Reads go through the file and not through a memory map, whose pages would count as this process's own memory.
 
     Args:
-        folder: where the columns are; a folder that does not exist counts as a log without events.
+        folder: folder of the columns; one that does not exist counts as a log without events.
     """
 
     def __init__(self, folder: Path):
@@ -67,7 +67,7 @@ class LogWriter:
     """Writes the columns of a log, block after block. A context manager.
 
     Args:
-        folder: where the columns are written; it is created.
+        folder: folder to write the columns to; it is created.
     """
 
     def __init__(self, folder: Path):
@@ -99,11 +99,12 @@ class LogWriter:
 
 
 def lengthened(folder: Path, num_users: int) -> None:
-    """Gives the columns of a log listeners without an event behind its last.
+    """Appends listeners without an event to the columns of a log.
 
     Args:
-        folder: of the columns, which may share its files with another: the ones that change become others.
-        num_users: how many listeners there are to be.
+        folder: folder of the columns. Its files may be hard links shared with another folder, so changed files are
+            written anew.
+        num_users: number of listeners afterwards.
     """
     for path in (folder / f"{OFFSETS}.npy", folder / f"{SESSION_OFFSETS}.npy"):
         offsets = np.load(path)

@@ -33,7 +33,7 @@ class Growth:
         previous: the log that new files are added to; null where all files are read anew.
         rows: the rows that ids have got so far.
         files: raw files of events and impressions by path below the data set's folder, with their digests.
-        settings: what else decides how raw events are read.
+        settings: further settings that decide how raw events are read.
     """
 
     previous: EventLog | None
@@ -43,17 +43,16 @@ class Growth:
 
     @classmethod
     def of(cls, current: EventLog | None, files: Mapping[str, str], settings: Mapping[str, Any]) -> "Growth":
-        """Decides whether the newest log can grow: yes, if the files that it read and the settings are unchanged.
+        """Returns the inputs of the next log: it grows the newest one if the files that it read and the settings are
+        unchanged.
 
-        Otherwise everything is read anew; rows stay.
-
-        So it is where a file comes back that was gone: it came before others that are read, and is behind none of them.
-        A file that is only called otherwise keeps its number.
+        Otherwise, and if a file comes back that had been removed (its place is before files that were read since),
+        all files are read anew; ids keep their rows. A renamed file keeps its number.
 
         Args:
             current: the newest log; null where there is none.
             files: raw files of events and impressions by path below the data set's folder, with their digests.
-            settings: what else decides how raw events are read.
+            settings: further settings that decide how raw events are read.
         """
         settings = {"log_format": LOG_FORMAT, **settings}
         if current is None:
@@ -67,7 +66,7 @@ class Growth:
         return cls(previous=previous, rows=rows.with_files(files), files=files, settings=settings)
 
     def is_new(self, name: str) -> bool:
-        """Says whether a raw file has still to be read."""
+        """Returns whether a raw file has still to be read."""
         return self.previous is None or name not in self.previous.manifest["files"]
 
     def still_forgotten(self, clean: Tables) -> list[str]:

@@ -23,7 +23,7 @@ class EventLog:
     """A state of a log, read only.
 
     Args:
-        folder: where the log is.
+        folder: folder of the log.
         rows: the row maps that it was written with; null: they are read from the folder when needed.
     """
 

@@ -114,7 +114,7 @@ class Rows:
         return hashlib.sha256(sink.getvalue().to_pybytes() + self.listed.tobytes()).hexdigest()
 
     def still_knows(self, ids: Sequence[str]) -> bool:
-        """Says whether some id has still to be forgotten: it has a row, or its earlier events could come back."""
+        """Returns whether some id has still to be forgotten: it has a row, or its earlier events could come back."""
         return bool(self.users.is_among(ids).any()) or len(self.forgotten.among(ids)) < len({*ids})
 
     def with_files(self, names: Iterable[str]) -> "Rows":
@@ -125,8 +125,8 @@ class Rows:
         """Returns it with the present names of renamed raw files, which still hold forgotten listeners.
 
         Args:
-            before: digests of the files by the names that they had.
-            now: by the names of today.
+            before: digests of the files by their earlier names.
+            now: digests of the files by their present names.
         """
         gone = defaultdict(list)
         for name in sorted(before.keys() - now.keys(), reverse=True):

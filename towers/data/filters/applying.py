@@ -30,7 +30,7 @@ def apply_filters(folder: Path, filters: Mapping[str, Filter], num_contents: int
 
     Args:
         folder: `histories` of a store that is being written.
-        filters: in the order in which they are applied, by key of the configuration.
+        filters: filters by key of the configuration, in the order in which they are applied.
         num_contents: number of content rows.
 
     Returns:

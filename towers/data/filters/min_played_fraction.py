@@ -16,7 +16,7 @@ class MinPlayedFraction:
     `features.min_played_fraction` says which plays are positive, and leaves the others in histories.
 
     Args:
-        fraction: of the content's duration, above 0 and at most 1.
+        fraction: least share of the content's duration that a play has to last, above 0 and at most 1.
 
     Raises:
         UserError: a fraction out of range.

@@ -29,8 +29,8 @@ class ContentFacts:
         is_hole: the row is of a content that is gone.
         is_withdrawn: contents/ no longer lists it.
         is_listed: more is known of it than its id; holes and withdrawn contents are not.
-        is_playable: of a kind that is recommended.
-        lacks: for each part of the metadata, and for `sound` where the store has sound, whether the content lacks it.
+        is_playable: whether the kind is one that is recommended.
+        lacks: whether the content lacks a part of the metadata, by part; `sound` as well if the store has sound.
     """
 
     kind: Int[np.ndarray, " contents"]

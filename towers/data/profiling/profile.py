@@ -37,8 +37,8 @@ class Day:
         duplicates: raw rows that were left out as duplicates of another.
         unlisted: events with a content that is known by its id alone.
         silent: events with a playable content without a usable sound.
-        timed_plays: plays of which is known how much of their content they lasted.
-        long_plays: of these, the plays that lasted at least half of it.
+        timed_plays: plays with a known played fraction.
+        long_plays: timed plays that lasted at least half of their content.
         as_day_before: share of its events for which one of the same listener, content and action was exactly a day
             before, to the second.
     """
@@ -101,7 +101,7 @@ class Profile:
         lacking: for each part of the metadata and `sound`, the share of listed playable contents that lack it, and the
             share of events with playable contents that lack it, unlisted ones included.
         rejected: rejected rows by table and reason, the most frequent reason first.
-        rejected_share: for each table, the share of its rows that were left out for a fault.
+        rejected_share: share of each table's rows that were left out for a fault.
         top: contents with the most events: content_id, title, kind, events.
         activity: quantiles of the number of events of a listener.
         signatures: signatures (`signatures.signature`) of the sets of content ids, user ids and titles.

@@ -1,6 +1,6 @@
-"""Footers of Parquet part files; each file's is read once, and an object's once for all nights.
+"""Footers of Parquet part files; a file's is read once a process, and an object's once for all nights.
 
-An engine reads the footers of those files once more whose rows it reads.
+An engine reads the footers of the files whose rows it reads once more.
 """
 
 import base64
@@ -28,7 +28,7 @@ FORMAT = 2
 TAIL_BYTES = 1 << 15
 """Bytes of an object's end that are fetched first; most footers are shorter."""
 AT_ONCE = 10_000
-"""Objects of which something is fetched by one call."""
+"""Greatest number of objects that one call fetches something of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,10 @@ class Footer:
     """Facts of a part file before its rows are read.
 
     Args:
-        schema: its columns and their types.
-        num_rows: how many rows it has.
-        empty: columns all of whose values are null, or lists without an entry, by the file's statistics.
-        told: columns with rows, of which the statistics may or may not tell whether they are empty.
+        schema: columns and their types.
+        num_rows: number of rows.
+        empty: columns that hold only nulls, or only lists without an entry, according to the file's statistics.
+        told: columns with rows, whether or not the statistics tell if they are empty.
     """
 
     schema: pa.Schema
@@ -95,7 +95,7 @@ class Footers:
         return self._known[path]
 
     def read(self, paths: Iterable[RawPath]) -> None:
-        """Reads those that are not known yet; of objects many at once.
+        """Reads the footers that are not known yet; those of objects many at once.
 
         Raises:
             UserError: as `of`.

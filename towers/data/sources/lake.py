@@ -49,7 +49,7 @@ def live_files(folder: RawPath, kind: str, metadata: Iterable[str] = ()) -> list
     """Returns the files of a table that are alive, by name.
 
     Args:
-        folder: of the table.
+        folder: folder of the table.
         kind: `DELTA` or `ICEBERG`.
         metadata: names of the metadata files of an Iceberg table, below its folder.
 
@@ -166,7 +166,11 @@ def _newest(folder: RawPath, metadata: list[str]) -> str:
 
 
 def _check_names(folder: RawPath, schemas: Iterable[Any]) -> None:
-    """Says whether every column had the same name always, and every name meant the same column."""
+    """Checks that every column has always had the same name, and every name has meant the same column.
+
+    Raises:
+        UserError: a column was renamed or replaced.
+    """
     by_id: dict[int, str] = {}
     by_name: dict[str, int] = {}
     for schema in schemas:

@@ -19,7 +19,7 @@ class ObjectFilesystem(AbstractFileSystem):
     DuckDB takes every path for a pattern; here each is taken literally.
 
     Args:
-        scheme: of the URLs.
+        scheme: scheme of the URLs, such as `s3`.
     """
 
     cachable = False  # codespell:ignore cachable; each has objects of its own
@@ -29,14 +29,14 @@ class ObjectFilesystem(AbstractFileSystem):
         self.protocol = scheme
         self._objects: dict[str, RemotePath] = {}
         self.failures: list[StoreError] = []
-        """Errors of the store, in order: DuckDB turns it into an error that reads as if a file were damaged."""
+        """Errors of the store, in order. DuckDB turns them into errors that read as if a file were damaged."""
 
     def add(self, objects: Iterable[RemotePath]) -> None:
         """Makes more objects known."""
         self._objects |= {each.url: each for each in objects}
 
     def glob(self, path: str, maxdepth: int | None = None, **_: Any) -> list[str]:
-        """Returns the path, where it was listed."""
+        """Returns the path alone if it was listed, else nothing."""
         return [path] if path in self._objects else []
 
     def exists(self, path: str, **_: Any) -> bool:
@@ -48,15 +48,16 @@ class ObjectFilesystem(AbstractFileSystem):
         return path in self._objects
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Returns what the listing said."""
+        """Returns path and size from the listing."""
         return {"name": path, "size": self._objects[path].size, "type": "file"}
 
     def modified(self, path: str) -> datetime:
-        """Returns the same for all: within one prepare nothing changes, and versions are compared elsewhere."""
+        """Returns the same time for all objects, as none changes within one prepare; versions are compared
+        elsewhere."""
         return SOME_TIME
 
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> Any:
-        """Returns the object, to be read."""
+        """Opens the object for reading."""
         return _OfThreads(lambda: self._objects[path].open(self.failures.append))
 
 

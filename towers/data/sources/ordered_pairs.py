@@ -1,4 +1,4 @@
-"""Public sequence data that knows the order of events and no clock."""
+"""Public sequence data with the order of events but without times."""
 
 import lzma
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ SUFFIXES = (".parquet", ".parq", ".pq")
 """Names of Parquet files end in one of these, in capitals or not."""
 DELTA_LOG, METADATA = "_delta_log", "metadata"
 LOGS = {DELTA_LOG: DELTA, ".hoodie": "a Hudi table", "_spark_metadata": "what a Spark stream writes"}
-"""Folders in which a log says which files are alive, and whose they are."""
+"""Folders in which a log says which files are alive, with the kind of their table."""
 READ_BY_LOG = (DELTA, ICEBERG)
 DEAD_ROWS = "in which a log says which files are alive; read as plain Parquet, deleted rows would come back"
 
@@ -27,8 +27,8 @@ class TableFiles:
     Args:
         parts: Parquet files, in order.
         others: other files, which are not read.
-        values: of a part, columns whose values the log of its table knows, as text.
-        dropped: of a part, columns that its table has no more.
+        values: by part, values as text of columns that the log of its table knows.
+        dropped: by part, columns that its table no longer has.
     """
 
     parts: list[RawPath] = field(default_factory=list)
@@ -46,7 +46,8 @@ class TableFiles:
 
 
 def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
-    """Parquet files in a folder and its subfolders, in order; and other files there, which are not read.
+    """Returns the Parquet files in a folder and its subfolders, in order, and the other files there, which are not
+    read.
 
     See `table_files`.
     """
@@ -57,13 +58,13 @@ def part_files(folder: RawPath) -> tuple[list[RawPath], list[RawPath]]:
 def table_files(folder: RawPath, footers: Footers | None = None) -> TableFiles:
     """Returns what is in a table's folder and its subfolders; nothing where there is no folder.
 
-    Names that begin with a dot or an underscore are left alone, as Spark and pyarrow do; all other Parquet files is
-    read, whatever it is called. Of a Delta or Iceberg table those files are read that its log calls alive. Links are
-    followed; a file or folder that can be reached in several ways, a loop of links among them, is read once.
+    Names that begin with a dot or an underscore are left alone, as by Spark and pyarrow; all other Parquet files are
+    read, regardless of their names. Of a Delta or Iceberg table only the files that its log calls alive are read. Links
+    are followed; a file or folder that can be reached in several ways, also by a loop of links, is read once.
 
     Args:
-        folder: of the table.
-        footers: may know of earlier nights which objects are Parquet that are not called so.
+        folder: folder of the table.
+        footers: footers of earlier nights, which may tell that an object without a Parquet name is Parquet.
 
     Raises:
         UserError: a link that leads nowhere, a folder or file that cannot be opened, a name that is not UTF-8, a store
@@ -95,7 +96,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def is_called_parquet(path: RawPath) -> bool:
-    """Says whether a file is Parquet by its name."""
+    """Returns whether a file is Parquet by its name."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -103,8 +104,8 @@ def refuse_log(folder: RawPath, names: Iterable[str]) -> None:
     """Refuses a data set's folder that is itself a table with a log.
 
     Args:
-        folder: of the data set.
-        names: of what is in it.
+        folder: folder of the data set.
+        names: names of the files and folders in it.
 
     Raises:
         UserError: names the folder, and says how to write the live rows out.
@@ -115,7 +116,7 @@ def refuse_log(folder: RawPath, names: Iterable[str]) -> None:
 
 
 def _kind_of(folder: Path) -> str | None:
-    """Says whose log is in a folder; null where there is none."""
+    """Returns the kind of log in a folder; null if there is none."""
     kind = next((kind for name, kind in LOGS.items() if (folder / name).is_dir()), None)
     return ICEBERG if kind is None and any(_metadata_of(folder)) else kind
 
@@ -190,11 +191,11 @@ def _add_alive(
     """Adds the files that a table's log calls alive.
 
     Args:
-        folder: of the table.
-        kind: whose it is.
-        metadata: of an Iceberg table.
-        objects: all that is in the folder, by name; null for a local one.
-        found: to add to.
+        folder: folder of the table.
+        kind: kind of the log, such as `DELTA`.
+        metadata: names of the metadata files of an Iceberg table.
+        objects: all objects in the folder, by name; null for a local folder.
+        found: files to add to.
     """
     if kind not in READ_BY_LOG:
         raise refusal(folder, kind, DEAD_ROWS)

@@ -30,7 +30,7 @@ class Constant:
     """A column with one value in a whole part file.
 
     Args:
-        sql: its type in SQL.
+        sql: type of the column in SQL.
         text: the value, as SQL reads it in that type; null is null.
     """
 
@@ -51,11 +51,11 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part file of a table, as it is read.
+    """A part file of a table, with columns whose values stand outside of it.
 
     Args:
-        path: of the file.
-        schema: its columns, the constants behind them.
+        path: path of the file.
+        schema: columns of the file, followed by the constants.
         constants: columns that the file lacks, by name.
     """
 
@@ -65,7 +65,7 @@ class Part:
 
 
 def values_in(folders: Sequence[str]) -> dict[str, str | None]:
-    """Returns the columns that folders are named by, as text.
+    """Returns the columns and values that stand in folders' names, as text.
 
     >>> values_in(["day=2026-01-05", "plays", "context=late%20night", "device=__HIVE_DEFAULT_PARTITION__"])
     {'day': '2026-01-05', 'context': 'late night', 'device': None}
@@ -77,20 +77,20 @@ def values_in(folders: Sequence[str]) -> dict[str, str | None]:
 def part_of(
     path: RawPath, table: str, own: pa.Schema, values: Mapping[str, str | None], extra: Sequence[str] = ()
 ) -> Part:
-    """Returns a part file with the columns that the contract, or `extra`, knows and that stand outside of it alone.
+    """Returns a part file, with columns of the contract or of `extra` whose values only stand outside of the file.
 
     A column that the file has is the file's, and its folders do not count. `Action=skip` names the column `action`,
     as it does for Hive and Spark.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
         table: a name of `schema.RAW_TABLES`.
         own: the file's columns.
-        values: what its folders, or its table's log, say, as text.
+        values: values of columns in its folders' names or its table's log, as text.
         extra: columns beside the contract that are read, as text.
 
     Raises:
-        UserError: a value that is none of the column's type.
+        UserError: a value is not of the column's type.
     """
     taken = {name.lower() for name in own.names}
     known = {name.lower(): name for name in (*extra, *CONTRACT[table])}

@@ -36,11 +36,11 @@ class RemotePath:
     It has no `__fspath__`, so that nothing opens it as a local file.
 
     Args:
-        url: as the caller writes it, `s3://bucket/folder/file`, with every sign of the key standing for itself.
-        filesystem: fsspec's.
-        own: what the filesystem calls it.
-        size: bytes, as the listing has it; null for a folder.
-        version: changes with every byte of the object, as the store says without reading it; null for a folder.
+        url: URL as the caller writes it, `s3://bucket/folder/file`; every character of the key stands for itself.
+        filesystem: fsspec's filesystem of the store.
+        own: path of the object in that filesystem.
+        size: size in bytes, from the listing; null for a folder.
+        version: version from the listing, which changes with every byte of the object; null for a folder.
     """
 
     url: str
@@ -66,7 +66,7 @@ class RemotePath:
 
     @cached_property
     def _parts(self) -> tuple[str, ...]:
-        """Returns what it is ordered by: the parts of its URL, as paths of files are ordered."""
+        """Sort key: the parts of the URL, in the order of file paths."""
         return tuple(self.url.split("/"))
 
     @property
@@ -112,7 +112,7 @@ class RemotePath:
         """Returns the object, to be read at any place; nothing is asked for yet. Its reads raise `StoreError`.
 
         Args:
-            on_failure: called with the error before a read raises it, for readers that turn it into one of their own.
+            on_failure: called with the error before a read raises it, for readers that would replace it by their own.
         """
         return io.BufferedReader(_Reading(self, on_failure), BUFFER_BYTES)
 
@@ -162,15 +162,15 @@ RawPath: TypeAlias = Path | RemotePath
 
 
 class StoreError(UserError):
-    """A store did not give what it was asked for: who may not read it, what is not there, what does not answer."""
+    """A store refused a request: no permission, no such object, or no answer."""
 
 
 class UnreachableStore(StoreError, Unreachable):
-    """A store does not answer, or asks for patience; the same command may succeed later."""
+    """A store does not answer or throttles requests; the same command may succeed later."""
 
 
 def is_remote(root: str) -> bool:
-    """Says whether a place is a URL, and no path.
+    """Returns whether a place is a URL rather than a path.
 
     >>> is_remote("s3://bucket/plays"), is_remote("plays/s3:"), is_remote("~/plays")
     (True, False, False)

@@ -16,7 +16,7 @@ def objects_below(folder: RemotePath, max_depth: int | None = None) -> dict[str,
     Empty objects that stand for a folder are left out.
 
     Args:
-        folder: to look in.
+        folder: folder to look in.
         max_depth: 1 for those directly in it; null for any depth.
 
     Raises:
@@ -38,16 +38,16 @@ def objects_below(folder: RemotePath, max_depth: int | None = None) -> dict[str,
 
 
 def refuse_changes(folder: RemotePath, objects: Iterable[RemotePath]) -> None:
-    """Refuses objects that are of another version now than when they were listed: what was read of them may be mixed.
+    """Refuses objects whose version has changed since they were listed, as their bytes may have been read of both.
 
-    Objects that are gone since then were read as a whole, or else their reads failed.
+    Objects that have been deleted since then pass: they were read as a whole, or their reads failed.
 
     Args:
-        folder: that all of them are in; it is listed once.
-        objects: as they were listed before.
+        folder: folder with all of the objects; it is listed once.
+        objects: the objects as they were listed before.
 
     Raises:
-        Unreachable: one was written again; or as `objects_below`.
+        Unreachable: an object was written again; or as `objects_below`.
     """
     now = {path.url: path.version for path in objects_below(folder).values()}
     for path in objects:

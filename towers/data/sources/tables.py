@@ -19,8 +19,8 @@ class Origin:
     """The caller's one file, where the tables were converted from it row by row: what messages name.
 
     Args:
-        path: of the caller's file.
-        columns: the contract's name of a column -> the file's own.
+        path: path of the caller's file.
+        columns: the file's own names of columns, by the contract's names.
     """
 
     path: Path
@@ -38,9 +38,9 @@ class RawTables:
         origin: the file that `files` were converted from; null where they are the caller's own.
         left_alone: files in the tables' folders that are no Parquet.
         remarks: lines for the caller about what is read otherwise than it may be meant.
-        values: of files of a table with a log (Delta), columns whose values the log knows, as text.
-        dropped: of files of a table with a log (Iceberg), columns that the table has no more; they are not read.
-        footers: what the files' footers say.
+        values: by file of a table with a log (Delta), values as text of columns that the log knows.
+        dropped: by file of a table with a log (Iceberg), columns that the table no longer has; they are not read.
+        footers: footers of the files.
         lines: lines of the caller's text files that are no rows; null where there is no such file.
     """
 
@@ -88,7 +88,7 @@ class RawTables:
         return str(path if self.origin is None else self.origin.path)
 
     def folders(self, table: str, path: RawPath) -> tuple[str, ...]:
-        """Names of the folders between a table's own and one of its part files."""
+        """Returns the names of the folders between a table's own folder and one of its part files."""
         below = path_below(path, self.root / table)
         return () if below is None else below.parts[:-1]
 
@@ -128,9 +128,9 @@ class Source(Protocol):
         ...
 
     def inputs(self) -> tuple[RawPath, list[RawPath]]:
-        """The folder and the files below it that the tables depend on (audio aside), for the fingerprint."""
+        """Returns the folder, and the files below it that the tables depend on (except audio), for the fingerprint."""
         ...
 
     def tables(self, staging: Path) -> RawTables:
-        """The tables; what has to be converted is written below `staging`."""
+        """Returns the tables; tables that have to be converted are written below `staging`."""
         ...

@@ -1,4 +1,4 @@
-"""Public listening data that knows when: one Parquet file of events."""
+"""Public listening data with times: one Parquet file of events."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from towers.data.sources.tables import Origin, RawTables, literal
 from towers.errors import UserError
 
 FAR_S = 9_000_000_000_000
-"""Seconds, about what microseconds can hold: what is further off stands there, out of range as well."""
+"""Seconds from 1970 to about the greatest time in microseconds; later times are set to it and stay out of range."""
 
 
 class TimedEvents:

@@ -10,7 +10,7 @@ def ends_at(events: ListenersEvents, cuts: Cuts) -> Ends:
     """Finds the ends of periods that are cut at the same instants for all listeners.
 
     Args:
-        events: of some listeners, each in order of time.
+        events: events of some listeners, each listener's in order of time.
         cuts: the instants; both must be given.
     """
     assert cuts.validation_start_us is not None, "each listener has their own"
@@ -36,7 +36,7 @@ def ends_at_last_two(offsets: Int[np.ndarray, " borders"], is_marked: Bool[np.nd
     A listener with fewer than three marked events is in training alone.
 
     Args:
-        offsets: where each listener's events begin, from 0.
+        offsets: `[listeners + 1]`, place of each listener's first event, from 0.
         is_marked: `[events]`, bool.
     """
     lengths = np.diff(offsets)

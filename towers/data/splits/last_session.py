@@ -18,11 +18,11 @@ class LastSession:
     training alone.
 
     Args:
-        pause_minutes: in minutes; an event without a `session_id` begins a session after a longer pause, and otherwise
-            belongs to the session of the event before it.
+        pause_minutes: longest pause within a session, in minutes. An event without a `session_id` begins a session
+            after a longer pause, and otherwise belongs to the session of the event before it.
 
     Raises:
-        UserError: the pause is out of range.
+        UserError: the pause is not above 0.
     """
 
     def __init__(self, pause_minutes: float = 30.0):

@@ -17,7 +17,7 @@ class RollingWindows:
     end. A sweep over `data.split.window=0,1,2` is a backtest.
 
     Args:
-        windows: how many windows are judged.
+        windows: number of windows.
         days: length of each window in days; the last one ends with the data, and they follow each other without a gap.
         window: number of the window that is the test; 0 is the oldest.
 

@@ -14,10 +14,10 @@ class Cuts:
     """The instants that a split cuts at, in microseconds since 1970, UTC.
 
     Args:
-        validation_start_us: when validation begins; null: at another time for each listener.
-        test_start_us: when the test begins; null: at another time for each listener.
-        gap_us: time between the end of one period and the beginning of the next, in microseconds; histories that the
-            next one is predicted from end before it, too.
+        validation_start_us: start of validation; null: at another time for each listener.
+        test_start_us: start of the test; null: at another time for each listener.
+        gap_us: time between the end of one period and the start of the next, in microseconds; histories that the next
+            period is predicted from end before the gap, too.
         end_us: events at this time or later are left out of the store; null: all are kept.
     """
 
@@ -51,8 +51,7 @@ class ListenersEvents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """Beginnings and ends of listeners' periods, as numbers of events before that place; none is below the one before
-    it.
+    """Starts and ends of listeners' periods, each as the number of events before it; ascending in the order below.
 
     Args:
         train_end: events that are trained on, and known when validation is predicted.

@@ -46,8 +46,8 @@ class PublicSet:
 
     Args:
         root: folder with the set's files, unpacked from its archive.
-        title: what the set is called.
-        home: address from which it is to be had.
+        title: title of the set.
+        home: address at which the set is published.
         sql: name of an SQL file beside this module, or the path of one of your own that ends in .sql.
         has_clock: whether timestamps are times; false where only the order is known.
         files: the published tables, by the names that the SQL gives them.
@@ -101,12 +101,12 @@ class PublicSet:
         return self._converted(folder)
 
     def kept_tables(self, folder: Path, inputs: Mapping[str, str], spill: Path | None, on_progress: Told) -> RawTables:
-        """Returns what was converted before where nothing has changed; else converts, and keeps it.
+        """Returns the earlier conversion if nothing has changed; else converts and keeps the result.
 
         Args:
-            folder: where it is kept; audio vectors are kept beside it.
+            folder: folder to keep the conversion in; audio vectors are kept beside it.
             inputs: digests of the set's files.
-            spill: where DuckDB writes what does not fit into memory; null: beside what is converted.
+            spill: folder for data of DuckDB that does not fit into memory; null: beside the converted tables.
             on_progress: called with (stage, done, all, remark).
 
         Raises:
@@ -219,7 +219,7 @@ def _vectors_beside(folder: Path) -> Path:
 
 
 def _put_vectors(fresh: Path, folder: Path) -> None:
-    """Moves the audio vectors of a conversion out of it; where it has none, those of before go."""
+    """Moves the audio vectors out of a conversion; if it has none, removes the earlier ones."""
     kept = folder / f"{VECTORS}.parquet"
     try:
         (fresh / kept.name).replace(kept)

@@ -14,11 +14,11 @@ PACKED = (".bz2", ".gz")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Where files are unpacked to, and who receives the progress.
+    """Surroundings of a conversion: a folder for temporary files, the log of bad lines, and the progress.
 
     Args:
-        folder: for what is written on the way; it is removed after the conversion.
-        faults: takes lines that cannot be read.
+        folder: folder for temporary files; it is removed after the conversion.
+        faults: writer of lines that cannot be read.
         on_progress: called with (stage, bytes read, bytes in all, file name).
     """
 
@@ -47,9 +47,9 @@ class Published(Protocol):
         """Returns SQL that reads the table with all of its columns; without files it has no rows.
 
         Args:
-            name: what the set calls the table.
-            paths: its files.
-            reading: where to.
+            name: name of the table in the set.
+            paths: files of the table.
+            reading: surroundings of the conversion.
 
         Raises:
             UserError: a file that is damaged or lacks a column.

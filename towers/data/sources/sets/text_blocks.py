@@ -30,9 +30,9 @@ class TextForm:
     """The format of a text file.
 
     Args:
-        delimiter: between two fields, of one sign or several; null where a line is one field.
-        quote: sign around fields that hold a delimiter; null where every sign is a field's own.
-        encoding: of the text.
+        delimiter: delimiter between fields, one character or several; null if a line is one field.
+        quote: quote character around fields with a delimiter; null if fields are never quoted.
+        encoding: encoding of the text.
         has_header: whether the first line names the columns.
     """
 
@@ -46,8 +46,8 @@ def columns_of(path: Path, form: TextForm, columns: Sequence[str], optional: Seq
     """Returns the columns of a file in their order: those of its first line, or `columns` where it names none.
 
     Args:
-        path: of the file.
-        form: how it is written.
+        path: path of the file.
+        form: format of the file.
         columns: names that it must have; all of them, in order, where it has no header.
         optional: names that it may have.
 
@@ -87,10 +87,10 @@ def blocks(
     Lines with nothing on them are left out.
 
     Args:
-        path: of the file, plain, .bz2 or .gz.
-        form: how it is written.
+        path: path of the file, plain, .bz2 or .gz.
+        form: format of the file.
         columns: all columns of the file.
-        wanted: those to read.
+        wanted: columns to read.
         on_bad: called with the number of a line that is no row, and the reason.
         on_read: called with the number of bytes of the (packed) file that are read.
 

@@ -27,9 +27,9 @@ class TextFile:
             (.bz2, .gz) or not.
         columns: names of the columns that it must have; all of them, in their order, where it has no header.
         optional: names of columns that it may have beside them, where it has a header; else null.
-        delimiter: between fields; null where a line is one field.
-        quote: sign around fields that hold a delimiter; null where every sign is a field's own.
-        encoding: of the text.
+        delimiter: delimiter between fields, one character or several; null if a line is one field.
+        quote: quote character around fields with a delimiter; null if fields are never quoted.
+        encoding: encoding of the text.
         has_header: whether the first line names the columns.
         is_required: whether the set is not there without it.
 
