@@ -1,4 +1,4 @@
--- Listeners: all with an event, and all that are listed (a listener without a history has a vector too).
+-- Listeners: whoever did something, and whoever is listed (somebody without a history has a vector too).
 CREATE TABLE users AS
 SELECT user_rows.user_row, user_rows.user_id
 FROM user_rows

@@ -1,5 +1,5 @@
 -- How many rows of each list were read, have a fault or say the same as one before, and how many dates of those that are
--- kept is not known.
+-- kept nobody can tell.
 CREATE VIEW counted_lists AS
 SELECT
     table_name,
@@ -16,7 +16,7 @@ FROM (
 ) AS judged
 GROUP BY table_name;
 
--- What is left out of each list, with all that the row said, so that it can be mended.
+-- What is left out of each list, with all that the row said, for whoever is to mend it.
 CREATE VIEW rejected_contents AS
 SELECT * EXCLUDE (row_hash, dates_lost) FROM judged_contents WHERE reason IS NOT NULL;
 

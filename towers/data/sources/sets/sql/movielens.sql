@@ -1,4 +1,4 @@
--- Ratings of MovieLens: each says that a user saw a film, which is a play; below the option min_rating it is a skip.
+-- Ratings of MovieLens: each says that somebody saw a film, which is a play; below the option min_rating it is a skip.
 CREATE VIEW judged AS
 SELECT
     *,
