@@ -145,6 +145,8 @@ class Route(_Movable):
 
     Made where batches are read: all ranks know the contents of a step and which of them each rank encodes, so that
     neither requests nor their number are sent, and no device is asked for a size.
+
+    Args:
         own: rows of this rank that others need, counted within its part of the table; those for rank 0 first.
         sent: number of rows that go to each rank.
         received: number of rows that come from each rank.

@@ -128,7 +128,7 @@ def told_of_sound(encoder: AudioEncoder, store: Store, sounds: Sounds | None) ->
         return ()
     heard = 0 if sounds is None else int((sounds.rows[store.is_playable] >= 0).sum())
     total = int(store.is_playable.sum())
-    line = f"{heard:,} of {total:,} contents have a sound; {total - heard:,} train without one"
+    line = f"{heard:,} of {total:,} contents have a sound; {total - heard:,} train on metadata and ids alone"
     return (line, *(sounds.notes if sounds else ()))
 
 

@@ -50,7 +50,7 @@ class IvfSettings:
 
     Where the nearest neighbours are in few cells (well separated clusters), the vectors in these cells are scanned
     uncompressed: the fixed cost of a query is less than with codes. Otherwise codes of four bits a dimension are
-        scanned.
+    scanned.
     Which of the two is decided by counting, not by timing, so that the same vectors give the same files.
 
     Args:

@@ -33,8 +33,8 @@ class Schedule(ABC):
         """
 
     def risen(self, step: int, progress: float) -> float:
-        """Returns the warm-up's factor, 0 to 1: the greater one of steps and progress, so that a short training does
-        not spend its steps on it. Arguments as for `factor`."""
+        """Returns the warm-up's factor, 0 to 1: the larger of its shares done by steps and by progress, so that a short
+        training is not all warm-up. Arguments as for `factor`."""
         if not self._warmup_share or not self._max_warmup_steps:
             return 1.0
         return min(1.0, max((step + 1) / self._max_warmup_steps, progress / self._warmup_share))

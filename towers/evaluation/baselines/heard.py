@@ -33,7 +33,7 @@ def heard_by_anybody(histories: Ragged, num_contents: int) -> Bool[np.ndarray, "
 def unknown_last(
     scores: Float[np.ndarray, "users contents"], is_known: Bool[np.ndarray, " contents"]
 ) -> Float[np.ndarray, "users contents"]:
-    """Replaces scores of unknown contents by 1 less than the lowest known score, or by -1 if that is above 0."""
+    """Replaces scores of unknown contents by 1 less than the lowest known score or 0, whichever is lower."""
     if is_known.all():
         return scores
     lowest = scores[:, is_known].min(axis=1, initial=0.0)

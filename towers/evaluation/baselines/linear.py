@@ -50,7 +50,8 @@ class ItemKNN:
         )
 
     def scores(self, positions: Int[np.ndarray, " users"]) -> Float[np.ndarray, "users contents"]:
-        """Returns float32 scores of 0 or more: 0 for a listener without a history; -1 for unheard contents."""
+        """Returns float32 scores of 0 or more: 0 for a listener without a history; -1 for contents that no
+        listener heard."""
         return unknown_last(self.exceptions(positions).toarray(), self._is_known)
 
     @property

@@ -36,7 +36,7 @@ class ProductRanker:
     """Ranks by the vectors of a scorer, tile by tile.
 
     The lists are those of `DenseRanker`, except for the last digit of a product (`VectorRanker`). Unknown contents
-    score 1 less than the last known content of the list, or -1 if that is above 0.
+    score 1 less than the last known content of the list or 0, whichever is lower.
 
     Args:
         task: listeners, candidates and targets.

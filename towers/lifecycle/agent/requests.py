@@ -106,7 +106,7 @@ def _check_shelves(ids: tuple[str, ...]) -> None:
     if len({*ids}) < len(ids):
         seen: set[str] = set()
         twice = next(one for one in ids if one in seen or seen.add(one))
-        raise UserError(f"request {twice} has several shelves, and an agent chooses one: name it by by_log.shelf=NAME")
+        raise UserError(f"request {twice} has several shelves, and an agent chooses for one: give by_log.shelf=NAME")
 
 
 def _candidates(

@@ -42,7 +42,7 @@ class JourneySettings:
         pull: weight of a piece's distance from its point of the way, beside that of a step.
         liking: weight of the probability that the listener plays a piece.
         knowing: cost of a piece that is unknown before `known_until`, or known after it.
-        known_until: share of the way that passes pieces the listener knows, where there are enough.
+        known_until: share of the way, from its start, up to which it passes pieces that the listener knows.
 
     Raises:
         UserError: a share is outside 0 to 1, `evenness` is below 1, or another weight is below 0.

@@ -88,7 +88,7 @@ class Rewards:
         counts: Bool[np.ndarray, " some"],
         start_us: Integer[np.ndarray, " some"],
     ) -> Bool[np.ndarray, " some"]:
-        """Returns where the artist is streamed on its second day of the episode."""
+        """Returns where an artist is streamed who was streamed on exactly one earlier day of the episode."""
         adopted = np.zeros(len(rows), bool)
         rows, artist, start_us = rows[counts], artist[counts], start_us[counts]
         memory = self._streamed

@@ -26,7 +26,8 @@ class Objective(nn.Module, ABC):
     """True if the objective needs the times of targets, and since when candidates exist."""
 
     def observe(self, batch: TrainingBatch) -> Float[Tensor, " candidates"]:
-        """Takes a training step's batch; called once before each step, on all ranks with the same batch.
+        """Takes a training step's batch; called once before each step on every rank. Contents, candidates and
+        `target_rows` are the same on all ranks, `micro_batches` are not: a state may depend only on the former.
 
         Returns:
             The log-probability of each candidate to be among the candidates, for `forward`.

@@ -66,8 +66,8 @@ class Drift:
         return Outcome(
             rule=name,
             status="passed" if is_kept else "refused",
-            words=f"{overlap:.0%} of the nearest ten stay (limit {self.least_overlap:.0%}), cosine to the former one "
-            f"{cosine:.3f} (limit {self.least_cosine}); the space is {kept}",
+            words=f"{overlap:.0%} of the nearest ten stay (limit {self.least_overlap:.0%}), mean cosine to the "
+            f"former vectors {cosine:.3f} (limit {self.least_cosine}); the space is {kept}",
             figures={"neighbour_overlap": overlap, "cosine_after_map": cosine},
             limit=self.least_cosine if overlap >= self.least_overlap else self.least_overlap,
         )
