@@ -2,7 +2,7 @@
 
 It stands before libraries that start their threads when they are imported (numpy's BLAS, torch, FAISS):
 
-    from benchmarks import one_thread  # noqa: F401  # before numpy
+    from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
     # isort: split
     import numpy as np

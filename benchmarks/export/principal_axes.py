@@ -11,7 +11,7 @@ recall@20 of what they choose. Below is what codes of few bits of the turned vec
 from pathlib import Path
 from typing import Any
 
-from benchmarks import one_thread  # noqa: F401  # before numpy
+from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
 # isort: split
 import faiss

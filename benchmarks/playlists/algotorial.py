@@ -23,7 +23,7 @@ stand on that day, against lists without.
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from benchmarks import one_thread  # noqa: F401  # before numpy
+from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
 # isort: split
 import numpy as np

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from benchmarks import one_thread  # noqa: F401  # before numpy
+from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
 # isort: split
 import numpy as np

@@ -13,7 +13,7 @@ them. `benchmarks/quality/placing.py` compares what contents are placed by on on
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks import one_thread  # noqa: F401  # before numpy
+from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
 # isort: split
 import numpy as np

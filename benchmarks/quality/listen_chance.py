@@ -19,7 +19,7 @@ events the chances expect of them.
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks import one_thread  # noqa: F401  # before numpy
+from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
 # isort: split
 import numpy as np

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import process_time
 from typing import Literal
 
-from benchmarks import one_thread  # noqa: F401  # before numpy
+from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
 # isort: split
 import numpy as np

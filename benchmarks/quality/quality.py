@@ -13,7 +13,7 @@ import csv
 from pathlib import Path
 from statistics import mean, stdev
 
-from benchmarks import one_thread  # noqa: F401  # before numpy
+from benchmarks import one_thread  # noqa: F401  # importing it sets the threads that numpy reads when it starts
 
 # isort: split
 import torch  # after the number of threads is set
