@@ -138,7 +138,7 @@ class WeightsEnv(VecEnv):
         return [getattr(self, attr_name, None)] * self.num_envs
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Raises `NotImplementedError`: the class is abstract without it, and PPO never calls it, as rows share a world."""
+        """Raises `NotImplementedError`: the class is abstract without it; PPO never calls it, as rows share a world."""
         raise NotImplementedError(attr_name)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
